@@ -1,0 +1,1 @@
+"""The node agent: pods over CRI, probes, volumes, stats and streams."""

@@ -1,0 +1,1 @@
+"""The sparsam command."""

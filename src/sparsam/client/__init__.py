@@ -1,0 +1,1 @@
+"""Async client of the Kubernetes API: requests, informers, work queue, leases."""

@@ -1,0 +1,1 @@
+"""Utilization to watts. Pure."""

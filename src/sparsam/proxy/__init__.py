@@ -1,0 +1,1 @@
+"""Services in nftables and the cluster's DNS."""

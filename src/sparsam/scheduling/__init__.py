@@ -1,0 +1,1 @@
+"""Snapshot, feasibility, scoring, placement. Pure."""

@@ -1,0 +1,1 @@
+"""The revisioned log behind the API server."""
