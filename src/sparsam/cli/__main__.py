@@ -1,0 +1,5 @@
+"""`python -m sparsam.cli`."""
+
+from sparsam.cli import main
+
+main()
