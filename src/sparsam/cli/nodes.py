@@ -1,0 +1,79 @@
+"""The nodes of this machine: their settings and the configs of the parts that run them."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from typing import TYPE_CHECKING
+
+from sparsam.settings import NodeSettings, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from sparsam.agent.config import AgentConfig
+    from sparsam.client.config import ClusterConfig
+    from sparsam.proxy.config import ProxyConfig
+
+
+def local_nodes(settings: Settings) -> list[NodeSettings]:
+    """The nodes that run on this machine."""
+    return settings.node_list(platform.node().split(".")[0].lower() or "localhost", primary_ip())
+
+
+def local_node(settings: Settings, name: str) -> NodeSettings:
+    """One of them by name; raises SettingsError."""
+    for node in local_nodes(settings):
+        if node.name == name:
+            return node
+    raise SettingsError(f"this machine has no node {name!r}")
+
+
+def primary_ip() -> str | None:
+    """The address that this machine uses towards the world, or None without a default route. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def node_client(settings: Settings, node: NodeSettings) -> ClusterConfig:
+    """How a node's own parts reach the API server."""
+    from sparsam.client.config import load_kubeconfig
+
+    return load_kubeconfig(settings.data_path / (f"node-{node.name}.kubeconfig" if node.name else "control.kubeconfig"))
+
+
+def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
+    """The agent's config for a node of this machine."""
+    from sparsam.agent.config import AgentConfig
+
+    return AgentConfig(
+        node_name=node.name,
+        node_ip=node.ip,
+        data_dir=settings.data_path / "nodes" / node.name,
+        run_dir=settings.run_path / node.name,
+        cri_socket=settings.cri_socket or None,
+        pod_cidr=node.pod_cidr,
+        cluster_dns=settings.dns_ip,
+        cluster_domain=settings.cluster_domain,
+        client=node_client(settings, node),
+        serving_cert=settings.pki_dir / f"node-{node.name}-serving.crt",
+        serving_key=settings.pki_dir / f"node-{node.name}-serving.key",
+        ca=settings.pki_dir / "ca.crt",
+    )
+
+
+def proxy_config(settings: Settings, node: NodeSettings) -> ProxyConfig:
+    """The service proxy's config for a node of this machine."""
+    from sparsam.proxy.config import ProxyConfig
+
+    return ProxyConfig(
+        client=node_client(settings, node),
+        node_name=node.name,
+        node_ip=node.ip,
+        cluster_cidr=settings.cluster_cidr,
+        service_cidr=settings.service_cidr,
+        dns_ip=settings.dns_ip,
+        cluster_domain=settings.cluster_domain,
+    )

@@ -1,0 +1,172 @@
+"""`sparsam serve PART`: one long-running process of a cluster, as the supervisor starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsam.cli.nodes import local_node, local_nodes
+from sparsam.cli.supervisor import Child, Supervisor
+from sparsam.settings import DEFAULT_DATA_DIR, NodeSettings, Settings, read_settings
+
+PR_SET_PDEATHSIG = 1
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    envvar="SPARSAM_DATA_DIR",
+    help="Where the cluster's data lives.",
+)
+
+
+@click.group()
+def serve() -> None:
+    """Run one part of a cluster in the foreground (`sparsam up` starts these)."""
+
+
+@serve.command()
+@data_dir_option
+def supervisor(data_dir: Path) -> None:
+    """Start every part that the cluster's settings name, and keep them running."""
+    settings = read_settings(data_dir / "cluster.json")
+    asyncio.run(make_supervisor(settings).run())
+
+
+@serve.command()
+@data_dir_option
+def api(data_dir: Path) -> None:
+    """Run the API server."""
+    settings = read_settings(data_dir / "cluster.json")
+
+    def start() -> Coroutine[Any, Any, None]:
+        from sparsam.apiserver.config import ApiServerConfig
+        from sparsam.apiserver.main import run
+
+        listen = [(settings.listen, settings.port)]
+        if "node" in settings.part_list and settings.listen != "0.0.0.0":
+            listen.append((settings.machine_ip, settings.port))
+        config = ApiServerConfig(
+            data_dir=settings.data_path / "store",
+            listen=tuple(listen),
+            pki_dir=settings.pki_dir,
+            service_cidr=settings.service_cidr,
+            advertise=(settings.machine_ip if len(listen) > 1 else settings.listen, settings.port),
+        )
+        return run(config)
+
+    _serve(start)
+
+
+@serve.command()
+@data_dir_option
+def control(data_dir: Path) -> None:
+    """Run the controllers and the scheduler."""
+    settings = read_settings(data_dir / "cluster.json")
+
+    def start() -> Coroutine[Any, Any, None]:
+        from sparsam.client.config import load_kubeconfig
+        from sparsam.controllers.main import ControllersConfig, run
+
+        return run(ControllersConfig(client=load_kubeconfig(settings.data_path / "control.kubeconfig")))
+
+    _serve(start)
+
+
+@serve.command()
+@click.argument("name")
+@data_dir_option
+def node(name: str, data_dir: Path) -> None:
+    """Run a node: its agent, service proxy and DNS."""
+    settings = read_settings(data_dir / "cluster.json")
+    here = local_node(settings, name)
+    if here.netns:
+        _enter_netns(here.netns)
+
+    def start() -> Coroutine[Any, Any, None]:
+        return _run_node(settings, here)
+
+    _serve(start)
+
+
+@serve.command()
+@data_dir_option
+def proxy(data_dir: Path) -> None:
+    """Run the service proxy alone, for a machine whose nodes live in namespaces of their own."""
+    settings = read_settings(data_dir / "cluster.json")
+
+    def start() -> Coroutine[Any, Any, None]:
+        from sparsam.cli.nodes import proxy_config
+        from sparsam.proxy.main import run
+
+        return run(proxy_config(settings, NodeSettings("", settings.machine_ip, "", None)))
+
+    _serve(start)
+
+
+async def _run_node(settings: Settings, here: NodeSettings) -> None:
+    from sparsam.agent.main import run as run_agent
+    from sparsam.cli.nodes import agent_config, proxy_config
+    from sparsam.proxy.main import run as run_proxy
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_agent(agent_config(settings, here)), name="agent")
+        group.create_task(run_proxy(proxy_config(settings, here)), name="proxy")
+
+
+def make_supervisor(settings: Settings) -> Supervisor:
+    """The supervisor for the parts that the settings name."""
+    where = ("--data-dir", settings.data_dir)
+    children = []
+    if "api" in settings.part_list:
+        children.append(Child("api", ("api", *where)))
+    if "control" in settings.part_list:
+        children.append(Child("control", ("control", *where)))
+    if "node" in settings.part_list:
+        nodes = local_nodes(settings)
+        children += [Child(f"node-{each.name}", ("node", each.name, *where)) for each in nodes]
+        if any(each.netns for each in nodes):
+            children.append(Child("proxy", ("proxy", *where)))
+    return Supervisor(children, run_dir=settings.run_path, log_dir=settings.data_path / "log")
+
+
+def _serve(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run one part until SIGTERM or SIGINT, or until the supervisor is gone."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(start))
+
+
+async def _until_told(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    loop = asyncio.get_running_loop()
+    main = asyncio.ensure_future(start())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, main.cancel)
+    # What start-up made stays for good: taking it out of the collector's sight spares memory and pauses.
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(asyncio.CancelledError):
+        await main
+
+
+def _enter_netns(name: str) -> None:
+    from pyroute2 import netns
+
+    netns.setns(name)

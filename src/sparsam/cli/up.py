@@ -1,0 +1,210 @@
+"""`sparsam up` and `sparsam down`: a whole cluster on this machine, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsam.cli.bootstrap import (
+    api_is_ready,
+    create_system_objects,
+    nodes_not_ready,
+    write_credentials,
+)
+from sparsam.cli.nodes import local_nodes
+from sparsam.cli.output import step
+from sparsam.cli.serve import data_dir_option, make_supervisor
+from sparsam.cli.supervisor import STOP_SECONDS, read_state
+from sparsam.errors import SparsamError
+from sparsam.settings import Settings, SettingsError, load_settings, read_settings
+
+READY_SECONDS = 120.0
+POLL_SECONDS = 0.1
+
+
+class StartError(SparsamError):
+    """The cluster did not come up; the message says where to look."""
+
+
+@click.command()
+@click.option("--nodes", type=int, help="Real nodes on this machine [1].")
+@click.option("--data-dir", help="Where everything durable lives [/var/lib/sparsam].")
+@click.option("--run-dir", help="Sockets and pid files; a short path [/run/sparsam].")
+@click.option("--only", "parts", help="Parts to run, of api,control,node [all].")
+@click.option("--cluster-cidr", "--cidr", help="Network of all pods [10.244.0.0/16].")
+@click.option("--service-cidr", help="Network of ClusterIPs [10.96.0.0/16].")
+@click.option("--machine-cidr", help="Machine-internal network of API server and nodes [10.245.0.0/24].")
+@click.option("--listen", help="Address of the API server [127.0.0.1].")
+@click.option("--port", type=int, help="Port of the API server [6443].")
+@click.option("--node-name", help="Name of the only node, or prefix of several [the host name].")
+@click.option("--node-ip", help="Address of the only node [the one of the default route].")
+@click.option("--cri-socket", help="Use the container engine at this socket instead of a containerd of our own.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with the same settings.")
+@click.option("--detach", is_flag=True, help="Return once the cluster is ready; it runs on in the background.")
+def up(config: Path | None, detach: bool, **flags: Any) -> None:
+    """Bring up a Kubernetes-compatible cluster on this machine.
+
+    \b
+    Examples:
+      sparsam up                               one node, in the foreground
+      sparsam up --nodes 3 --detach            three real nodes, in the background
+      sparsam up --only api --data-dir /tmp/a  an API server alone
+    """
+    settings = load_settings(flags, config=config)
+    _require_root(settings)
+    if read_state(settings.run_path):
+        click.echo("The cluster runs already.", err=True)
+        _print_next_steps(settings)
+        return
+    prepare(settings)
+    if detach:
+        _start_detached(settings)
+        asyncio.run(_wait_until_ready(settings))
+        _print_next_steps(settings)
+    else:
+        asyncio.run(_run_here(settings))
+
+
+@click.command()
+@data_dir_option
+@click.option("--purge", is_flag=True, help="Also remove every trace: data, images, network.")
+def down(data_dir: Path, purge: bool) -> None:
+    """Stop the cluster on this machine, its containers included; the data stays unless --purge.
+
+    \b
+    Examples:
+      sparsam down
+      sparsam down --purge
+    """
+    try:
+        settings = read_settings(data_dir / "cluster.json")
+    except SettingsError:
+        if purge:
+            shutil.rmtree(data_dir, ignore_errors=True)
+        click.echo(f"No cluster in {data_dir}.", err=True)
+        return
+    state = read_state(settings.run_path)
+    if state:
+        with step("stop the processes"):
+            _stop(state.pid)
+    if "node" in settings.part_list:
+        with step("stop the containers and take the network down"):
+            asyncio.run(_clear_machine(settings, purge=purge))
+    if purge:
+        with step("remove the data"):
+            shutil.rmtree(settings.data_path, ignore_errors=True)
+            shutil.rmtree(settings.run_path, ignore_errors=True)
+
+
+def prepare(settings: Settings) -> None:
+    """Everything that must exist before the first process starts. Idempotent."""
+    settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o711)
+    settings.run_path.mkdir(parents=True, exist_ok=True)
+    nodes = local_nodes(settings) if "node" in settings.part_list else []
+    with step("certificates and kubeconfigs"):
+        write_credentials(settings, nodes)
+    if nodes:
+        with step("network links"):
+            asyncio.run(_make_network(settings))
+    settings.write(settings.data_path / "cluster.json")
+
+
+async def _make_network(settings: Settings) -> None:
+    from sparsam.cli.network import ensure_machine_network
+
+    await ensure_machine_network(settings)
+
+
+async def _clear_machine(settings: Settings, *, purge: bool) -> None:
+    from sparsam.cli.network import clear_machine
+
+    await clear_machine(settings, purge=purge)
+
+
+def _require_root(settings: Settings) -> None:
+    if "node" in settings.part_list and os.geteuid() != 0:
+        raise SettingsError("a node needs root: run as root, or only the control plane with --only api,control")
+
+
+def _start_detached(settings: Settings) -> None:
+    log = settings.data_path / "log"
+    log.mkdir(parents=True, exist_ok=True)
+    with (log / "supervisor.log").open("ab") as file:
+        subprocess.Popen(
+            [sys.executable, "-m", "sparsam.cli", "serve", "supervisor", "--data-dir", settings.data_dir],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+async def _run_here(settings: Settings) -> None:
+    supervisor = make_supervisor(settings)
+
+    async def announce() -> None:
+        try:
+            await _wait_until_ready(settings)
+        except StartError as error:
+            click.echo(f"sparsam: {error}", err=True)
+            return
+        _print_next_steps(settings)
+        click.echo("Stop with Ctrl-C; the data stays.", err=True)
+
+    announcing = asyncio.create_task(announce())
+    try:
+        await supervisor.run()
+    finally:
+        announcing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await announcing
+
+
+async def _wait_until_ready(settings: Settings) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    if "api" in settings.part_list:
+        with step("API server"):
+            while not await asyncio.to_thread(api_is_ready, settings):
+                await _pause(deadline, settings, "the API server does not answer")
+            await create_system_objects(settings)
+    if {"api", "node"} <= set(settings.part_list):
+        names = {node.name for node in local_nodes(settings)}
+        with step(f"{len(names)} node{'s' if len(names) > 1 else ''} ready"):
+            while missing := await nodes_not_ready(settings, names):
+                await _pause(deadline, settings, f"not ready: {', '.join(sorted(missing))}")
+
+
+async def _pause(deadline: float, settings: Settings, what: str) -> None:
+    if time.monotonic() > deadline:
+        raise StartError(f"{what} after {READY_SECONDS:.0f} s; the logs are in {settings.data_path / 'log'}")
+    await asyncio.sleep(POLL_SECONDS)
+
+
+def _stop(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS + 5
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)
+        raise StartError(f"process {pid} does not stop; look at it before you kill it")
+
+
+def _print_next_steps(settings: Settings) -> None:
+    kubectl = Path(sys.executable).with_name("kubectl")
+    click.echo(
+        f"\nYour cluster answers at https://{settings.client_host}:{settings.port}. Type next:\n\n"
+        f"  export KUBECONFIG={settings.kubeconfig} PATH={kubectl.parent}:$PATH\n"
+        f"  kubectl get nodes -o wide\n"
+    )
