@@ -1,0 +1,184 @@
+"""What a pod asks of a node, compiled once from its spec into small values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparsam.units import parse_bytes, parse_millicores
+
+Obj = Mapping[str, Any]
+
+DEFAULT_CPU_MILLICORES = 100
+DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
+HARD_EFFECTS = ("NoSchedule", "NoExecute")
+ANY_ADDRESS = "0.0.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A node's taint."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A pod's toleration; an empty key tolerates every key, an empty effect every effect."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+    def tolerates(self, taint: Taint) -> bool:
+        """Kubernetes API reference, Toleration v1 core."""
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        if self.operator == "Exists":
+            return True
+        return self.operator in ("", "Equal") and bool(self.key) and self.value == taint.value
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port on the node's own address."""
+
+    address: str
+    protocol: str
+    port: int
+
+    def collides(self, other: HostPort) -> bool:
+        """Two claims collide on the same port when either is for every address or both for the same."""
+        if (self.protocol, self.port) != (other.protocol, other.port):
+            return False
+        return ANY_ADDRESS in (self.address, other.address) or self.address == other.address
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One `matchExpressions` or `matchFields` entry of a node selector term."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...]
+    on_field: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Requirements that must all hold; `weight` counts for preferred terms only. An empty term matches nothing."""
+
+    requirements: tuple[Requirement, ...]
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodDemand:
+    """Everything about a pod that its placement depends on. Equal demands are placed alike."""
+
+    requests: dict[str, int] = field(default_factory=dict)
+    """Resource name to amount: millicores for cpu, whole units or bytes for all others."""
+    scored_cpu_millicores: int = 0
+    scored_memory_bytes: int = 0
+    node_name: str = ""
+    selector: tuple[tuple[str, str], ...] = ()
+    required: tuple[Term, ...] | None = None
+    """Required node affinity: any of these terms; None when there is none."""
+    preferred: tuple[Term, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    ports: tuple[HostPort, ...] = ()
+
+
+def compile_pod(pod: Obj) -> PodDemand:
+    """Compile a v1 Pod. Raises ValueError on quantities that the API server would have refused."""
+    spec = pod["spec"]
+    requests = effective_requests(spec)
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    scored = effective_requests(spec, stand_ins=True)
+    return PodDemand(
+        requests=requests,
+        scored_cpu_millicores=scored.get("cpu", 0),
+        scored_memory_bytes=scored.get("memory", 0),
+        node_name=spec.get("nodeName", ""),
+        selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
+        required=tuple(_term(t) for t in required.get("nodeSelectorTerms") or ()) if required else None,
+        preferred=tuple(_term(p["preference"], p["weight"]) for p in preferred),
+        tolerations=tuple(
+            Toleration(t.get("key", ""), t.get("operator", ""), t.get("value", ""), t.get("effect", ""))
+            for t in spec.get("tolerations") or ()
+        ),
+        ports=tuple(dict.fromkeys(_host_ports(spec))),
+    )
+
+
+def effective_requests(spec: Obj, *, stand_ins: bool = False) -> dict[str, int]:
+    """What a pod needs at once, per resource: the larger of its containers' sum and its start-up peak, plus overhead.
+
+    Source: KEP-753 (sidecar containers), "Resources calculation for scheduling and pod admission". With `stand_ins`
+    a container without a cpu or memory request counts as 100m or 200Mi, as kube-scheduler's scores do.
+    """
+    running: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        _add(running, _requests(container, stand_ins))
+    peak: dict[str, int] = {}
+    sidecars: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        requests = _requests(container, stand_ins)
+        if container.get("restartPolicy") == "Always":
+            _add(sidecars, requests)
+            starting = dict(sidecars)
+        else:
+            starting = dict(sidecars)
+            _add(starting, requests)
+        peak = {name: max(peak.get(name, 0), starting.get(name, 0)) for name in {*peak, *starting}}
+    _add(running, sidecars)
+    total = {name: max(running.get(name, 0), peak.get(name, 0)) for name in sorted({*running, *peak})}
+    pod_level = _parse((spec.get("resources") or {}).get("requests") or {})
+    total.update(pod_level)
+    _add(total, _parse(spec.get("overhead") or {}))
+    return total
+
+
+def _requests(container: Obj, stand_ins: bool) -> dict[str, int]:
+    resources = container.get("resources") or {}
+    requests = {**_parse(resources.get("limits") or {}), **_parse(resources.get("requests") or {})}
+    if stand_ins:
+        requests.setdefault("cpu", DEFAULT_CPU_MILLICORES)
+        requests.setdefault("memory", DEFAULT_MEMORY_BYTES)
+    return requests
+
+
+def _parse(quantities: Mapping[str, str]) -> dict[str, int]:
+    return {name: parse_millicores(q) if name == "cpu" else parse_bytes(q) for name, q in quantities.items()}
+
+
+def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _host_ports(spec: Obj) -> Iterable[HostPort]:
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    for container in containers:
+        for port in container.get("ports") or ():
+            number = port.get("hostPort") or (port.get("containerPort") if spec.get("hostNetwork") else None)
+            if number:
+                yield HostPort(port.get("hostIP") or ANY_ADDRESS, port.get("protocol", "TCP"), number)
+
+
+def _term(term: Obj, weight: int = 0) -> Term:
+    expressions = [_requirement(e, on_field=False) for e in term.get("matchExpressions") or ()]
+    fields = [_requirement(e, on_field=True) for e in term.get("matchFields") or ()]
+    return Term(tuple(expressions + fields), weight)
+
+
+def _requirement(expression: Obj, *, on_field: bool) -> Requirement:
+    return Requirement(expression["key"], expression["operator"], tuple(expression.get("values") or ()), on_field)
