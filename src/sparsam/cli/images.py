@@ -1,0 +1,180 @@
+"""`sparsam images`: make container images on this machine and load them into its nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import click
+
+from sparsam.agent.config import AgentPaths
+from sparsam.agent.containerd import Containerd
+from sparsam.agent.images import BUSYBOX, ImageConfig, ImageFile, build_image, busybox_entries
+from sparsam.cli.nodes import local_nodes
+from sparsam.cli.output import step
+from sparsam.cli.serve import data_dir_option
+from sparsam.errors import SparsamError
+from sparsam.settings import Settings, SettingsError, read_settings
+
+DEMO_SHELL = "localhost/sparsam/busybox:1"
+DEMO_WEB = "localhost/sparsam/web"
+DEMO_VERSIONS = ("1", "2")
+PACKAGES_SECONDS = 900
+SUITE = "bookworm"
+
+_SERVE = b"""#!/bin/sh
+# The first process of a container gets no default signal handling, so stopping has to be spelt out.
+trap 'kill $!; exit 0' TERM INT
+httpd -f -p 8080 -h /www &
+wait $!
+"""
+_PAGE = """#!/bin/sh
+echo "Content-Type: text/plain"
+echo
+echo "sparsam demo, version {version}, pod ${{POD_NAME:-$(hostname)}}, node ${{NODE_NAME:-unknown}}"
+"""
+
+
+class ImageError(SparsamError):
+    """An image could not be made or loaded."""
+
+
+@click.group()
+def images() -> None:
+    """Make container images on this machine and load them into its nodes."""
+
+
+@images.command()
+@click.argument("name")
+@click.option(
+    "--dir", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Root file system."
+)
+@click.option("--packages", help="Debian packages, comma-separated; what they depend on comes along.")
+@click.option("--entrypoint", default="", help="Program and arguments, as a shell would split them.")
+@click.option("--cmd", "command", default="", help="Default arguments.")
+@click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable; may be repeated.")
+@click.option("--workdir", default="", help="Working directory.")
+@click.option("--user", default="", help="User, by name or number.")
+@click.option("--output", "-O", type=click.Path(path_type=Path, dir_okay=False), help="Archive to write [NAME.tar].")
+@click.option("--load", is_flag=True, help="Load the image into this machine's nodes too.")
+@data_dir_option
+def build(
+    *,
+    name: str,
+    directory: Path | None,
+    packages: str | None,
+    output: Path | None,
+    load: bool,
+    data_dir: Path,
+    env: tuple[str, ...],
+    **config: str,
+) -> None:
+    """Build image NAME from a directory or from Debian packages.
+
+    \b
+    Examples:
+      sparsam images build localhost/tools:1 --packages curl,ca-certificates --load
+      sparsam images build localhost/site:1 --dir ./rootfs --entrypoint "/bin/server --port 80"
+    """
+    if (directory is None) == (packages is None):
+        raise ImageError("give either --dir or --packages")
+    if bad := next((each for each in env if "=" not in each), None):
+        raise ImageError(f"--env {bad!r} is not NAME=VALUE")
+    tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+    target = output or Path(f"{tagged.rpartition('/')[2].replace(':', '-')}.tar")
+    image = ImageConfig(
+        entrypoint=shlex.split(config["entrypoint"]),
+        command=shlex.split(config["command"]),
+        env={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            **dict(e.split("=", 1) for e in env),
+        },
+        working_dir=config["workdir"],
+        user=config["user"],
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        root = directory or _extract_packages(packages or "", Path(scratch) / "root")
+        with step(f"build {tagged}"):
+            build_image(tagged, root, target, image)
+    click.echo(target)
+    if load:
+        _load(read_settings(data_dir / "cluster.json"), [target])
+
+
+@images.command(name="load")
+@click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--node", "node_name", help="Only this node of the machine.")
+@data_dir_option
+def load_command(archives: tuple[Path, ...], node_name: str | None, data_dir: Path) -> None:
+    """Load image archives (OCI or docker-save) into this machine's nodes."""
+    _load(read_settings(data_dir / "cluster.json"), archives, node_name)
+
+
+@images.command()
+@data_dir_option
+def demo(data_dir: Path) -> None:
+    """Build and load the demo images: a shell and two versions of a small web server."""
+    settings = read_settings(data_dir / "cluster.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        with step("build the demo images"):
+            archives = build_demo_images(Path(scratch))
+        _load(settings, archives)
+
+
+def build_demo_images(target_dir: Path) -> list[Path]:
+    """The archives of the demo images, in `target_dir`. Raises ImageError without busybox."""
+    if not BUSYBOX.exists():
+        raise ImageError(f"{BUSYBOX} is missing; install Debian's busybox-static")
+    shell = ImageConfig(command=("/bin/sh",), env={"PATH": "/bin"})
+    archives = [build_image(DEMO_SHELL, busybox_entries(), target_dir / "busybox.tar", shell)]
+    for version in DEMO_VERSIONS:
+        page = _PAGE.format(version=version).encode()
+        files = [
+            *busybox_entries(),
+            ImageFile("bin/serve", _SERVE),
+            ImageFile("www"),
+            ImageFile("www/cgi-bin"),
+            ImageFile("www/cgi-bin/index.cgi", page),
+        ]
+        config = ImageConfig(entrypoint=("/bin/serve",), env={"PATH": "/bin"})
+        archives.append(build_image(f"{DEMO_WEB}:{version}", files, target_dir / f"web-{version}.tar", config))
+    return archives
+
+
+def _load(settings: Settings, archives: list[Path] | tuple[Path, ...], node_name: str | None = None) -> None:
+    if settings.cri_socket:
+        raise ImageError(f"the engine at {settings.cri_socket} is not ours; load the image with its own tools")
+    nodes = [node for node in local_nodes(settings) if node_name in (None, node.name)]
+    if not nodes:
+        raise SettingsError(f"this machine has no node {node_name!r}")
+    for node in nodes:
+        paths = AgentPaths(
+            node_name=node.name,
+            data_dir=settings.data_path / "nodes" / node.name,
+            run_dir=settings.run_path / node.name,
+        )
+        engine = Containerd(paths.data_dir, paths.run_dir)
+        with step(f"load {len(archives)} image{'s' if len(archives) > 1 else ''} into {node.name}"):
+            asyncio.run(_import_all(engine, archives))
+
+
+async def _import_all(engine: Containerd, archives: list[Path] | tuple[Path, ...]) -> None:
+    for archive in archives:
+        await engine.import_image(archive)
+
+
+def _extract_packages(packages: str, root: Path) -> Path:
+    """A root file system of exactly these packages and what they depend on, unpacked but not configured."""
+    if shutil.which("mmdebstrap") is None:
+        raise ImageError("mmdebstrap is missing; install it from Debian")
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={packages}", SUITE, str(root)]
+    with step(f"fetch {packages} from Debian"):
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PACKAGES_SECONDS, check=False)
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or ["no reason given"]
+        raise ImageError(f"mmdebstrap failed: {lines[-1]}")
+    return root
