@@ -1,1 +1,1 @@
-"""Services in nftables and the cluster's DNS."""
+"""The service proxy of a node: Services as nftables rules, and the cluster's DNS."""

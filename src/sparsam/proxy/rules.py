@@ -1,0 +1,205 @@
+"""The part of nftables that the proxy speaks, as values.
+
+Every statement prints itself as nft reads it. That keeps the ruleset comparable, and lets a test walk a packet
+through it without a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+MASQUERADE_MARK = 0x4000
+
+
+class Field(StrEnum):
+    """What of a packet is compared."""
+
+    SOURCE = "ip saddr"
+    DESTINATION = "ip daddr"
+    PROTOCOL = "meta l4proto"
+    DESTINATION_PORT = "th dport"
+    DESTINATION_TYPE = "fib daddr type"
+    SOURCE_TYPE = "fib saddr type"
+    STATUS = "ct status"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The rule goes on only if `field` equals `value` (or does not); `@name` is a set, several fields a tuple."""
+
+    field: Field | tuple[Field, ...]
+    value: str
+    negated: bool = False
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"{_fields(self.field)} {'!= ' if self.negated else ''}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The rule goes on only if the packet carries the masquerade mark, which is then taken off."""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        mark = f"{MASQUERADE_MARK:#x}"
+        return f"meta mark & {mark} == {mark} meta mark set meta mark & {0xFFFFFFFF ^ MASQUERADE_MARK:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Have the packet masqueraded when it leaves."""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"meta mark set meta mark | {MASQUERADE_MARK:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Go through another chain and come back."""
+
+    chain: str
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"jump {self.chain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go on in another chain for good."""
+
+    chain: str
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"goto {self.chain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Lose the packet silently."""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Leave the chain."""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return "return"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Tell the sender that nobody is there."""
+
+    how: str = ""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"reject with {self.how}" if self.how else "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Take the verdict that a map holds for these fields, if it holds one."""
+
+    fields: tuple[Field, ...]
+    map_name: str
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"{_fields(self.fields)} vmap @{self.map_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Put the sender's address into a set, or start its time anew."""
+
+    set_name: str
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"update @{self.set_name} {{ ip saddr }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Go on in one of these chains, each as likely as any other."""
+
+    chains: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        if len(self.chains) == 1:
+            return f"goto {self.chains[0]}"
+        targets = ", ".join(f"{number} : goto {chain}" for number, chain in enumerate(self.chains))
+        return f"numgen random mod {len(self.chains)} vmap {{ {targets} }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Send the connection to one of these addresses and ports, each as likely as any other."""
+
+    targets: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        if len(self.targets) == 1:
+            return "dnat to {}:{}".format(*self.targets[0])
+        targets = ", ".join(f"{number} : {ip} . {port}" for number, (ip, port) in enumerate(self.targets))
+        return f"dnat ip addr . port to numgen random mod {len(self.targets)} map {{ {targets} }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Masquerade:
+    """Replace the sender's address by that of the outgoing link."""
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return "masquerade fully-random"
+
+
+Statement = (
+    Match | Marked | Mark | Jump | Goto | Drop | Return | Reject | Lookup | Remember | Spread | Balance | Masquerade
+)
+Rule = tuple[Statement, ...]
+Verdict = Goto | Drop
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where the kernel enters a base chain."""
+
+    kind: str
+    hook: str
+    priority: int
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        return f"{{ type {self.kind} hook {self.hook} priority {self.priority}; policy accept; }}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Element:
+    """A key of a named set or map."""
+
+    container: str
+    key: str
+
+
+def format_rule(rule: Iterable[Statement]) -> str:
+    """One rule as nft reads it."""
+    return " ".join(map(str, rule))
+
+
+def _fields(fields: Field | tuple[Field, ...]) -> str:
+    return fields.value if isinstance(fields, Field) else " . ".join(fields)

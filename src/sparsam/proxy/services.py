@@ -1,0 +1,184 @@
+"""One Service and its EndpointSlices as a fragment of the ruleset. Pure.
+
+Each Service port gets a chain that spreads connections over its usable endpoints, and an element for each address
+that leads there. Which endpoints are local, and when a packet must be masqueraded so that the answer finds its way
+back through this node, follows upstream's kube-proxy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparsam.proxy.endpoints import Endpoint, usable_endpoints
+from sparsam.proxy.rules import Balance, Drop, Element, Field, Goto, Jump, Match, Remember, Rule, Spread, Verdict
+
+Obj = dict[str, Any]
+
+SERVICE_IPS = "service-ips"
+NODE_PORTS = "node-ports"
+HAIRPIN = "hairpin"
+REFUSE = "refuse"
+TO_MASQUERADE = "to-masquerade"
+DEFAULT_AFFINITY_SECONDS = 10800
+_NAME_CHARACTERS = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the rules must know about this node and the cluster."""
+
+    cluster_cidr: str
+    service_cidr: str
+    machine_cidr: str
+    dns_ip: str
+    node_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """The rules of one Service."""
+
+    chains: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    affinity_sets: Mapping[str, int] = field(default_factory=dict)
+    """Sets that remember clients, with the seconds each is remembered."""
+    elements: Mapping[Element, Verdict | None] = field(default_factory=dict)
+    udp_targets: frozenset[tuple[str, int]] = frozenset()
+    """Endpoints whose tracked connections must go when they go: UDP has no end of its own."""
+    warnings: tuple[str, ...] = ()
+    """What the Service asks for and does not get."""
+
+
+EMPTY = Fragment()
+
+
+def compile_service(service: Obj, slices: Iterable[Obj], network: Network) -> Fragment:
+    """The rules of one Service; none for headless and ExternalName Services, which live in the DNS alone."""
+    spec = service.get("spec") or {}
+    cluster_ip = spec.get("clusterIP") or "None"
+    if spec.get("type") == "ExternalName" or cluster_ip == "None":
+        return EMPTY
+    slices = list(slices)
+    made = [_compile_port(service, port, slices, network) for port in spec.get("ports") or ()]
+    return Fragment(
+        chains={name: rules for each in made for name, rules in each.chains.items()},
+        affinity_sets={name: seconds for each in made for name, seconds in each.affinity_sets.items()},
+        elements={element: verdict for each in made for element, verdict in each.elements.items()},
+        udp_targets=frozenset().union(*(each.udp_targets for each in made)),
+        warnings=_warnings(spec),
+    )
+
+
+def _compile_port(service: Obj, port: Obj, slices: list[Obj], network: Network) -> Fragment:
+    spec, protocol = service["spec"], port.get("protocol", "TCP")
+    name = port.get("name") or ""
+    everywhere = usable_endpoints(slices, name, protocol)
+    here = usable_endpoints(slices, name, protocol, only_node=network.node_name) if network.node_name else ()
+    chains = _PortChains(_port_id(service, port), protocol.lower(), _affinity_seconds(spec))
+
+    elements: dict[Element, Verdict | None] = {}
+    if network.dns_ip != spec["clusterIP"] and ":" not in spec["clusterIP"]:
+        local_only = spec.get("internalTrafficPolicy") == "Local"
+        verdict = chains.spread("local", here, everywhere) if local_only else chains.spread("svc", everywhere)
+        elements[Element(SERVICE_IPS, f"{spec['clusterIP']} . {protocol.lower()} . {port['port']}")] = verdict
+
+    entrances = [Element(SERVICE_IPS, f"{ip} . {protocol.lower()} . {port['port']}") for ip in _outer_ips(service)]
+    if port.get("nodePort"):
+        entrances.append(Element(NODE_PORTS, f"{protocol.lower()} . {port['nodePort']}"))
+    if entrances:
+        local_only = spec.get("externalTrafficPolicy") == "Local"
+        entrance = chains.entrance(everywhere, here, local_only=local_only, network=network)
+        elements.update(dict.fromkeys(entrances, entrance))
+
+    elements.update((Element(HAIRPIN, f"{each.ip} . {each.ip}"), None) for each in here)
+    targets = frozenset((each.ip, each.port) for each in everywhere) if protocol == "UDP" else frozenset()
+    return Fragment(chains.rules, chains.affinity_sets, elements, targets)
+
+
+class _PortChains:
+    """Collects the chains of one Service port."""
+
+    def __init__(self, port_id: str, protocol: str, affinity_seconds: int) -> None:
+        self.rules: dict[str, tuple[Rule, ...]] = {}
+        self.affinity_sets: dict[str, int] = {}
+        self._id = port_id
+        self._protocol = protocol
+        self._affinity_seconds = affinity_seconds
+
+    def spread(self, prefix: str, endpoints: tuple[Endpoint, ...], everywhere: tuple[Endpoint, ...] = ()) -> Verdict:
+        """The verdict that spreads over endpoints: refused if there is none, dropped if there are some elsewhere."""
+        if not endpoints:
+            return Drop() if everywhere else Goto(REFUSE)
+        name = f"{prefix}-{self._id}"
+        if name not in self.rules:
+            self.rules[name] = self._sticky(endpoints) if self._affinity_seconds else (self._balance(endpoints),)
+        return Goto(name)
+
+    def entrance(
+        self, everywhere: tuple[Endpoint, ...], here: tuple[Endpoint, ...], *, local_only: bool, network: Network
+    ) -> Verdict:
+        """The verdict for packets that come from outside: node ports and external addresses."""
+        to_all = self.spread("svc", everywhere)
+        if to_all == Goto(REFUSE):
+            return to_all
+        name = f"ext-{self._id}"
+        if local_only:
+            # The policy is about clients outside: pods and the node itself may use every endpoint.
+            self.rules[name] = (
+                (Match(Field.SOURCE, network.cluster_cidr), to_all),
+                (Match(Field.SOURCE_TYPE, "local"), Jump(TO_MASQUERADE)),
+                (Match(Field.SOURCE_TYPE, "local"), to_all),
+                (self.spread("local", here, everywhere),),
+            )
+        else:
+            self.rules[name] = ((Jump(TO_MASQUERADE),), (to_all,))
+        return Goto(name)
+
+    def _balance(self, endpoints: tuple[Endpoint, ...]) -> Rule:
+        targets = tuple((each.ip, each.port) for each in endpoints)
+        return (Match(Field.PROTOCOL, self._protocol), Balance(targets))
+
+    def _sticky(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
+        names = []
+        for each in endpoints:
+            name = f"ep-{self._id}/{each.ip}/{each.port}/{self._affinity_seconds}"
+            names.append(name)
+            self.affinity_sets[name] = self._affinity_seconds
+            self.rules[name] = ((Remember(name),), self._balance((each,)))
+        known: list[Rule] = [(Match(Field.SOURCE, f"@{name}"), Goto(name)) for name in names]
+        return (*known, (Spread(tuple(names)),))
+
+
+def _port_id(service: Obj, port: Obj) -> str:
+    """Unique, and readable as far as the kernel's limit on names allows."""
+    metadata = service["metadata"]
+    protocol = port.get("protocol", "TCP").lower()
+    path = f"{metadata.get('namespace', '')}/{metadata['name']}/{protocol}/{port.get('name') or port['port']}"
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}/{path[:_NAME_CHARACTERS]}"
+
+
+def _outer_ips(service: Obj) -> list[str]:
+    spec = service["spec"]
+    ips = list(spec.get("externalIPs") or ())
+    if spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerSourceRanges"):
+        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        ips += [each["ip"] for each in ingress if each.get("ip") and each.get("ipMode", "VIP") == "VIP"]
+    return [ip for ip in ips if ":" not in ip]
+
+
+def _affinity_seconds(spec: Obj) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
+
+
+def _warnings(spec: Obj) -> tuple[str, ...]:
+    found = []
+    if spec.get("loadBalancerSourceRanges"):
+        found.append("spec.loadBalancerSourceRanges is not supported; load balancer addresses are not served")
+    if ":" in spec["clusterIP"]:
+        found.append("spec.clusterIP: IPv6 is not supported; the address is not served")
+    return tuple(found)
