@@ -1,0 +1,195 @@
+"""ClusterIPs and node ports: which Service holds which, given out at random within their ranges.
+
+Kept in memory and filled from the stored Services at start. One process writes Services, so memory and store agree;
+several API servers over one store would need the allocations stored beside them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Any
+
+from sparsam.apiserver.statuses import invalid
+from sparsam.errors import Cause, InternalError, StatusError
+from sparsam.objects.strategy import Obj
+
+RANDOM_TRIES = 64
+HEADLESS = "None"
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one write took or freed, as the steps that put everything back if the write fails."""
+
+    undo_steps: list[Callable[[], None]] = field(default_factory=list)
+
+    def undo(self) -> None:
+        """Give everything back."""
+        for step in reversed(self.undo_steps):
+            step()
+        self.undo_steps.clear()
+
+
+class ServiceAddresses:
+    """The cluster's ClusterIPs and node ports."""
+
+    def __init__(self, cidr: str, node_ports: tuple[int, int], services: Iterable[Obj], *, kept: str) -> None:
+        self._network = IPv4Network(cidr)
+        self._node_ports = node_ports
+        self._kept = kept
+        self._ips: set[str] = set()
+        self._ports: set[tuple[str, int]] = set()
+        for service in services:
+            self._ips |= set(_cluster_ips(service))
+            self._ports |= _node_ports(service)
+
+    def reserve(self, new: Obj, old: Obj | None) -> Taken:
+        """Fill in what `new` needs and does not have; raises Invalid for what is taken or out of range."""
+        taken = Taken()
+        try:
+            self._reserve_ip(new, old, taken)
+            self._reserve_ports(new, old, taken)
+        except StatusError:
+            taken.undo()
+            raise
+        if old is not None:
+            self._free_unused(new, old, taken)
+        return taken
+
+    def release(self, obj: Obj) -> None:
+        """Free what a deleted Service held."""
+        self._ips -= set(_cluster_ips(obj))
+        self._ports -= _node_ports(obj)
+
+    def _reserve_ip(self, new: Obj, old: Obj | None, taken: Taken) -> None:
+        spec = new["spec"]
+        if spec.get("type") == "ExternalName":
+            return
+        held = set(_cluster_ips(old)) if old else set()
+        wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
+        _set_families(spec)
+        if wanted == HEADLESS or wanted in held:
+            spec["clusterIP"], spec["clusterIPs"] = wanted, spec.get("clusterIPs") or [wanted]
+            return
+        if wanted:
+            self._claim_ip(new, wanted)
+        else:
+            wanted = self._free_ip()
+        self._ips.add(wanted)
+        taken.undo_steps.append(partial(self._ips.discard, wanted))
+        spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+
+    def _claim_ip(self, service: Obj, wanted: str) -> None:
+        try:
+            address = ip_address(wanted)
+        except ValueError:
+            raise _invalid_ip(service, wanted, "provided IP is not valid") from None
+        if address not in self._network:
+            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self._network}"
+            raise _invalid_ip(service, wanted, why)
+        own = service["metadata"].get("name") == "kubernetes" and service["metadata"].get("namespace") == "default"
+        if wanted in self._ips or (wanted == self._kept and not own):
+            raise _invalid_ip(service, wanted, "provided IP is already allocated")
+
+    def _free_ip(self) -> str:
+        first, size = int(self._network.network_address), self._network.num_addresses
+        # As upstream, the low end of the range is left to addresses that people choose.
+        low = min(max(16, size // 16), 256) if size > 32 else 1
+        candidates = (first + random.randrange(low, size - 1) for _ in range(RANDOM_TRIES))
+        for number in (*candidates, *range(first + low, first + size - 1), *range(first + 1, first + low)):
+            text = str(IPv4Address(number))
+            if text not in self._ips and text != self._kept:
+                return text
+        raise InternalError("failed to allocate a serviceIP: range is full", details={})
+
+    def _reserve_ports(self, new: Obj, old: Obj | None, taken: Taken) -> None:
+        spec = new["spec"]
+        if not _wants_node_ports(spec):
+            return
+        held = _node_ports(old) if old else set()
+        mine: set[tuple[str, int]] = set()
+        for index, port in enumerate(spec.get("ports") or []):
+            protocol = port.get("protocol", "TCP")
+            number = port.get("nodePort") or self._sibling(spec, port, mine)
+            if not number:
+                number = port["nodePort"] = self._free_port(protocol)
+            port["nodePort"] = number
+            key = (protocol, number)
+            if key in held or key in mine:
+                mine.add(key)
+                continue
+            self._claim_port(new, index, key)
+            self._ports.add(key)
+            mine.add(key)
+            taken.undo_steps.append(partial(self._ports.discard, key))
+
+    def _sibling(self, spec: dict[str, Any], port: dict[str, Any], mine: set[tuple[str, int]]) -> int:
+        """The node port of the same port number under another protocol, which upstream shares."""
+        for other in spec["ports"]:
+            same_port = other is not port and other.get("port") == port.get("port")
+            number = int(other.get("nodePort", 0))
+            if same_port and number and (port.get("protocol", "TCP"), number) not in self._ports | mine:
+                return number
+        return 0
+
+    def _free_port(self, protocol: str) -> int:
+        first, last = self._node_ports
+        candidates = (random.randint(first, last) for _ in range(RANDOM_TRIES))
+        for number in (*candidates, *range(first, last + 1)):
+            if not {("TCP", number), ("UDP", number), ("SCTP", number)} & self._ports:
+                return number
+        raise InternalError(f"failed to allocate a nodePort for {protocol}: range is full", details={})
+
+    def _claim_port(self, service: Obj, index: int, key: tuple[str, int]) -> None:
+        first, last = self._node_ports
+        number = key[1]
+        if not first <= number <= last:
+            why = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        elif key in self._ports:
+            why = "provided port is already allocated"
+        else:
+            return
+        cause = Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", f"spec.ports[{index}].nodePort")
+        raise invalid("Service", service["metadata"]["name"], [cause])
+
+    def _free_unused(self, new: Obj, old: Obj, taken: Taken) -> None:
+        for ip in set(_cluster_ips(old)) - set(_cluster_ips(new)):
+            self._ips.discard(ip)
+            taken.undo_steps.append(partial(self._ips.add, ip))
+        for key in _node_ports(old) - _node_ports(new):
+            self._ports.discard(key)
+            taken.undo_steps.append(partial(self._ports.add, key))
+
+
+def _cluster_ips(service: Obj) -> list[str]:
+    spec = service.get("spec") or {}
+    return [ip for ip in spec.get("clusterIPs") or [spec.get("clusterIP", "")] if ip and ip != HEADLESS]
+
+
+def _node_ports(service: Obj) -> set[tuple[str, int]]:
+    spec = service.get("spec") or {}
+    ports = {(port.get("protocol", "TCP"), port.get("nodePort", 0)) for port in spec.get("ports") or []}
+    health = spec.get("healthCheckNodePort")
+    if health:
+        ports.add(("TCP", health))
+    return {key for key in ports if key[1]}
+
+
+def _wants_node_ports(spec: dict[str, Any]) -> bool:
+    if spec.get("type") == "LoadBalancer":
+        return spec.get("allocateLoadBalancerNodePorts", True) is not False
+    return spec.get("type") == "NodePort"
+
+
+def _set_families(spec: dict[str, Any]) -> None:
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+
+def _invalid_ip(service: Obj, wanted: str, why: str) -> StatusError:
+    message = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
+    return invalid("Service", service["metadata"]["name"], [Cause("FieldValueInvalid", message, "spec.clusterIPs")])

@@ -1,0 +1,72 @@
+"""Admission: what the cluster, rather than the schema, objects to or fills in.
+
+The seam: `Admission.admit` may read the cluster (it is async) and returns a plain function that the pure pipeline
+calls on the defaulted object. Each plug-in is a module of this package with the signature of `Plugin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sparsam.apiserver.authentication import User
+from sparsam.objects.kinds import Resource
+from sparsam.objects.strategy import Obj
+
+Admit = Callable[[Obj, Obj | None], None]
+"""(new, old): change `new` in place, or raise StatusError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What admission may know about a request besides the object."""
+
+    operation: str
+    """CREATE, UPDATE or DELETE."""
+    resource: Resource
+    namespace: str
+    name: str
+    user: User
+    subresource: str = ""
+    dry_run: bool = False
+
+
+class Reader(Protocol):
+    """Reads the cluster for plug-ins."""
+
+    async def find(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
+        """The object, or None."""
+        ...
+
+    async def items(self, resource: Resource, namespace: str = "") -> list[Obj]:
+        """All objects of a namespace, or of the cluster."""
+        ...
+
+
+Plugin = Callable[[Attributes, Obj | None, Reader], Awaitable[Admit | None]]
+"""(request, object as sent if there is one, reader): a function to run on the object, None to abstain, or an error."""
+
+
+class Admission:
+    """Runs the plug-ins in order."""
+
+    def __init__(self, plugins: Sequence[Plugin], reader: Reader) -> None:
+        self._plugins = tuple(plugins)
+        self._reader = reader
+
+    async def admit(self, attributes: Attributes, obj: Obj | None) -> Admit:
+        """All plug-ins' verdicts as one function; raises StatusError."""
+        steps: list[Admit] = []
+        for plugin in self._plugins:
+            step = await plugin(attributes, obj, self._reader)
+            if step is not None:
+                steps.append(step)
+        if len(steps) == 1:
+            return steps[0]
+
+        def run(new: Obj, old: Obj | None) -> None:
+            for step in steps:
+                step(new, old)
+
+        return run

@@ -1,0 +1,232 @@
+"""The ASGI application: authenticate, authorize, find the handler, turn errors into Status objects."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from sparsam.apiserver import routes
+from sparsam.apiserver.authentication import Authenticator
+from sparsam.apiserver.authorization import Action, Authorizer, denial
+from sparsam.apiserver.http import (
+    JSON,
+    TEXT,
+    Answer,
+    Disconnected,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    StreamReply,
+)
+from sparsam.apiserver.routes import Route
+from sparsam.apiserver.server import STATE_USER
+from sparsam.errors import InternalError, MethodNotAllowed, NotFound, ServiceUnavailable, StatusError, Unauthorized
+from sparsam.store.interface import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+PathHandler = Callable[[Request], Awaitable[Answer]]
+RouteHandler = Callable[[Request, Route], Awaitable[Answer]]
+SocketHandler = Callable[[Request, Route, Scope, Receive, Send], Awaitable[None]]
+
+NOT_FOUND_PAGE = Reply(b"404 page not found\n", 404, TEXT, [("x-content-type-options", "nosniff")])
+
+
+class App:
+    """Dispatches requests. `paths` are exact paths, `resources` answers everything below a group and version."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        paths: Mapping[str, PathHandler],
+        resources: RouteHandler,
+        sockets: SocketHandler,
+        send_seconds: float,
+    ) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._paths = paths
+        self._resources = resources
+        self._sockets = sockets
+        self._send_seconds = send_seconds
+        self.stopping = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request or WebSocket."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request, scope)
+        except Disconnected:
+            return
+        except Exception as error:
+            answer = error_reply(error, request)
+        if isinstance(answer, Reply):
+            await send_reply(answer, send, pretty="pretty" in request.query and request.flag("pretty"))
+        else:
+            await self._stream(answer, request, send)
+
+    async def _answer(self, request: Request, scope: Scope) -> Answer:
+        state = scope.get("state", {})
+        request.user = await self._authenticator.authenticate(request.header(b"authorization"), state.get(STATE_USER))
+        route = routes.parse(request.path)
+        if route is None:
+            return await self._plain_path(request)
+        action = route.action(request.method, watch="watch" in request.query and request.flag("watch"))
+        if not self._authorizer.allows(request.user, action):
+            raise denial(request.user, action)
+        if route.resource is None:
+            return _unserved(request.path)
+        return await self._resources(request, route)
+
+    async def _plain_path(self, request: Request) -> Answer:
+        verb = {"HEAD": "get"}.get(request.method, request.method.lower())
+        action = Action(verb=verb, path=request.path)
+        if not self._authorizer.allows(request.user, action):
+            raise denial(request.user, action)
+        path = request.path.rstrip("/") or "/"
+        handler = self._paths.get(path)
+        if handler is None:
+            return _unserved(path)
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        return await handler(request)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            state = scope.get("state", {})
+            request.user = await self._authenticator.authenticate(
+                request.header(b"authorization") or _socket_token(scope), state.get(STATE_USER)
+            )
+            route = routes.parse(request.path)
+            if route is None or route.resource is None:
+                raise not_served()
+            action = route.action("GET", watch="watch" in request.query)
+            if not self._authorizer.allows(request.user, action):
+                raise denial(request.user, action)
+            await self._sockets(request, route, scope, receive, send)
+        except Exception as error:
+            await refuse_socket(error_reply(error, request), send)
+
+    async def _stream(self, answer: StreamReply, request: Request, send: Send) -> None:
+        await send(_start(answer.status, answer.content_type, answer.headers, None))
+        pump = asyncio.ensure_future(self._pump(answer, send))
+        ends = [asyncio.ensure_future(request.gone()), asyncio.ensure_future(self.stopping.wait())]
+        try:
+            await asyncio.wait({pump, *ends}, timeout=answer.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            client_left = ends[0].done()
+        finally:
+            cut_off = await _end_pump(pump)
+            for task in ends:
+                task.cancel()
+        if not client_left and not cut_off:
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _pump(self, answer: StreamReply, send: Send) -> None:
+        async for chunk in answer.chunks:
+            async with asyncio.timeout(self._send_seconds):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _end_pump(pump: asyncio.Future[None]) -> bool:
+    """Stop the pump; whether the client must be cut off because it did not read."""
+    pump.cancel()
+    try:
+        await pump
+    except asyncio.CancelledError:
+        return False
+    except TimeoutError:
+        log.warning("client stopped reading and was cut off")
+        return True
+    except Exception:
+        log.exception("stream failed")
+        return True
+    return False
+
+
+def error_reply(error: Exception, request: Request) -> Reply:
+    """The Status for an error; what is not meant for clients goes to the log and nowhere else."""
+    if isinstance(error, StoreUnavailable):
+        log.error("store unavailable error=%s", error)
+        error = ServiceUnavailable("the store is not available")
+    if not isinstance(error, StatusError):
+        log.error("request failed method=%s path=%s", request.method, request.path, exc_info=error)
+        error = InternalError("Internal error occurred: see the log of the API server", details={})
+    return status_reply(error)
+
+
+def status_reply(error: StatusError) -> Reply:
+    """An error as a whole answer."""
+    headers = list(error.headers)
+    if isinstance(error, Unauthorized):
+        headers.append(("www-authenticate", "Bearer"))
+    retry = (error.details or {}).get("retryAfterSeconds")
+    if retry:
+        headers.append(("retry-after", str(retry)))
+    return Reply(msgspec.json.encode(error.as_json()), error.code, headers=headers)
+
+
+def not_served() -> NotFound:
+    """What upstream says of a path below a known group at which nothing is served."""
+    return NotFound("the server could not find the requested resource", details={})
+
+
+def method_not_allowed() -> MethodNotAllowed:
+    """What upstream says of a verb that a resource does not have."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+
+
+def _unserved(path: str) -> Reply:
+    parts = path.split("/")
+    if parts[1] == "api" or (parts[1] == "apis" and len(parts) > 2 and parts[2] in routes.GROUPS):
+        raise not_served()
+    return NOT_FOUND_PAGE
+
+
+def _socket_token(scope: Scope) -> str:
+    """A bearer token that a browser sends as a sub-protocol, since it cannot set headers on a WebSocket."""
+    prefix = "base64url.bearer.authorization.k8s.io."
+    for protocol in scope.get("subprotocols", []):
+        if protocol.startswith(prefix):
+            encoded = protocol.removeprefix(prefix)
+            padded = encoded + "=" * (-len(encoded) % 4)
+            return "Bearer " + base64.urlsafe_b64decode(padded).decode("latin-1")
+    return ""
+
+
+async def send_reply(reply: Reply, send: Send, *, pretty: bool = False) -> None:
+    """Write a whole answer."""
+    body = reply.body
+    if pretty and reply.content_type == JSON:
+        body = msgspec.json.format(body, indent=2) + b"\n"
+    await send(_start(reply.status, reply.content_type, reply.headers, len(body)))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse_socket(reply: Reply, send: Send) -> None:
+    """Answer a WebSocket handshake with an ordinary HTTP response."""
+    headers = _start(reply.status, reply.content_type, reply.headers, len(reply.body))["headers"]
+    await send({"type": "websocket.http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": reply.body})
+
+
+def _start(status: int, content_type: str, headers: list[tuple[str, str]], length: int | None) -> dict[str, object]:
+    encoded = [(b"content-type", content_type.encode()), (b"cache-control", b"no-cache, private")]
+    if length is not None:
+        encoded.append((b"content-length", str(length).encode()))
+    encoded += [(key.encode("latin-1"), value.encode("utf-8", "replace")) for key, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": encoded}

@@ -1,0 +1,84 @@
+"""Who may do what. Until role-based access control lands, the cluster's own components may do everything.
+
+The seam is `Authorizer.allows`: an implementation that reads Roles and bindings takes the place of
+`ComponentAuthorizer` and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sparsam.apiserver.authentication import AUTHENTICATED_GROUP, User
+from sparsam.errors import Forbidden, StatusError, Unauthorized
+
+OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
+_OPEN_PREFIXES = ("/healthz/", "/livez/", "/readyz/")
+_DISCOVERY_PREFIXES = ("/api", "/apis", "/openapi")
+
+_ALMIGHTY_USERS = frozenset(
+    {
+        "system:kube-controller-manager",
+        "system:kube-scheduler",
+        "system:kube-proxy",
+        "system:apiserver",
+    }
+)
+_ALMIGHTY_GROUPS = frozenset({"system:masters", "system:nodes"})
+_SELF_REVIEWS = frozenset({"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"})
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a request wants: a verb on a resource, or (`path` set) on a plain path."""
+
+    verb: str
+    path: str = ""
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Authorizer(Protocol):
+    """Decides on actions."""
+
+    def allows(self, user: User, action: Action) -> bool:
+        """Whether the user may."""
+        ...
+
+
+class ComponentAuthorizer:
+    """Administrators and the cluster's components may do all; other known users see what is served and who they are."""
+
+    def allows(self, user: User, action: Action) -> bool:
+        """Whether the user may."""
+        if user.name in _ALMIGHTY_USERS or not _ALMIGHTY_GROUPS.isdisjoint(user.groups):
+            return True
+        if action.path in OPEN_PATHS or action.path.startswith(_OPEN_PREFIXES):
+            return True
+        if AUTHENTICATED_GROUP not in user.groups:
+            return False
+        if action.resource:
+            return action.resource in _SELF_REVIEWS and action.verb == "create"
+        return action.verb == "get" and action.path.startswith(_DISCOVERY_PREFIXES)
+
+
+def denial(user: User, action: Action) -> StatusError:
+    """The answer to a forbidden request, in upstream's words; the unknown are asked for credentials."""
+    if AUTHENTICATED_GROUP not in user.groups:
+        return Unauthorized("Unauthorized")
+    if not action.resource:
+        return Forbidden(f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"', details={})
+    resource = f"{action.resource}.{action.group}" if action.group else action.resource
+    what = f"{action.resource}/{action.subresource}" if action.subresource else action.resource
+    quoted = f'{resource} "{action.name}"' if action.name else resource
+    scope = f'in the namespace "{action.namespace}"' if action.namespace else "at the cluster scope"
+    details = {"name": action.name, "group": action.group, "kind": action.resource}
+    return Forbidden(
+        f'{quoted} is forbidden: User "{user.name}" cannot {action.verb} resource "{what}" '
+        f'in API group "{action.group}" {scope}',
+        details={key: value for key, value in details.items() if value},
+    )

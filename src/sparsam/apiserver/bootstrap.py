@@ -1,0 +1,89 @@
+"""What every cluster has from the first second: the four namespaces and the `kubernetes` Service with its endpoints."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Any
+
+from sparsam.apiserver.authentication import User
+from sparsam.apiserver.config import ApiServerConfig
+from sparsam.apiserver.registry import Call, Registry
+from sparsam.errors import AlreadyExists, NotFound
+from sparsam.objects.kinds import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, SERVICES, Resource
+from sparsam.objects.strategy import Obj
+
+SELF = User("system:apiserver", ("system:masters",))
+DEFAULT_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+
+_LABELS = {"component": "apiserver", "provider": "kubernetes"}
+_SLICE_LABELS = {"kubernetes.io/service-name": "kubernetes"}
+
+
+async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
+    """Create what is missing; bring the endpoints up to date."""
+    for name in DEFAULT_NAMESPACES:
+        await _ensure(registry, NAMESPACES, {"metadata": {"name": name}})
+    await _ensure(registry, SERVICES, _service(config))
+    host, port = config.advertised
+    await _ensure(registry, ENDPOINTS, _endpoints(host, port), keep="subsets")
+    await _ensure(registry, ENDPOINTSLICES, _endpoint_slice(host, port), keep="endpoints")
+
+
+def api_service_ip(config: ApiServerConfig) -> str:
+    """The ClusterIP of the `kubernetes` Service: the first of the range."""
+    return str(IPv4Network(config.service_cidr)[1])
+
+
+async def _ensure(registry: Registry, resource: Resource, obj: Obj, keep: str = "") -> None:
+    """Create an object unless it exists; if it does, set the field `keep` to what it should be."""
+    namespace = obj["metadata"].get("namespace", "")
+    call = Call(resource, namespace, obj["metadata"]["name"], SELF)
+    wanted = obj.get(keep)
+
+    def refresh(old: Obj) -> None:
+        old[keep] = wanted
+
+    try:
+        await registry.get(resource, call.name, namespace)
+    except NotFound:
+        try:
+            await registry.create(call, {"kind": resource.kind, "apiVersion": resource.api_version, **obj})
+            return
+        except AlreadyExists:
+            pass
+    if keep:
+        await registry.mutate(call, refresh)
+
+
+def _metadata(labels: dict[str, str]) -> dict[str, Any]:
+    return {"name": "kubernetes", "namespace": "default", "labels": dict(labels)}
+
+
+def _service(config: ApiServerConfig) -> Obj:
+    address = api_service_ip(config)
+    return {
+        "metadata": _metadata(_LABELS),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": config.advertised[1]}],
+            "sessionAffinity": "None",
+        },
+    }
+
+
+def _endpoints(host: str, port: int) -> Obj:
+    return {
+        "metadata": _metadata({"endpointslice.kubernetes.io/skip-mirror": "true"}),
+        "subsets": [{"addresses": [{"ip": host}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    }
+
+
+def _endpoint_slice(host: str, port: int) -> Obj:
+    return {
+        "metadata": _metadata(_SLICE_LABELS),
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }

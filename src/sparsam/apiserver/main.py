@@ -1,0 +1,125 @@
+"""The API server, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from sparsam.apiserver import discovery
+from sparsam.apiserver.addresses import ServiceAddresses
+from sparsam.apiserver.admission import Admission, Plugin
+from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
+from sparsam.apiserver.app import App, PathHandler
+from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
+from sparsam.apiserver.authorization import ComponentAuthorizer
+from sparsam.apiserver.bootstrap import api_service_ip, bootstrap
+from sparsam.apiserver.config import ApiServerConfig
+from sparsam.apiserver.http import TEXT, Reply, Request
+from sparsam.apiserver.reader import StoreReader
+from sparsam.apiserver.registry import Registry, Reserver
+from sparsam.apiserver.resources import Resources
+from sparsam.apiserver.server import bind, make_server, serve
+from sparsam.apiserver.tokens import ServiceAccountTokens
+from sparsam.clock import Clock, SystemClock
+from sparsam.objects.kinds import SERVICES, Resource
+from sparsam.store.interface import Store
+from sparsam.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle,)
+
+VERSION = {
+    "major": "1",
+    "minor": "37",
+    "emulationMajor": "1",
+    "emulationMinor": "37",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "36",
+    "gitVersion": "v1.37.0+sparsam",
+    "gitCommit": "",
+    "gitTreeState": "",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "linux/amd64",
+}
+
+
+async def run(config: ApiServerConfig) -> None:
+    """Serve from the SQLite store in `config.data_dir` until cancelled."""
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = await SqliteStore.open(config.data_dir / "store.db")
+    try:
+        await serve_store(store, config)
+    finally:
+        await store.close()
+
+
+async def serve_store(
+    store: Store, config: ApiServerConfig, *, clock: Clock | None = None, ready: asyncio.Event | None = None
+) -> None:
+    """Serve any store until cancelled; `ready` is set once requests are answered."""
+    sockets = bind(config.listen)
+    app = await make_app(store, config, clock or SystemClock())
+    server = make_server(app, config)
+    for listener in sockets:
+        listener.listen(2048)
+    log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
+    if ready:
+        ready.set()
+    await serve(server, sockets, before_stop=app.stopping)
+
+
+async def make_app(store: Store, config: ApiServerConfig, clock: Clock) -> App:
+    """The application over a store, with the cluster's first objects in place."""
+    reader = StoreReader(store)
+    addresses = ServiceAddresses(
+        config.service_cidr, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
+    )
+    reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
+    registry = Registry(store, clock, Admission(PLUGINS, reader), reservers)
+    await bootstrap(registry, config)
+    issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
+    tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)
+    known: list[TokenAuthenticator] = [tokens]
+    if config.token_file:
+        known.append(StaticTokens(config.token_file))
+    authenticator, authorizer = Authenticator(tuple(known)), ComponentAuthorizer()
+    resources = Resources(
+        registry=registry,
+        reader=reader,
+        tokens=tokens,
+        authenticator=authenticator,
+        authorizer=authorizer,
+        config=config,
+    )
+    return App(
+        authenticator=authenticator,
+        authorizer=authorizer,
+        paths=_paths(config),
+        resources=resources,
+        sockets=resources.socket,
+        send_seconds=config.watch_send_seconds,
+    )
+
+
+def _paths(config: ApiServerConfig) -> dict[str, PathHandler]:
+    host, port = config.advertised
+    paths: dict[str, PathHandler] = dict(discovery.paths(f"{host}:{port}"))
+    for name in ("/healthz", "/livez", "/readyz"):
+        paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
+        paths[f"{name}/ping"] = paths[name]
+    paths["/version"] = _fixed(Reply(msgspec.json.encode(VERSION)))
+    paths["/"] = _fixed(Reply(msgspec.json.encode({"paths": sorted(paths)})))
+    return paths
+
+
+def _fixed(reply: Reply) -> PathHandler:
+    async def handle(_request: Request) -> Reply:
+        return reply
+
+    return handle

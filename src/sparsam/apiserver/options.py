@@ -1,0 +1,96 @@
+"""Options of writes: dryRun, fieldValidation, DeleteOptions, from the query and the body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from sparsam.apiserver.deletion import DeleteOptions
+from sparsam.apiserver.listing import integer
+from sparsam.apiserver.statuses import invalid_options
+from sparsam.errors import BadRequest, Cause, UnsupportedMediaType
+
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
+
+
+class _Preconditions(msgspec.Struct):
+    uid: str | None = None
+    resourceVersion: str | None = None  # noqa: N815 the name on the wire
+
+
+class _Body(msgspec.Struct):
+    kind: str | None = None
+    apiVersion: str | None = None  # noqa: N815 the name on the wire
+    gracePeriodSeconds: int | None = None  # noqa: N815 the name on the wire
+    preconditions: _Preconditions | None = None
+    orphanDependents: bool | None = None  # noqa: N815 the name on the wire
+    propagationPolicy: str | None = None  # noqa: N815 the name on the wire
+    dryRun: list[str] | None = None  # noqa: N815 the name on the wire
+
+
+def dry_run(query: Mapping[str, str], options_kind: str) -> bool:
+    """Whether nothing is to be stored; raises Invalid."""
+    value = query.get("dryRun", "")
+    return _dry_run([value] if value else [], options_kind)
+
+
+def _dry_run(values: list[str], options_kind: str) -> bool:
+    if any(value != "All" for value in values):
+        listing = " ".join(f'"{value}"' for value in values)
+        message = f'Unsupported value: [{listing}]: supported values: "All"'
+        raise invalid_options(options_kind, [Cause("FieldValueNotSupported", message, "dryRun")])
+    return bool(values)
+
+
+def field_validation(query: Mapping[str, str], options_kind: str) -> str:
+    """Strict, Warn or Ignore; raises Invalid."""
+    value = query.get("fieldValidation", "")
+    if value and value not in _VALIDATIONS:
+        message = f'Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
+        raise invalid_options(options_kind, [Cause("FieldValueNotSupported", message, "fieldValidation")])
+    return value or "Warn"
+
+
+def delete_options(raw: bytes, content_type: str, query: Mapping[str, str]) -> DeleteOptions:
+    """From the body, or from the query when there is no body; raises BadRequest and Invalid."""
+    body = _decode(raw, content_type) if raw else _from_query(query)
+    preconditions = body.preconditions or _Preconditions()
+    options = DeleteOptions(
+        grace_seconds=body.gracePeriodSeconds,
+        uid=preconditions.uid,
+        resource_version=preconditions.resourceVersion,
+        orphan_dependents=body.orphanDependents,
+        policy=body.propagationPolicy,
+        dry_run=_dry_run(body.dryRun or [], "DeleteOptions"),
+    )
+    options.validate()
+    return options
+
+
+def _decode(raw: bytes, content_type: str) -> _Body:
+    if "protobuf" in content_type or "cbor" in content_type:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - "
+            "accepted media types include: application/json, application/yaml"
+        )
+    try:
+        parsed: Any = yaml.safe_load(raw) if content_type.endswith("yaml") else msgspec.json.decode(raw)
+        body = msgspec.convert(parsed, _Body)
+    except (msgspec.DecodeError, msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadRequest(f"couldn't decode the DeleteOptions in the body: {error}") from None
+    if body.kind not in (None, "", "DeleteOptions"):
+        raise BadRequest(f'decoded object cannot be converted to DeleteOptions: it is of kind "{body.kind}"')
+    return body
+
+
+def _from_query(query: Mapping[str, str]) -> _Body:
+    orphan = query.get("orphanDependents")
+    return _Body(
+        gracePeriodSeconds=integer(query, "gracePeriodSeconds"),
+        orphanDependents=None if orphan is None else orphan.lower() not in ("false", "0"),
+        propagationPolicy=query.get("propagationPolicy"),
+        dryRun=[query["dryRun"]] if query.get("dryRun") else None,
+    )

@@ -1,0 +1,136 @@
+"""Objects and lists in the form that a client asked for: JSON by splicing, or Table, partial metadata, YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from sparsam.apiserver import listing, tables
+from sparsam.apiserver.http import YAML, Reply
+from sparsam.apiserver.listing import Listed
+from sparsam.apiserver.media import Media
+from sparsam.apiserver.registry import Outcome
+from sparsam.errors import NotAcceptable
+from sparsam.objects import codec
+from sparsam.objects.kinds import Resource
+from sparsam.objects.strategy import Obj
+from sparsam.store.interface import Entry
+
+Query = Mapping[str, str]
+
+META = "meta.k8s.io"
+
+
+def one(resource: Resource, value: bytes, revision: int, media: Media, query: Query) -> Reply:
+    """A stored object."""
+    body = codec.wire(value, revision, resource)
+    return _shaped(resource, body, media, query) if media.kind or media.is_yaml else Reply(body)
+
+
+def written(resource: Resource, outcome: Outcome, media: Media, query: Query) -> Reply:
+    """The result of a write."""
+    body = outcome.wire(resource)
+    reply = _shaped(resource, body, media, query) if media.kind or media.is_yaml else Reply(body)
+    reply.status = 201 if outcome.created else 200
+    reply.headers = warning_headers(outcome.warnings)
+    return reply
+
+
+def many(resource: Resource, listed: Listed, media: Media, query: Query) -> Reply:
+    """A page of a list."""
+    if not media.kind:
+        body = listing.wire(listed, resource)
+        return _yaml(body) if media.is_yaml else Reply(body)
+    metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
+    if listed.token:
+        metadata["continue"] = listed.token
+    if listed.remaining:
+        metadata["remainingItemCount"] = listed.remaining
+    objects = [codec.decode_stored(entry.value, entry.revision, resource) for entry in listed.entries]
+    if media.kind == "Table":
+        whole = tables.render(resource, objects, metadata, include=_include(query), version=media.version)
+    elif media.kind == "PartialObjectMetadataList":
+        items = [partial(obj, media.version) for obj in objects]
+        whole = {
+            "kind": media.kind,
+            "apiVersion": f"{META}/{media.version}",
+            "metadata": metadata,
+            "items": items,
+        }
+    else:
+        raise not_acceptable()
+    return _encoded(whole, media)
+
+
+def event_render(resource: Resource, media: Media, query: Query) -> Callable[[Entry], bytes]:
+    """How a watch shows each object."""
+    if not media.kind:
+        return lambda entry: codec.wire(entry.value, entry.revision, resource)
+    if media.kind == "PartialObjectMetadata":
+        return lambda entry: msgspec.json.encode(partial(_decoded(resource, entry), media.version))
+    if media.kind != "Table":
+        raise not_acceptable()
+    include, headers = _include(query), [True]
+
+    def row(entry: Entry) -> bytes:
+        obj = _decoded(resource, entry)
+        version = obj["metadata"]["resourceVersion"]
+        table = tables.render(
+            resource, [obj], {"resourceVersion": version}, include=include, version=media.version, headers=headers[0]
+        )
+        # Column definitions come with the first event only.
+        headers[0] = False
+        return msgspec.json.encode(table)
+
+    return row
+
+
+def partial(obj: Obj, version: str) -> Obj:
+    """Nothing but the metadata of an object."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"{META}/{version}", "metadata": obj["metadata"]}
+
+
+def warning_headers(warnings: list[str]) -> list[tuple[str, str]]:
+    """Warnings as RFC 7234 headers, each text once."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for text in dict.fromkeys(warnings))
+    return [("warning", f'299 - "{text}"') for text in quoted]
+
+
+def not_acceptable() -> NotAcceptable:
+    """The form asked for does not fit what is asked of."""
+    return NotAcceptable(
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml", details={}
+    )
+
+
+def _shaped(resource: Resource, body: bytes, media: Media, query: Query) -> Reply:
+    if not media.kind:
+        return _yaml(body)
+    obj: Obj = msgspec.json.decode(body)
+    if media.kind == "Table":
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        return _encoded(tables.render(resource, [obj], metadata, include=_include(query), version=media.version), media)
+    if media.kind == "PartialObjectMetadata":
+        return _encoded(partial(obj, media.version), media)
+    raise not_acceptable()
+
+
+def _decoded(resource: Resource, entry: Entry) -> Obj:
+    return codec.decode_stored(entry.value, entry.revision, resource)
+
+
+def _include(query: Query) -> str:
+    return query.get("includeObject", "") or "Metadata"
+
+
+def _encoded(obj: Obj, media: Media) -> Reply:
+    body = msgspec.json.encode(obj)
+    return _yaml(body) if media.is_yaml else Reply(body)
+
+
+def _yaml(body: bytes) -> Reply:
+    text = yaml.safe_dump(msgspec.json.decode(body), sort_keys=True, allow_unicode=True, width=1 << 30)
+    return Reply(text.encode(), content_type=YAML)

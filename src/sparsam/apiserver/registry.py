@@ -1,0 +1,301 @@
+"""Objects in the store: the write path from a decoded object to a stored one, free of HTTP.
+
+Every write is a compare-and-set. A write that names no resource version is tried again on the newest object when
+another one came first; a write that names one fails with a Conflict.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from sparsam.apiserver import deletion, statuses
+from sparsam.apiserver.admission import Admission, Attributes
+from sparsam.apiserver.authentication import User
+from sparsam.apiserver.deletion import DeleteOptions
+from sparsam.clock import Clock, format_time
+from sparsam.errors import BadRequest, Cause, StatusError
+from sparsam.objects import codec, pipeline
+from sparsam.objects.kinds import Resource
+from sparsam.objects.strategies import strategy_for
+from sparsam.objects.strategy import Obj
+from sparsam.store.interface import Entry, KeyExists, KeyMissing, RevisionMismatch, Store
+
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+SUFFIX_LENGTH = 5
+NAME_ATTEMPTS = 8
+SWAP_ATTEMPTS = 16
+
+Change = Callable[[Obj, pipeline.Context], tuple[Obj, list[str]]]
+"""From the stored object (owned by the callee) to the wished one, plus warnings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write: what it is about, who asks, and how it is to be checked."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    user: User
+    subresource: str = ""
+    dry_run: bool = False
+    field_validation: str = "Warn"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a write left behind: stored bytes, their revision (0: not stored), and warnings."""
+
+    value: bytes
+    revision: int
+    warnings: list[str] = field(default_factory=list)
+    created: bool = False
+    removed: bool = False
+
+    def wire(self, resource: Resource) -> bytes:
+        """The object as a client sees it."""
+        if self.revision:
+            return codec.wire(self.value, self.revision, resource)
+        obj: Obj = {"kind": resource.kind, "apiVersion": resource.api_version}
+        return msgspec.json.encode(obj | msgspec.json.decode(self.value, type=dict[str, Any]))
+
+
+class Reservation(Protocol):
+    """Something taken for a write that must be given back when the write fails."""
+
+    def undo(self) -> None:
+        """Give it back."""
+        ...
+
+
+class Reserver(Protocol):
+    """Fills in fields that must be unique over the cluster (ClusterIPs, node ports)."""
+
+    def reserve(self, new: Obj, old: Obj | None) -> Reservation:
+        """Take what `new` needs and write it into `new`; raises StatusError."""
+        ...
+
+    def release(self, obj: Obj) -> None:
+        """Give back what a deleted object held."""
+        ...
+
+
+class Registry:
+    """Create, change and delete objects."""
+
+    def __init__(
+        self, store: Store, clock: Clock, admission: Admission, reservers: Mapping[Resource, Reserver]
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._admission = admission
+        self._reservers = reservers
+
+    def now(self) -> str:
+        """The time to write down."""
+        return format_time(self._clock.now())
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Entry:
+        """The stored object; raises NotFound."""
+        entry = await self.store.get(resource.key(name, namespace))
+        if entry is None:
+            raise statuses.not_found(resource, name)
+        return entry
+
+    async def read(self, resource: Resource, name: str, namespace: str = "") -> Obj:
+        """The decoded object; raises NotFound."""
+        entry = await self.get(resource, name, namespace)
+        return codec.decode_stored(entry.value, entry.revision, resource)
+
+    def context(self, call: Call) -> pipeline.Context:
+        """Chance, time and checks for decoding; admission comes with `create` and `change`."""
+        return pipeline.Context(
+            now=self.now(),
+            uid=str(uuid.uuid4()),
+            name_suffix=_name_suffix(),
+            namespace=call.namespace,
+            field_validation=call.field_validation,
+        )
+
+    async def _admitting(self, call: Call, operation: str, obj: Obj | None) -> pipeline.Context:
+        attributes = Attributes(
+            operation, call.resource, call.namespace, call.name, call.user, call.subresource, call.dry_run
+        )
+        admit = await self._admission.admit(attributes, obj)
+        return pipeline.Context(
+            now=self.now(),
+            uid=str(uuid.uuid4()),
+            name_suffix=_name_suffix(),
+            namespace=call.namespace,
+            field_validation=call.field_validation,
+            admit=admit,
+        )
+
+    async def create(self, call: Call, obj: Obj) -> Outcome:
+        """Store a new object; raises Invalid, AlreadyExists and what admission objects to."""
+        resource = call.resource
+        if obj.get("metadata", {}).get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        generated = not obj.get("metadata", {}).get("name")
+        ctx = await self._admitting(call, "CREATE", obj)
+        obj, warnings = pipeline.create(resource, obj, ctx)
+        reserver = self._reservers.get(resource)
+        reservation = reserver.reserve(obj, None) if reserver else None
+        try:
+            entry = await self._insert(call, obj, generated=generated)
+        except BaseException:
+            if reservation:
+                reservation.undo()
+            raise
+        if call.dry_run and reservation:
+            reservation.undo()
+        return Outcome(entry.value, entry.revision, warnings, created=True)
+
+    async def _insert(self, call: Call, obj: Obj, *, generated: bool) -> Entry:
+        for attempt in range(NAME_ATTEMPTS):
+            metadata = obj["metadata"]
+            key = call.resource.key(metadata["name"], call.namespace)
+            value = codec.encode(obj)
+            try:
+                if not call.dry_run:
+                    return await self.store.create(key, value)
+                if await self.store.get(key) is None:
+                    return Entry(key, value, 0, 0)
+            except KeyExists:
+                pass
+            if not generated or attempt == NAME_ATTEMPTS - 1:
+                break
+            metadata["name"] = metadata["generateName"] + _name_suffix()
+        raise statuses.already_exists(call.resource, obj["metadata"]["name"])
+
+    async def change(self, call: Call, change: Change) -> Outcome:
+        """Replace an object by what `change` makes of it, with all checks of an update."""
+        ctx = await self._admitting(call, "UPDATE", None)
+        reserver = self._reservers.get(call.resource) if not call.subresource else None
+
+        def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
+            new, warnings = change(codec.decode_stored(entry.value, entry.revision, call.resource), ctx)
+            _check_identity(call, new, old)
+            updated, more = pipeline.update(call.resource, new, old, ctx, subresource=call.subresource)
+            return updated, [*warnings, *more]
+
+        return await self._swap(call, compute, reserver)
+
+    async def mutate(self, call: Call, mutate: Callable[[Obj], None]) -> Outcome:
+        """Change an object in place without an update's checks: for bindings and the server's own marks."""
+
+        def compute(old: Obj, _entry: Entry) -> tuple[Obj, list[str]]:
+            mutate(old)
+            return old, []
+
+        return await self._swap(call, compute, None)
+
+    async def _swap(
+        self, call: Call, compute: Callable[[Obj, Entry], tuple[Obj, list[str]]], reserver: Reserver | None
+    ) -> Outcome:
+        for _ in range(SWAP_ATTEMPTS):
+            entry = await self.get(call.resource, call.name, call.namespace)
+            old = codec.decode_stored(entry.value, entry.revision, call.resource)
+            new, warnings = compute(old, entry)
+            reservation = reserver.reserve(new, old) if reserver else None
+            try:
+                stored = await self._replace(call, new, entry)
+            except RevisionMismatch:
+                if reservation:
+                    reservation.undo()
+                continue
+            except BaseException:
+                if reservation:
+                    reservation.undo()
+                raise
+            if call.dry_run and reservation:
+                reservation.undo()
+            return Outcome(stored.value, stored.revision, warnings)
+        raise statuses.conflict(call.resource, call.name)
+
+    async def _replace(self, call: Call, new: Obj, entry: Entry) -> Entry:
+        value = codec.encode(new)
+        if call.dry_run or value == entry.value:
+            return Entry(entry.key, value, entry.revision, entry.created_revision)
+        try:
+            if deletion.is_finished(call.resource, new):
+                return await self._remove(call.resource, new, entry, value)
+            return await self.store.update(entry.key, value, expected=entry.revision)
+        except KeyMissing:
+            raise statuses.not_found(call.resource, call.name) from None
+
+    async def _remove(self, resource: Resource, obj: Obj, entry: Entry, value: bytes) -> Entry:
+        # The last marks are told to the caller only: watchers see the object as it was stored, as upstream has it.
+        removed = await self.store.delete(entry.key, expected=entry.revision)
+        reserver = self._reservers.get(resource)
+        if reserver:
+            reserver.release(obj)
+        return Entry(entry.key, value, removed.revision, entry.created_revision)
+
+    async def delete(self, call: Call, options: DeleteOptions) -> Outcome:
+        """Delete or mark an object; `removed` says whether it is gone."""
+        resource = call.resource
+        strategy = strategy_for(resource)
+        await self._admitting(call, "DELETE", None)
+        for _ in range(SWAP_ATTEMPTS):
+            entry = await self.get(resource, call.name, call.namespace)
+            obj = codec.decode_stored(entry.value, entry.revision, resource)
+            deletion.check_preconditions(resource, obj, options)
+            decision = deletion.plan(resource, strategy, obj, options, self.now())
+            if decision.changed is None:
+                return Outcome(entry.value, entry.revision)
+            value = codec.encode(decision.changed)
+            if options.dry_run:
+                return Outcome(value, entry.revision, removed=decision.remove)
+            try:
+                if decision.remove:
+                    gone = await self._remove(resource, decision.changed, entry, value)
+                    return Outcome(value, gone.revision, removed=True)
+                stored = await self.store.update(entry.key, value, expected=entry.revision)
+            except RevisionMismatch:
+                continue
+            except KeyMissing:
+                raise statuses.not_found(resource, call.name) from None
+            return Outcome(value, stored.revision)
+        raise statuses.conflict(resource, call.name)
+
+
+def _check_identity(call: Call, new: Obj, old: Obj) -> None:
+    """Raises when the object in the request is not the object at the URL, or not the version that is stored."""
+    metadata, stored = new.get("metadata") or {}, old["metadata"]
+    name = metadata.get("name") or call.name
+    if name != call.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+    namespace = metadata.get("namespace") or call.namespace
+    if namespace != call.namespace:
+        raise BadRequest(
+            f"the namespace of the object ({namespace}) does not match the namespace on the URL ({call.namespace})"
+        )
+    uid = metadata.get("uid") or stored["uid"]
+    if uid != stored["uid"]:
+        raise statuses.conflict(
+            call.resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
+        )
+    version = metadata.get("resourceVersion") or ""
+    if not version:
+        if not strategy_for(call.resource).allow_unconditional_update:
+            raise _version_required(call.resource, name)
+        return
+    if version != stored["resourceVersion"]:
+        raise statuses.conflict(call.resource, name)
+
+
+def _version_required(resource: Resource, name: str) -> StatusError:
+    message = "Invalid value: 0: must be specified for an update"
+    cause = Cause("FieldValueInvalid", message, "metadata.resourceVersion")
+    return statuses.invalid(resource.kind, name, [cause], group=resource.group)
+
+
+def _name_suffix() -> str:
+    return "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))

@@ -1,0 +1,250 @@
+"""The REST verbs on resources: from a request to the store and back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import msgspec
+
+from sparsam.apiserver import listing, output, statuses, watching
+from sparsam.apiserver.app import method_not_allowed, not_served
+from sparsam.apiserver.deletion import DeleteOptions
+from sparsam.apiserver.http import Answer, Reply, Request, StreamReply
+from sparsam.apiserver.listing import ListOptions
+from sparsam.apiserver.media import essence, negotiate
+from sparsam.apiserver.options import delete_options, dry_run, field_validation
+from sparsam.apiserver.registry import Call, Outcome, Registry
+from sparsam.apiserver.routes import Route
+from sparsam.apiserver.selection import Selection, parse_selection
+from sparsam.apiserver.watching import Watch
+from sparsam.errors import NotFound, UnsupportedMediaType
+from sparsam.objects import pipeline
+from sparsam.objects.kinds import Resource
+from sparsam.objects.strategy import Obj
+
+Handler = Callable[[Request, Route, Resource], Awaitable[Answer]]
+
+BODY_TYPES = ("application/json", "application/yaml", "text/yaml", "application/x-yaml")
+PATCH_TYPES = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+APPLY_PATCH = "application/apply-patch+yaml"
+
+# Kinds whose storage hands the deleted object back instead of a Status. Namespaces do while they terminate.
+RETURNS_DELETED = frozenset(
+    {
+        "pods",
+        "services",
+        "serviceaccounts",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "podtemplates",
+        "resourcequotas",
+        "storageclasses",
+        "csidrivers",
+        "csinodes",
+        "volumeattachments",
+        "volumeattributesclasses",
+    }
+)
+# Kinds that keep their dependents unless the client says otherwise, a rule from before garbage collection.
+ORPHANS_BY_DEFAULT = frozenset({("", "replicationcontrollers"), ("batch", "jobs")})
+JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; "
+    "set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
+
+
+class Verbs:
+    """Generic handlers for every resource."""
+
+    def __init__(self, registry: Registry, *, max_body_bytes: int) -> None:
+        self._registry = registry
+        self._store = registry.store
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, request: Request, route: Route) -> Answer:
+        """Answer a request on a collection or an object (not on a subresource)."""
+        resource = route.resource
+        if resource is None:
+            raise not_served()
+        verb = route.verb(request.method, watch="watch" in request.query and request.flag("watch"))
+        if verb not in resource.verbs:
+            raise method_not_allowed()
+        if verb in ("create", "list", "watch", "deletecollection") and route.name:
+            raise method_not_allowed()
+        if resource.namespaced and not route.namespace and verb not in ("list", "watch"):
+            raise method_not_allowed()
+        handler: Handler = getattr(self, verb)
+        return await handler(request, route, resource)
+
+    async def get(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """GET of one object."""
+        media = negotiate(request.header(b"accept"))
+        version = request.query.get("resourceVersion", "")
+        if version:
+            asked = listing.parse_version(version)
+            if asked > self._store.revision:
+                raise statuses.too_large_version(asked, self._store.revision)
+        entry = await self._registry.get(resource, route.name, route.namespace)
+        return output.one(resource, entry.value, entry.revision, media, request.query)
+
+    async def list(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """GET of a collection."""
+        media = negotiate(request.header(b"accept"))
+        options = listing.parse_options(request.query)
+        selection = parse_selection(resource, request.query)
+        listed = await listing.read(self._store, _prefix(resource, route, selection), options, selection)
+        return output.many(resource, listed, media, request.query)
+
+    async def watch(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """GET of a collection with watch=1."""
+        media = negotiate(request.header(b"accept"))
+        options = watching.parse_options(request.query)
+        selection = parse_selection(resource, request.query)
+        render = output.event_render(resource, media, request.query)
+        prefix = _prefix(resource, route, selection)
+        watch = Watch(self._store, resource, prefix, options, selection, render)
+        return StreamReply(watch.chunks(), content_type=media.content_type, timeout_seconds=options.timeout_seconds)
+
+    async def create(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """POST to a collection."""
+        media = negotiate(request.header(b"accept"))
+        call = self._call(request, route, resource, "CreateOptions")
+        raw, content_type = await self.object_body(request)
+        obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
+        outcome = await self._registry.create(call, obj)
+        outcome.warnings = [*warnings, *outcome.warnings]
+        return output.written(resource, outcome, media, request.query)
+
+    async def update(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """PUT of an object."""
+        media = negotiate(request.header(b"accept"))
+        call = self._call(request, route, resource, "UpdateOptions")
+        raw, content_type = await self.object_body(request)
+        outcome = await self.put(call, raw, content_type)
+        return output.written(resource, outcome, media, request.query)
+
+    async def patch(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """PATCH of an object."""
+        media = negotiate(request.header(b"accept"))
+        patch_type = self.patch_type(request)
+        call = self._call(request, route, resource, "PatchOptions")
+        raw = await request.body(self._max_body_bytes)
+        outcome = await self.apply(call, patch_type, raw)
+        return output.written(resource, outcome, media, request.query)
+
+    async def put(self, call: Call, raw: bytes, content_type: str) -> Outcome:
+        """Replace an object (or, with `call.subresource`, its part) by the one in a body."""
+        ctx = self._registry.context(call)
+        wished, warnings = pipeline.decode(call.resource, raw, content_type, ctx, subresource=call.subresource)
+        fresh = msgspec.json.encode(wished)
+
+        def change(_old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            # Each attempt owns its copy: the pipeline changes objects in place.
+            copy: Obj = msgspec.json.decode(fresh)
+            return copy, warnings
+
+        return await self._registry.change(call, change)
+
+    async def apply(self, call: Call, patch_type: str, raw: bytes) -> Outcome:
+        """Patch an object (or its part)."""
+
+        def change(old: Obj, ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            return pipeline.apply_patch(call.resource, old, patch_type, raw, ctx, subresource=call.subresource)
+
+        return await self._registry.change(call, change)
+
+    async def delete(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """DELETE of one object."""
+        media = negotiate(request.header(b"accept"))
+        options = await self._delete_options(request)
+        call = replace(self._call(request, route, resource, "DeleteOptions"), dry_run=options.dry_run)
+        outcome = await self.remove(call, options)
+        if outcome.removed and resource.plural not in RETURNS_DELETED:
+            return Reply(_deleted_status(resource, outcome), headers=output.warning_headers(outcome.warnings))
+        return output.written(resource, outcome, media, request.query)
+
+    async def remove(self, call: Call, options: DeleteOptions) -> Outcome:
+        """Delete with the kind's own default for dependents."""
+        resource, warnings = call.resource, []
+        default = options.policy is None and options.orphan_dependents is None
+        if default and (resource.group, resource.plural) in ORPHANS_BY_DEFAULT:
+            options = replace(options, policy="Orphan")
+            if resource.plural == "jobs":
+                warnings.append(JOB_WARNING)
+        outcome = await self._registry.delete(call, options)
+        outcome.warnings = warnings
+        return outcome
+
+    async def deletecollection(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """DELETE of everything that is selected."""
+        media = negotiate(request.header(b"accept"))
+        options = await self._delete_options(request)
+        selection = parse_selection(resource, request.query)
+        listed = await listing.read(self._store, _prefix(resource, route, selection), ListOptions(), selection)
+        prefix_length = len(resource.storage_prefix)
+        for entry in listed.entries:
+            namespace, _, name = entry.key[prefix_length:].rpartition("/")
+            call = Call(resource, namespace, name, request.user, dry_run=options.dry_run)
+            try:
+                await self.remove(call, options)
+            except NotFound:
+                continue
+        return output.many(resource, listed, media, request.query)
+
+    async def object_body(self, request: Request) -> tuple[bytes, str]:
+        """The body and its type; raises UnsupportedMediaType for what is not read here."""
+        content_type = essence(request.header(b"content-type")) or "application/json"
+        if content_type not in BODY_TYPES:
+            accepted = "application/json, application/yaml"
+            raise UnsupportedMediaType(
+                f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+            )
+        return await request.body(self._max_body_bytes), content_type
+
+    def patch_type(self, request: Request) -> str:
+        """The kind of patch; raises UnsupportedMediaType."""
+        content_type = essence(request.header(b"content-type"))
+        if content_type not in PATCH_TYPES:
+            message = "415: Unsupported Media Type"
+            if content_type == APPLY_PATCH:
+                message = "server-side apply is not offered by this server; use a strategic merge or merge patch"
+            raise UnsupportedMediaType(message, details={})
+        return PATCH_TYPES[content_type]
+
+    async def _delete_options(self, request: Request) -> DeleteOptions:
+        content_type = essence(request.header(b"content-type")) or "application/json"
+        raw = await request.body(self._max_body_bytes)
+        return delete_options(raw, content_type, request.query)
+
+    def _call(self, request: Request, route: Route, resource: Resource, options_kind: str) -> Call:
+        query = request.query
+        return Call(
+            resource,
+            route.namespace,
+            route.name,
+            request.user,
+            route.subresource,
+            dry_run(query, options_kind) if "dryRun" in query else False,
+            field_validation(query, options_kind) if "fieldValidation" in query else "Warn",
+        )
+
+    call = _call
+
+
+def _prefix(resource: Resource, route: Route, selection: Selection) -> str:
+    """Where to look: as few keys as the selector allows."""
+    if not resource.namespaced:
+        return resource.storage_prefix
+    return f"{resource.storage_prefix}{route.namespace}/" if route.namespace else resource.storage_prefix
+
+
+def _deleted_status(resource: Resource, outcome: Outcome) -> bytes:
+    metadata = msgspec.json.decode(outcome.value, type=Obj)["metadata"]
+    details = statuses.details_of(resource, metadata["name"]) | {"uid": metadata["uid"]}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return msgspec.json.encode(status)
