@@ -57,11 +57,14 @@ def api(data_dir: Path) -> None:
         listen = [(settings.listen, settings.port)]
         if "node" in settings.part_list and settings.listen != "0.0.0.0":
             listen.append((settings.machine_ip, settings.port))
+        tokens = settings.data_path / "tokens.csv"
         config = ApiServerConfig(
             data_dir=settings.data_path / "store",
             listen=tuple(listen),
             pki_dir=settings.pki_dir,
             service_cidr=settings.service_cidr,
+            cluster_domain=settings.cluster_domain,
+            token_file=tokens if tokens.exists() else None,
             advertise=(settings.machine_ip if len(listen) > 1 else settings.listen, settings.port),
         )
         return run(config)

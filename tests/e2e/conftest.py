@@ -1,0 +1,137 @@
+"""A whole cluster in a network namespace of its own: nothing it does reaches the machine's network."""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLONE_NEWNET = 0x40000000
+ROOT = Path(__file__).parents[2]
+KUBECTL = Path(sys.executable).with_name("kubectl")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster and the commands one types at it."""
+
+    data_dir: Path
+    run_dir: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.data_dir / "kubeconfig"
+
+    def sparsam(self, *arguments: str, check: bool = True, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sparsam.cli", *arguments]
+        if arguments[0] != "up":
+            command += (
+                ["--data-dir", str(self.data_dir)] if arguments[0] != "top" else ["--kubeconfig", str(self.kubeconfig)]
+            )
+        return run(command, check=check, seconds=seconds)
+
+    def kubectl(self, *arguments: str, check: bool = True, seconds: float = 90, stdin: str | None = None) -> str:
+        command = [str(KUBECTL), "--kubeconfig", str(self.kubeconfig), *arguments]
+        result = run(command, check=check, seconds=seconds, stdin=stdin)
+        return result.stdout if check else result.stdout + result.stderr
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def children(self) -> dict[str, int]:
+        """Pids of the cluster's processes by name."""
+        return json.loads((self.run_dir / "supervisor.json").read_text())["children"]
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"== {path.name}\n{path.read_text()[-4000:]}" for path in (self.data_dir / "log").glob("*.log")
+        )
+
+
+def run(
+    command: list[str], *, check: bool, seconds: float, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, input=stdin, check=False)
+    if check and result.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} -> {result.returncode}\n{result.stdout}\n{result.stderr}")
+    return result
+
+
+def until(condition: Any, seconds: float = 60, what: str = "") -> Any:
+    """Poll until the condition holds; its value. A generous limit, since this is not a timing test."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.2)
+
+
+def own_network() -> None:
+    """Move this process into a fresh network namespace; it goes when the last process in it ends."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        pytest.skip(f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    for program in ("containerd", "runc", "nft", "ip"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    own_network()
+
+
+@contextlib.contextmanager
+def running_cluster(tmp: Path, *flags: str) -> Iterator[Cluster]:
+    cluster = Cluster(tmp / "data", Path(f"/run/spt{os.getpid()}"))
+    try:
+        cluster.sparsam(
+            "up", "--detach", "--data-dir", str(cluster.data_dir), "--run-dir", str(cluster.run_dir), *flags
+        )
+        if "--only" not in flags:
+            cluster.sparsam("images", "demo")
+        yield cluster
+    except BaseException:
+        print(cluster.logs() if (cluster.data_dir / "log").exists() else "no logs")
+        raise
+    finally:
+        cluster.sparsam("down", "--purge", check=False)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("one"), "--node-name", "e2e") as one:
+        yield one
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace that is removed, with everything in it, after the test."""
+    name = f"t{time.monotonic_ns()}"
+    cluster.kubectl("create", "namespace", name)
+    until(lambda: cluster.get("serviceaccounts", "-n", name)["items"], what="default service account")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=true", "--timeout=60s")

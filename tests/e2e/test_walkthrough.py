@@ -1,0 +1,197 @@
+"""What a new user types after `make up`, in that order, with the real kubectl."""
+
+import json
+import subprocess
+import urllib.request
+
+import yaml
+
+from tests.e2e.conftest import KUBECTL, ROOT, Cluster, until
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def pods_of(cluster: Cluster, namespace: str, app: str = "web") -> list[dict]:
+    pods = cluster.get("pods", "-n", namespace, "-l", f"app={app}")["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def deploy_web(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("apply", "-n", namespace, "-f", str(ROOT / "examples" / "web.yaml"))
+    cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=80s")
+
+
+def test_the_node_is_ready_and_described(cluster: Cluster):
+    wide = cluster.kubectl("get", "nodes", "-o", "wide")
+    assert wide.split()[:4] == ["NAME", "STATUS", "ROLES", "AGE"]
+    assert "Ready" in wide
+    assert "containerd://" in wide
+    assert "Capacity:" in cluster.kubectl("describe", "node", "e2e")
+    assert "FIELDS:" in cluster.kubectl("explain", "deployment.spec.strategy")
+
+
+def test_a_deployment_runs_and_answers_everywhere(cluster: Cluster, namespace: str):
+    deploy_web(cluster, namespace)
+    service = cluster.get("service", "web", "-n", namespace)
+    node_ip = next(a["address"] for a in cluster.get("node", "e2e")["status"]["addresses"] if a["type"] == "InternalIP")
+    assert "version 1" in fetch(f"http://{service['spec']['clusterIP']}/")
+    assert "version 1" in fetch(f"http://{node_ip}:{service['spec']['ports'][0]['nodePort']}/")
+    names = {pod["metadata"]["name"] for pod in pods_of(cluster, namespace)}
+    assert len(names) == 3
+    pod = next(iter(names))
+    by_name = cluster.kubectl("exec", "-n", namespace, pod, "--", "wget", "-qO-", "http://web/")
+    assert "version 1" in by_name
+    in_full = cluster.kubectl(
+        "exec", "-n", namespace, pod, "--", "wget", "-qO-", f"http://web.{namespace}.svc.cluster.local/"
+    )
+    assert "version 1" in in_full
+
+
+def test_the_choice_of_node_is_explained_in_watts(cluster: Cluster, namespace: str):
+    deploy_web(cluster, namespace)
+    pod = pods_of(cluster, namespace)[0]
+    placement = json.loads(pod["metadata"]["annotations"]["power.sparsam.dev/placement"])
+    assert placement["node"] == "e2e"
+    assert placement["wattsDelta"] > 0
+    assert placement["estimated"] is True
+    events = cluster.kubectl("describe", "pod", "-n", namespace, pod["metadata"]["name"])
+    assert f"Successfully assigned {namespace}/{pod['metadata']['name']} to e2e" in events
+
+
+def test_logs_exec_copy_and_port_forward(cluster: Cluster, namespace: str, tmp_path):
+    shell = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "shell", "namespace": namespace},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "c",
+                    "image": "localhost/sparsam/web:1",
+                    "command": ["/bin/sh", "-c", "echo first line; echo second line; exec /bin/serve"],
+                }
+            ],
+        },
+    }
+    cluster.apply(shell)
+    cluster.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/shell", "--timeout=60s")
+    assert cluster.kubectl("logs", "-n", namespace, "shell").splitlines()[:2] == ["first line", "second line"]
+    assert cluster.kubectl("logs", "-n", namespace, "shell", "--tail=1").strip() == "second line"
+    assert cluster.kubectl("exec", "-n", namespace, "shell", "--", "sh", "-c", "echo $((6*7))").strip() == "42"
+    assert (
+        cluster.kubectl("exec", "-i", "-n", namespace, "shell", "--", "cat", stdin="through stdin").strip()
+        == "through stdin"
+    )
+    assert "exit code 7" in cluster.kubectl("exec", "-n", namespace, "shell", "--", "sh", "-c", "exit 7", check=False)
+
+    source = tmp_path / "there.txt"
+    source.write_text("x" * 300_000)
+    cluster.kubectl("cp", "-n", namespace, str(source), "shell:/tmp/there.txt")
+    cluster.kubectl("cp", "-n", namespace, "shell:/tmp/there.txt", str(tmp_path / "back.txt"))
+    assert (tmp_path / "back.txt").read_text() == source.read_text()
+
+    command = [
+        str(KUBECTL),
+        "--kubeconfig",
+        str(cluster.kubeconfig),
+        "port-forward",
+        "-n",
+        namespace,
+        "pod/shell",
+        ":8080",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            line = forward.stdout.readline()
+            port = int(line.split("127.0.0.1:")[1].split()[0])
+            assert "pod shell" in fetch(f"http://127.0.0.1:{port}/")
+            assert "pod shell" in fetch(f"http://127.0.0.1:{port}/")
+        finally:
+            forward.terminate()
+
+
+def test_scale_update_undo_label_annotate_edit_and_delete(cluster: Cluster, namespace: str):
+    deploy_web(cluster, namespace)
+    in_ns = ("-n", namespace)
+    cluster.kubectl("scale", *in_ns, "deployment/web", "--replicas=2")
+    until(lambda: len(pods_of(cluster, namespace)) == 2, what="two replicas")
+    cluster.kubectl("set", "image", *in_ns, "deployment/web", "web=localhost/sparsam/web:2")
+    cluster.kubectl("rollout", "status", *in_ns, "deployment/web", "--timeout=80s")
+    ip = cluster.get("service", "web", *in_ns)["spec"]["clusterIP"]
+    until(lambda: "version 2" in fetch(f"http://{ip}/"), what="version 2")
+    assert cluster.kubectl("rollout", "history", *in_ns, "deployment/web").count("<none>") == 2
+    cluster.kubectl("rollout", "undo", *in_ns, "deployment/web")
+    cluster.kubectl("rollout", "status", *in_ns, "deployment/web", "--timeout=80s")
+    until(lambda: "version 1" in fetch(f"http://{ip}/"), what="version 1 again")
+    cluster.kubectl("label", *in_ns, "deployment/web", "tier=front")
+    cluster.kubectl("annotate", *in_ns, "deployment/web", "note=hello")
+    meta = cluster.get("deployment", "web", *in_ns)["metadata"]
+    assert meta["labels"]["tier"] == "front"
+    assert meta["annotations"]["note"] == "hello"
+    subprocess.run(
+        [str(KUBECTL), "--kubeconfig", str(cluster.kubeconfig), "edit", *in_ns, "deployment/web"],
+        env={"KUBE_EDITOR": "sed -i s/replicas:.2/replicas:\\ 1/", "PATH": "/usr/bin:/bin", "HOME": "/tmp"},
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    until(lambda: len(pods_of(cluster, namespace)) == 1, what="one replica after edit")
+    cluster.kubectl("delete", *in_ns, "deployment/web", "service/web")
+    until(lambda: not cluster.get("pods", *in_ns)["items"], what="pods gone with their deployment")
+
+
+def test_a_watch_shows_a_pod_come_and_go(cluster: Cluster, namespace: str):
+    command = [
+        str(KUBECTL),
+        "--kubeconfig",
+        str(cluster.kubeconfig),
+        "get",
+        "pods",
+        "-n",
+        namespace,
+        "-w",
+        "-o",
+        "name",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "brief", "namespace": namespace},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "c", "image": "localhost/sparsam/busybox:1", "command": ["true"]}],
+                },
+            }
+            cluster.apply(pod)
+            assert watch.stdout.readline().strip() == "pod/brief"
+            until(
+                lambda: cluster.get("pod", "brief", "-n", namespace)["status"].get("phase") == "Succeeded", what="end"
+            )
+        finally:
+            watch.terminate()
+    status = cluster.get("pod", "brief", "-n", namespace)["status"]["containerStatuses"][0]
+    assert status["state"]["terminated"]["reason"] == "Completed"
+
+
+def test_top_states_watts_and_their_source(cluster: Cluster, namespace: str):
+    deploy_web(cluster, namespace)
+    nodes = json.loads(cluster.sparsam("top", "nodes", "-o", "json").stdout)
+    assert nodes[0]["watts"] > 0
+    assert nodes[0]["watts_source"].startswith("estimated")
+    pods = json.loads(cluster.sparsam("top", "pods", "-n", namespace, "-o", "json").stdout)
+    assert len(pods) == 3
+    assert all(pod["memory_bytes"] > 0 for pod in pods)
+
+
+def test_the_examples_are_valid_and_status_is_healthy(cluster: Cluster):
+    for path in (ROOT / "examples").glob("*.yaml"):
+        assert all(document["kind"] for document in yaml.safe_load_all(path.read_text()))
+        cluster.kubectl("apply", "--dry-run=server", "-f", str(path))
+    seen = json.loads(cluster.sparsam("status", "-o", "json").stdout)
+    assert seen["healthy"]

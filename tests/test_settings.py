@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from sparsam.settings import Settings, SettingsError, load_settings, read_settings
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
+    file = tmp_path / "c.toml"
+    file.write_text('nodes = 2\nport = 7000\nnode_name = "from-file"\n')
+    environ = {"SPARSAM_PORT": "7001", "SPARSAM_NODE_NAME": "from-env", "SPARSAM_DATA": "elsewhere", "HOME": "/root"}
+    settings = load_settings({"node_name": "from-flag", "nodes": None}, config=file, environ=environ)
+    assert (settings.nodes, settings.port, settings.node_name) == (2, 7001, "from-flag")
+    assert settings.service_cidr == "10.96.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"nodes": 0}, "nodes: 0 is not between"),
+        ({"port": 70000}, "port: 70000"),
+        ({"parts": "api,kitchen"}, "unknown part 'kitchen'"),
+        ({"cluster_cidr": "10.0.0.0/33"}, "cluster_cidr"),
+        ({"cluster_cidr": "10.244.0.0/28"}, "too small"),
+        ({"service_cidr": "10.244.0.0/16"}, "overlaps"),
+        ({"listen": "home"}, "listen: 'home'"),
+        ({"nodes": 2, "cri_socket": "/run/x.sock"}, "cri_socket"),
+        ({"port": "many"}, "port: 'many' is not a whole number"),
+    ],
+)
+def test_a_bad_setting_is_named(flags, words):
+    with pytest.raises(SettingsError, match=words):
+        load_settings(flags, config=None, environ={})
+
+
+def test_an_unknown_key_or_unreadable_file_is_named(tmp_path: Path):
+    file = tmp_path / "c.toml"
+    file.write_text("colour = 1\n")
+    with pytest.raises(SettingsError, match="unknown setting 'colour'"):
+        load_settings({}, config=file, environ={})
+    with pytest.raises(SettingsError, match="cannot read"):
+        load_settings({}, config=tmp_path / "none.toml", environ={})
+
+
+def test_what_is_written_reads_back(tmp_path: Path):
+    settings = Settings(data_dir=str(tmp_path), nodes=3)
+    settings.write(tmp_path / "cluster.json")
+    assert read_settings(tmp_path / "cluster.json") == settings
+    with pytest.raises(SettingsError, match="no cluster in"):
+        read_settings(tmp_path / "missing.json")
+
+
+def test_one_node_lives_in_the_machines_own_network():
+    [node] = Settings().node_list("box", "192.0.2.7")
+    assert (node.name, node.ip, node.pod_cidr, node.netns) == ("box", "192.0.2.7", "10.244.0.0/24", None)
+    [node] = Settings().node_list("box", None)
+    assert node.ip == "10.245.0.1"
+
+
+def test_several_nodes_get_names_addresses_and_namespaces_of_their_own():
+    nodes = Settings(nodes=3).node_list("box", "192.0.2.7")
+    assert [node.name for node in nodes] == ["box-1", "box-2", "box-3"]
+    assert [node.ip for node in nodes] == ["10.245.0.11", "10.245.0.12", "10.245.0.13"]
+    assert [node.pod_cidr for node in nodes] == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
+    assert len({node.netns for node in nodes}) == 3
+
+
+def test_well_known_addresses_follow_the_networks():
+    settings = Settings(service_cidr="10.97.0.0/16", machine_cidr="10.9.0.0/24")
+    assert (settings.api_service_ip, settings.dns_ip, settings.machine_ip) == ("10.97.0.1", "10.97.0.10", "10.9.0.1")
