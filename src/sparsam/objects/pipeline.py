@@ -1,0 +1,171 @@
+"""The life of an object between the wire and the store: decode, default, admit, prepare, validate. Pure.
+
+What every kind has in common happens here, in upstream's order; what one kind adds stands in its Strategy. Time,
+identity and chance come in a Context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sparsam.errors import Cause
+from sparsam.objects import decode as decoding
+from sparsam.objects import metadata, patches
+from sparsam.objects.fields import invalid_object
+from sparsam.objects.kinds import Resource
+from sparsam.objects.strategies import strategy_for
+from sparsam.objects.strategy import Obj, Strategy
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+
+
+def nothing(_new: Obj, _old: Obj | None) -> None:
+    """Admission that has no opinion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that is chance, time, identity or wish of the caller."""
+
+    now: str
+    """RFC 3339 with whole seconds."""
+    uid: str
+    """A fresh UUID for a created object."""
+    name_suffix: str
+    """Five characters for generateName."""
+    namespace: str = ""
+    """The namespace in the URL."""
+    field_validation: str = "Warn"
+    """Strict, Warn or Ignore: what happens to unknown and duplicate fields."""
+    admit: Callable[[Obj, Obj | None], None] = nothing
+    """(new, old): mutating admission after defaulting; may raise StatusError."""
+
+
+def decode(
+    resource: Resource, raw: bytes, content_type: str, ctx: Context, *, subresource: str = ""
+) -> tuple[Obj, list[str]]:
+    """The object in a request body, checked against its schema and normalised as Go's decoder does, and warnings.
+
+    Raises BadRequest for what cannot be understood.
+    """
+    return decoding.decode(resource, raw, content_type, ctx.field_validation, subresource=subresource)
+
+
+def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
+    """A decoded object made ready to be stored for the first time, and warnings. Changes `obj` in place."""
+    strategy = strategy_for(resource)
+    meta = _metadata(obj)
+    if resource.namespaced and not meta.get("namespace"):
+        meta["namespace"] = ctx.namespace
+    strategy.default(obj)
+    ctx.admit(obj, None)
+    meta = _metadata(obj)
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink", "generation"):
+        meta.pop(name, None)
+    if strategy.has_generation:
+        meta["generation"] = 1
+    # Preparation and validation already see the name, the uid and the time that the object will have.
+    meta["uid"] = ctx.uid
+    meta["creationTimestamp"] = ctx.now
+    strategy.prepare_create(obj)
+    if meta.get("generateName") and not meta.get("name"):
+        meta["name"] = meta["generateName"][: 63 - len(ctx.name_suffix)] + ctx.name_suffix
+    causes = metadata.validate_metadata(meta, namespaced=resource.namespaced, name_rule=strategy.name_rule)
+    causes += metadata.validate_kube_finalizers(meta)
+    causes += strategy.validate(obj)
+    _raise_if_invalid(resource, meta, causes)
+    return obj, strategy.warnings(obj, None)
+
+
+def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource: str = "") -> tuple[Obj, list[str]]:
+    """`new` made ready to replace `old`, and warnings. Restores what an update may not change."""
+    strategy = strategy_for(resource)
+    meta, old_meta = _metadata(new), old["metadata"]
+    _restore_identity(resource, meta, old_meta)
+    strategy.default(new)
+    ctx.admit(new, old)
+    meta = _metadata(new)
+    if subresource == "status":
+        _keep_all_but_status(new, old)
+        strategy.prepare_status(new, old)
+        causes = _validate_meta_update(resource, new, old) + strategy.validate_status(new, old)
+    else:
+        if strategy.has_status and not subresource:
+            _keep(new, old, "status")
+        strategy.prepare_update(new, old)
+        _raise_generation(strategy, new, old)
+        causes = _validate_meta_update(resource, new, old) + strategy.validate_update(new, old)
+    _raise_if_invalid(resource, old_meta, causes)
+    return new, strategy.warnings(new, old)
+
+
+def apply_patch(
+    resource: Resource, old: Obj, patch_type: str, raw: bytes, ctx: Context, *, subresource: str = ""
+) -> tuple[Obj, list[str]]:
+    """`old` with a patch of type `json`, `merge` or `strategic` (or the media type), decoded, and warnings.
+
+    The result still has to go through `update`.
+    """
+    patched = patches.apply(resource, old, patch_type, raw)
+    return decoding.decode_patched(resource, patched, ctx.field_validation, subresource=subresource)
+
+
+def _metadata(obj: Obj) -> dict[str, Any]:
+    meta = obj.get("metadata")
+    if not meta:
+        meta = obj["metadata"] = {}
+    found: dict[str, Any] = meta
+    return found
+
+
+def _restore_identity(resource: Resource, meta: Obj, old_meta: Obj) -> None:
+    meta.setdefault("name", old_meta["name"])
+    if resource.namespaced:
+        meta.setdefault("namespace", old_meta.get("namespace", ""))
+    meta.pop("managedFields", None)
+    meta.pop("selfLink", None)
+    if not meta.get("uid"):
+        meta["uid"] = old_meta["uid"]
+    # Whatever a client sends, these were decided when they were written.
+    for name in ("creationTimestamp", "deletionTimestamp", "generation"):
+        if name in old_meta:
+            meta[name] = old_meta[name]
+        elif name == "generation":
+            meta.pop(name, None)
+    if "deletionGracePeriodSeconds" in old_meta:
+        meta.setdefault("deletionGracePeriodSeconds", old_meta["deletionGracePeriodSeconds"])
+
+
+def _keep(new: Obj, old: Obj, name: str) -> None:
+    if name in old:
+        new[name] = old[name]
+    else:
+        new.pop(name, None)
+
+
+def _keep_all_but_status(new: Obj, old: Obj) -> None:
+    for name in [*new, *old]:
+        if name not in ("kind", "apiVersion", "metadata", "status"):
+            _keep(new, old, name)
+
+
+def _raise_generation(strategy: Strategy, new: Obj, old: Obj) -> None:
+    if strategy.has_generation and any(new.get(name) != old.get(name) for name in strategy.generation_fields):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def _validate_meta_update(resource: Resource, new: Obj, old: Obj) -> list[Cause]:
+    meta, old_meta = new["metadata"], old["metadata"]
+    causes = metadata.validate_metadata(meta, namespaced=resource.namespaced)
+    causes += metadata.validate_metadata_update(meta, old_meta)
+    # Upstream's kinds call the same check once more, so that each of its causes is listed twice.
+    return causes + metadata.validate_metadata_update(meta, old_meta)
+
+
+def _raise_if_invalid(resource: Resource, meta: Obj, causes: list[Cause]) -> None:
+    if causes:
+        raise invalid_object(resource.group, resource.kind, meta.get("name", ""), causes)
