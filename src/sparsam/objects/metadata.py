@@ -102,9 +102,9 @@ def _validate_owner_reference(owner: Meta, path: str) -> list[Cause]:
     api_version = owner.get("apiVersion", "")
     if not api_version.rpartition("/")[2] or api_version.count("/") > 1:
         causes.append(invalid(f"{path}.apiVersion", api_version, "version must not be empty"))
-    for name in ("kind", "name", "uid"):
-        if not owner.get(name):
-            causes.append(invalid(f"{path}.{name}", "", "must not be empty"))
+    causes += [
+        invalid(f"{path}.{name}", "", "must not be empty") for name in ("kind", "name", "uid") if not owner.get(name)
+    ]
     if owner.get("kind") == "Event" and api_version in ("v1", "events.k8s.io/v1"):
         group = "" if api_version == "v1" else "events.k8s.io"
         causes.append(invalid(path, owner, f"{group}/v1, Kind=Event is disallowed from being an owner"))

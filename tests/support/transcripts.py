@@ -1,0 +1,369 @@
+"""Replay recorded API transcripts in this process, through decode, create, update and patches, without a server.
+
+    python -m tests.support.transcripts --only pods --show 20 [--case "create set"] [--level fields]
+
+Each step is compared on three levels: `code` (HTTP code and Status reason), `fields` (also the causes' reasons and
+field paths, and the number of warnings) and `full` (also the body, volatile values and messages aside); `exact` adds the
+messages. Steps that only a server can answer (lists, tables, deletes) are left out.
+
+The recorded server ran default admission; `admit` stands in for the parts that the recordings show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sparsam.errors import BadRequest, Conflict, StatusError
+from sparsam.objects import codec, pipeline
+from sparsam.objects.kinds import RESOURCES, Resource
+
+LEVELS = ("code", "fields", "full", "exact")
+DATA = Path(os.environ.get("SPARSAM_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+FILE = DATA / "api_transcripts.jsonl.gz"
+NOW = "2026-01-02T03:04:05Z"
+UID = "00000000-0000-4000-8000-000000000000"
+
+VOLATILE = {
+    "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "time", "lastTransitionTime", "lastUpdateTime",
+    "firstTimestamp", "lastTimestamp", "startTime", "continue", "remainingItemCount", "lastPhaseTransitionTime",
+}  # fmt: skip
+
+
+def normalise(value: Any, messages: bool, key: str | None = None) -> Any:
+    """A body without what differs from run to run."""
+    if isinstance(value, dict):
+        out = {}
+        for name, item in value.items():
+            if name == "managedFields" or (name == "message" and not messages):
+                continue
+            if name in VOLATILE and isinstance(item, (str, int)) and item != "":
+                out[name] = "<v>"
+            elif name == "clusterIP" and isinstance(item, str) and item not in ("", "None"):
+                out[name] = "<ip>"
+            elif name == "clusterIPs" and item and item[0] != "None":
+                out[name] = ["<ip>"]
+            elif name == "nodePort" and item:
+                out[name] = "<port>"
+            else:
+                out[name] = normalise(item, messages, name)
+        if key is None and out.get("metadata") == {}:
+            del out["metadata"]
+        return out
+    if isinstance(value, list):
+        return [normalise(item, messages, key) for item in value]
+    if isinstance(value, str):
+        value = re.sub(r"kube-api-access-[a-z0-9<>]{3,5}", "kube-api-access-<5>", value)
+        return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>", value)
+    return value
+
+
+def cause_counts(body: Any) -> Counter[tuple[Any, Any]]:
+    details = (body.get("details") or {}) if isinstance(body, dict) else {}
+    return Counter((cause.get("reason"), cause.get("field")) for cause in details.get("causes") or [])
+
+
+def agreement(want: dict[str, Any], code: int, body: Any, warnings: list[str]) -> dict[str, bool]:
+    expected = want["body"]
+    same_reason = (
+        not isinstance(expected, dict) or not isinstance(body, dict) or (expected.get("reason") == body.get("reason"))
+    )
+    level = {"code": want["code"] == code and same_reason}
+    same_causes = cause_counts(expected) == cause_counts(body)
+    level["fields"] = level["code"] and same_causes and len(want.get("warnings") or []) == len(warnings)
+    level["full"] = level["fields"] and normalise(expected, False) == normalise(body, False)
+    level["exact"] = level["full"] and normalise(expected, True) == normalise(body, True)
+    return level
+
+
+def admit(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | None) -> None:
+    """The admission plug-ins that the recordings show, reduced to what changes a body."""
+    if old is not None:
+        return
+    if resource.plural == "pods":
+        _admit_pod(obj["spec"])
+    elif resource.plural == "services" and obj["spec"].get("type") != "ExternalName":
+        spec = obj["spec"]
+        spec.setdefault("clusterIP", "10.0.0.10")
+        if spec["clusterIP"] == "":
+            spec["clusterIP"] = "10.0.0.10"
+        if not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            for port in spec.get("ports") or []:
+                port.setdefault("nodePort", 30000)
+    elif resource.plural == "ingresses":
+        pass
+
+
+def _admit_pod(spec: dict[str, Any]) -> None:
+    spec.setdefault("priority", 0)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    tolerations = spec.get("tolerations") or []
+    for condition in ("not-ready", "unreachable"):
+        key = f"node.kubernetes.io/{condition}"
+        if not any(
+            each.get("key", "") in (key, "") and each.get("effect", "") in ("NoExecute", "") for each in tolerations
+        ):
+            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+    spec["tolerations"] = tolerations
+    account = spec.get("serviceAccountName") or "default"
+    spec["serviceAccountName"] = spec["serviceAccount"] = account
+    if spec.get("automountServiceAccountToken") is False:
+        return
+    mount_path = "/var/run/secrets/kubernetes.io/serviceaccount"
+    wanted = False
+    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+        mounts = container.get("volumeMounts") or []
+        if not any(mount.get("mountPath") == mount_path for mount in mounts):
+            mounts.append({"name": "kube-api-access-abcde", "readOnly": True, "mountPath": mount_path})
+            container["volumeMounts"] = mounts
+            wanted = True
+    if wanted:
+        spec["volumes"] = [*(spec.get("volumes") or []), _token_volume()]
+
+
+def _token_volume() -> dict[str, Any]:
+    field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+        {
+            "configMap": {
+                "name": "openshift-service-ca.crt",
+                "items": [{"key": "service-ca.crt", "path": "service-ca.crt"}],
+            }
+        },
+    ]
+    return {"name": "kube-api-access-abcde", "projected": {"sources": sources, "defaultMode": 420}}
+
+
+class Replay:
+    """One scenario's objects, and what a request does to them."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, tuple[bytes, int]] = {}
+        self.revision = 1
+
+    def answer(self, request: dict[str, Any], step: dict[str, Any]) -> tuple[int, Any, list[str]] | None:
+        """Code, body and warnings; None where only a server could answer."""
+        url = urlsplit(request["path"])
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        target = locate(url.path)
+        if target is None or "as=Table" in request.get("accept", "") or "g=" in request.get("accept", ""):
+            return None
+        resource, namespace, name, subresource = target
+        if resource is None or subresource not in ("", "status"):
+            return None
+        ctx = pipeline.Context(
+            now=NOW,
+            uid=UID,
+            name_suffix="abcde",
+            namespace=namespace,
+            field_validation=query.get("fieldValidation", "Warn"),
+            admit=lambda new, old: admit(resource, new, old),
+        )
+        try:
+            return self._dispatch(request, step, resource, name, subresource, ctx, "dryRun" in query)
+        except StatusError as error:
+            return error.code, error.as_json(), []
+        except Exception:
+            return 500, traceback.format_exc(), []
+
+    def _dispatch(self, request, step, resource, name, subresource, ctx, dry_run):
+        method, kind = request["method"], request.get("contentType", "application/json")
+        key = resource.key(name, ctx.namespace)
+        if method == "POST" and not name:
+            obj, warnings = pipeline.decode(resource, self._raw(request, step, None), kind, ctx)
+            namespace = (obj.get("metadata") or {}).get("namespace")
+            if resource.namespaced and namespace and namespace != ctx.namespace:
+                raise BadRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            obj, more = pipeline.create(resource, obj, ctx)
+            key = resource.key(obj["metadata"]["name"], ctx.namespace)
+            if key in self.stored:
+                return None
+            return 201, self._store(resource, key, obj, dry_run, 0), warnings + more
+        if method == "GET" and name and key in self.stored and subresource == "":
+            return 200, self._wire(resource, key), []
+        if method not in ("PUT", "PATCH") or not name or key not in self.stored:
+            return None
+        value, revision = self.stored[key]
+        old = codec.decode_stored(value, revision, resource)
+        raw = self._raw(request, step, old)
+        if method == "PUT":
+            new, warnings = pipeline.decode(resource, raw, kind, ctx, subresource=subresource)
+        else:
+            patch = kind.partition("/")[2].partition("+")[0].removesuffix("-patch").removesuffix("-merge")
+            if patch not in ("json", "merge", "strategic"):
+                return None
+            owned = codec.decode_stored(value, revision, resource)
+            new, warnings = pipeline.apply_patch(resource, owned, patch, raw, ctx, subresource=subresource)
+        version = new["metadata"].get("resourceVersion")
+        if new["metadata"].get("name", name) != name:
+            raise BadRequest(
+                f"the name of the object ({new['metadata']['name']}) does not match the name on the URL ({name})"
+            )
+        if version and version != str(revision):
+            raise Conflict("the object has been modified", details={})
+        new, more = pipeline.update(resource, new, old, ctx, subresource=subresource)
+        return 200, self._store(resource, key, new, dry_run, revision), warnings + more
+
+    def _raw(self, request, step, old) -> bytes:
+        body = request.get("body")
+        if "raw" in request:
+            return request["raw"].encode()
+        if isinstance(body, str) and body.startswith("<last get"):
+            body = json.loads(json.dumps(old))
+            if "set" in step:
+                target = body
+                try:
+                    for part in step["set"]["path"][:-1]:
+                        target = target[part]
+                    target[step["set"]["path"][-1]] = step["set"]["value"]
+                except (KeyError, IndexError, TypeError):
+                    pass
+            else:
+                body["metadata"]["resourceVersion"] = "999"
+        return json.dumps(body).encode()
+
+    def _store(self, resource, key, obj, dry_run, revision):
+        value = codec.encode(obj)
+        if dry_run:
+            body = json.loads(codec.wire(value, revision or 1, resource))
+            if not revision:
+                del body["metadata"]["resourceVersion"]
+            return body
+        self.revision += 1
+        self.stored[key] = (value, self.revision)
+        return self._wire(resource, key)
+
+    def _wire(self, resource, key):
+        value, revision = self.stored[key]
+        return json.loads(codec.wire(value, revision, resource))
+
+
+_PATHS = {resource.path(): resource for resource in RESOURCES}
+
+
+def locate(path: str) -> tuple[Resource, str, str, str] | None:
+    """(resource, namespace, name, subresource) of a URL path."""
+    parts = path.strip("/").split("/")
+    head = 2 if parts[0] == "api" else 3
+    namespace = ""
+    if len(parts) > head + 2 and parts[head] == "namespaces":
+        namespace = parts[head + 1]
+        rest = parts[head + 2 :]
+        if rest[0] in ("status", "finalize") and len(rest) == 1:
+            namespace, rest = "", parts[head:]
+    else:
+        rest = parts[head:]
+    if not rest:
+        return None
+    resource = _PATHS.get("/" + "/".join([*parts[:head], rest[0]]))
+    if resource is None:
+        return None
+    name, subresource = [*rest[1:], "", ""][:2]
+    return resource, namespace, name, subresource
+
+
+def scenarios(only: str = "", file: Path = FILE) -> Iterator[dict[str, Any]]:
+    with gzip.open(file, "rt") as lines:
+        for line in lines:
+            scenario = json.loads(line)
+            if re.search(only, scenario["scenario"]):
+                yield scenario
+
+
+def replay(only: str = "", case: str = "") -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, bool], Any]]:
+    """(scenario, step, levels, answer) of each step that can be answered in this process."""
+    for scenario in scenarios(only):
+        bench = Replay()
+        for step in scenario["steps"]:
+            answer = bench.answer(step["request"], step)
+            if answer is None or not re.search(case, step["case"]):
+                continue
+            yield scenario, step, agreement(step["response"], *answer), answer
+
+
+def differences(want: Any, got: Any, path: str = "") -> list[str]:
+    """Where two normalised bodies differ."""
+    if isinstance(want, dict) and isinstance(got, dict):
+        found = []
+        for name in dict.fromkeys([*want, *got]):
+            here = f"{path}.{name}" if path else name
+            if name not in want:
+                found.append(f"{here}: unexpected {json.dumps(got[name])[:80]}")
+            elif name not in got:
+                found.append(f"{here}: missing {json.dumps(want[name])[:80]}")
+            else:
+                found += differences(want[name], got[name], here)
+        return found
+    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
+        return [
+            line for i, (a, b) in enumerate(zip(want, got, strict=True)) for line in differences(a, b, f"{path}[{i}]")
+        ]
+    return [] if want == got else [f"{path}: want {json.dumps(want)[:110]} got {json.dumps(got)[:110]}"]
+
+
+def explain(step: dict[str, Any], answer: tuple[int, Any, list[str]], level: str) -> list[str]:
+    """Why a step does not agree."""
+    want, (code, body, warnings) = step["response"], answer
+    if want["code"] != code:
+        message = str(body.get("message", "")) if isinstance(body, dict) else body[-300:]
+        wish = str(want["body"].get("message", "")) if isinstance(want["body"], dict) else str(want["body"])
+        return [f"code: want {want['code']} {wish[:200]!r}", f"      got  {code} {message[:300]!r}"]
+    missing = cause_counts(want["body"]) - cause_counts(body)
+    extra = cause_counts(body) - cause_counts(want["body"])
+    lines = [f"cause missing: {cause} x{n}" for cause, n in missing.items()]
+    lines += [f"cause extra: {cause} x{n}" for cause, n in extra.items()]
+    if len(want.get("warnings") or []) != len(warnings):
+        lines.append(f"warnings: want {want.get('warnings')} got {warnings}")
+    return lines or differences(normalise(want["body"], level == "exact"), normalise(body, level == "exact"))[:8]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="scenarios to replay, a regular expression such as 'pods'")
+    parser.add_argument("--case", default="", help="cases to replay, a regular expression such as 'create set'")
+    parser.add_argument("--show", type=int, default=15, help="how many disagreeing steps to explain")
+    parser.add_argument("--level", choices=LEVELS, default="full")
+    options = parser.parse_args()
+    per: dict[str, Counter[str]] = defaultdict(Counter)
+    reasons: Counter[str] = Counter()
+    shown = 0
+    for scenario, step, levels, answer in replay(options.only, options.case):
+        for group in (scenario.get("resource", "general"), "case: " + " ".join(step["case"].split()[:2]), "TOTAL"):
+            per[group]["n"] += 1
+            per[group].update(level for level in LEVELS if levels[level])
+        if levels[options.level]:
+            continue
+        lines = explain(step, answer, options.level)
+        for line in lines[:3]:
+            reasons[re.sub(r"\[\d+\]", "[*]", line)[:100]] += 1
+        if shown < options.show:
+            shown += 1
+            print(f"- {scenario['scenario']} | {step['case']}", *lines, sep="\n    ")
+    print("\nmost frequent:")
+    for reason, count in reasons.most_common(15):
+        print(f"{count:5} {reason}")
+    for group, counts in sorted(per.items(), key=lambda item: (item[0] == "TOTAL", item[0])):
+        if group.startswith("case: ") and counts["n"] < 5:
+            continue
+        shares = "  ".join(f"{level} {100 * counts[level] / counts['n']:5.1f}%" for level in LEVELS)
+        print(f"{group:40} {counts['n']:5}  {shares}")
+
+
+if __name__ == "__main__":
+    main()
