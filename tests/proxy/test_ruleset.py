@@ -1,0 +1,259 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsam.proxy.rules import Drop, Element, Goto
+from sparsam.proxy.ruleset import Ruleset
+from sparsam.proxy.services import EMPTY, HAIRPIN, NODE_PORTS, REFUSE, SERVICE_IPS, compile_service
+from tests.support.proxy import NETWORK, KernelModel, Tracer, endpoint, endpoint_slice, service
+
+POD, OTHER_POD, HOST, CLIENT = "10.244.1.9", "10.244.2.9", "192.0.2.10", "198.51.100.7"
+
+
+def trace(*objects, **tracer):
+    """Services each followed by their slices."""
+    ruleset = Ruleset(NETWORK)
+    services = [each for each in objects if "spec" in each]
+    for each in services:
+        key = (each["metadata"]["namespace"], each["metadata"]["name"])
+        slices = [
+            s for s in objects if "endpoints" in s and s["metadata"]["labels"]["kubernetes.io/service-name"] == key[1]
+        ]
+        ruleset.replace({key: compile_service(each, slices, NETWORK)})
+    return Tracer(ruleset.chains, ruleset.elements, **tracer)
+
+
+def test_a_cluster_ip_reaches_every_ready_endpoint_and_no_other():
+    tracer = trace(service(), endpoint_slice("10.244.1.1", "10.244.2.1", endpoint("10.244.2.2", ready=False)))
+    assert tracer.send(POD, "10.96.0.5", 80).targets == {("10.244.1.1", 8080), ("10.244.2.1", 8080)}
+
+
+def test_pods_keep_their_address_and_the_node_does_not():
+    tracer = trace(service(), endpoint_slice("10.244.1.1"))
+    assert tracer.send(POD, "10.96.0.5", 80).marked == {False}
+    assert tracer.send(HOST, "10.96.0.5", 80, hook="output").marked == {True}
+
+
+def test_without_ready_endpoints_those_that_still_serve_while_they_end_are_used():
+    ending = endpoint("10.244.1.1", ready=False, serving=True, terminating=True)
+    broken = endpoint("10.244.1.2", ready=False, serving=False, terminating=True)
+    assert trace(service(), endpoint_slice(ending, broken)).send(POD, "10.96.0.5", 80).targets == {("10.244.1.1", 8080)}
+    assert trace(service(), endpoint_slice(ending, "10.244.1.3")).send(POD, "10.96.0.5", 80).targets == {
+        ("10.244.1.3", 8080)
+    }
+
+
+def test_a_service_without_endpoints_is_refused():
+    for objects in [(service(),), (service(), endpoint_slice()), (service(type="NodePort"), endpoint_slice())]:
+        assert trace(*objects).send(POD, "10.96.0.5", 80).rejected
+
+
+def test_an_unknown_port_of_a_cluster_ip_is_refused_when_it_is_forwarded():
+    tracer = trace(service(), endpoint_slice("10.244.1.1"))
+    assert tracer.send(POD, "10.96.0.5", 81).passed
+    assert tracer.send(POD, "10.96.0.5", 81, hook="filter-forward").rejected
+    assert tracer.send(HOST, "10.96.77.5", 81, hook="filter-output").rejected
+
+
+def test_the_dns_address_is_left_to_the_node():
+    dns = [{"name": "dns", "port": 53, "protocol": "UDP"}]
+    tracer = trace(service("kube-dns", ip="10.96.0.10", ports=dns))
+    for hook in ("prerouting", "output", "filter-forward", "filter-output"):
+        outcome = tracer.send(HOST, "10.96.0.10", 53, protocol="udp", hook=hook)
+        assert outcome.passed
+        assert outcome.marked == {False}
+
+
+def test_protocols_are_kept_apart():
+    both = [{"name": "u", "port": 53, "protocol": "UDP"}, {"name": "t", "port": 53, "protocol": "TCP"}]
+    target = [{"name": "u", "port": 5353, "protocol": "UDP"}, {"name": "t", "port": 5354, "protocol": "TCP"}]
+    tracer = trace(service(ports=both), endpoint_slice("10.244.1.1", ports=target))
+    assert tracer.send(POD, "10.96.0.5", 53, protocol="udp").targets == {("10.244.1.1", 5353)}
+    assert tracer.send(POD, "10.96.0.5", 53).targets == {("10.244.1.1", 5354)}
+
+
+NODE_PORT = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "protocol": "TCP", "nodePort": 30080}]}
+
+
+def test_a_node_port_answers_on_node_addresses_only_and_is_masqueraded():
+    tracer = trace(service(**NODE_PORT), endpoint_slice("10.244.1.1"))
+    outcome = tracer.send(CLIENT, HOST, 30080)
+    assert (outcome.targets, outcome.marked) == ({("10.244.1.1", 8080)}, {True})
+    assert tracer.send(HOST, HOST, 30080, hook="output").targets
+    assert tracer.send(CLIENT, "203.0.113.1", 30080).passed
+    assert tracer.send("127.0.0.1", "127.0.0.1", 30080, hook="output").passed
+
+
+def test_local_traffic_policy_keeps_outside_clients_on_this_node_with_their_address():
+    spec = NODE_PORT | {"externalTrafficPolicy": "Local"}
+    tracer = trace(service(**spec), endpoint_slice("10.244.1.1", endpoint("10.244.2.1", node="n2")))
+    outcome = tracer.send(CLIENT, HOST, 30080)
+    assert (outcome.targets, outcome.marked) == ({("10.244.1.1", 8080)}, {False})
+    assert len(tracer.send(POD, HOST, 30080).targets) == 2
+    assert tracer.send(HOST, HOST, 30080, hook="output").marked == {True}
+    elsewhere = trace(service(**spec), endpoint_slice(endpoint("10.244.2.1", node="n2")))
+    assert elsewhere.send(CLIENT, HOST, 30080).dropped
+    assert elsewhere.send(POD, "10.96.0.5", 80).targets == {("10.244.2.1", 8080)}
+
+
+def test_internal_local_policy_uses_this_node_alone():
+    tracer = trace(
+        service(internalTrafficPolicy="Local"), endpoint_slice("10.244.1.1", endpoint("10.244.2.1", node="n2"))
+    )
+    assert tracer.send(POD, "10.96.0.5", 80).targets == {("10.244.1.1", 8080)}
+    elsewhere = trace(service(internalTrafficPolicy="Local"), endpoint_slice(endpoint("10.244.2.1", node="n2")))
+    assert elsewhere.send(POD, "10.96.0.5", 80).dropped
+
+
+def test_external_ips_and_load_balancer_addresses_lead_to_the_endpoints():
+    status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}, {"hostname": "lb.example"}]}}
+    tracer = trace(
+        service(type="LoadBalancer", externalIPs=["203.0.113.8"], status=status), endpoint_slice("10.244.1.1")
+    )
+    for ip in ("203.0.113.8", "203.0.113.9"):
+        outcome = tracer.send(CLIENT, ip, 80)
+        assert (outcome.targets, outcome.marked) == ({("10.244.1.1", 8080)}, {True})
+
+
+def test_a_client_with_affinity_goes_back_to_the_endpoint_that_remembers_it():
+    objects = (service(sessionAffinity="ClientIP"), endpoint_slice("10.244.1.1", "10.244.1.2", "10.244.1.3"))
+    tracer = trace(*objects)
+    assert len(tracer.send(POD, "10.96.0.5", 80).targets) == 3
+    (second,) = [name for name in tracer.chains if name.startswith("ep-") and "/10.244.1.2/" in name]
+    assert trace(*objects, remembered=[second]).send(POD, "10.96.0.5", 80).targets == {("10.244.1.2", 8080)}
+
+
+def test_headless_and_external_name_services_have_no_rules():
+    assert compile_service(service(ip="None"), [endpoint_slice("10.244.1.1")], NETWORK) == EMPTY
+    assert compile_service(service(ip="", type="ExternalName", externalName="x.example"), [], NETWORK) == EMPTY
+
+
+def test_pods_of_this_node_are_known_for_traffic_to_themselves():
+    fragment = compile_service(service(), [endpoint_slice("10.244.1.1", endpoint("10.244.2.1", node="n2"))], NETWORK)
+    assert [each.key for each in fragment.elements if each.container == HAIRPIN] == ["10.244.1.1 . 10.244.1.1"]
+
+
+def test_what_is_not_supported_is_said():
+    fragment = compile_service(service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8"]), [], NETWORK)
+    assert "loadBalancerSourceRanges" in fragment.warnings[0]
+
+
+def test_two_services_with_one_address_are_settled_by_name():
+    ruleset = Ruleset(NETWORK)
+    element = Element(SERVICE_IPS, "203.0.113.8 . tcp . 80")
+
+    def claim(name, ip):
+        made = service(name, ip=ip, externalIPs=["203.0.113.8"])
+        return compile_service(made, [endpoint_slice("10.244.1.1", of=name)], NETWORK)
+
+    ruleset.replace({("default", "b"): claim("b", "10.96.0.6")})
+    held_by_b = ruleset.elements[element]
+    change = ruleset.replace({("default", "a"): claim("a", "10.96.0.5")})
+    assert element in change.gone_elements
+    assert change.new_elements[element] == ruleset.elements[element] != held_by_b
+    ruleset.replace({("default", "a"): EMPTY})
+    assert ruleset.elements[element] == held_by_b
+
+
+def test_an_endpoint_that_changes_touches_one_chain_only():
+    ruleset = Ruleset(NETWORK)
+    for number in range(50):
+        name = f"s{number}"
+        fragment = compile_service(service(name, ip=f"10.96.1.{number}"), [endpoint_slice("10.244.2.1")], NETWORK)
+        ruleset.replace({("default", name): fragment})
+    remote = endpoint("10.244.2.2", node="n2")
+    fragment = compile_service(service("s7", ip="10.96.1.7"), [endpoint_slice("10.244.2.1", remote)], NETWORK)
+    change = ruleset.replace({("default", "s7"): fragment})
+    assert len(change.chains) == 1
+    assert not change.new_elements
+    assert not change.gone_elements
+
+
+def test_nothing_changed_is_an_empty_transaction():
+    ruleset = Ruleset(NETWORK)
+    fragment = compile_service(service(), [endpoint_slice("10.244.1.1")], NETWORK)
+    assert ruleset.replace({("default", "web"): fragment})
+    assert not ruleset.replace({("default", "web"): fragment})
+
+
+@st.composite
+def fragments(draw, name):
+    if draw(st.booleans()) and draw(st.booleans()):
+        return EMPTY
+    spec = {}
+    if draw(st.booleans()):
+        spec["sessionAffinity"] = "ClientIP"
+        spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": draw(st.sampled_from([10, 20]))}}
+    port = {"name": "http", "port": draw(st.sampled_from([80, 81])), "protocol": "TCP"}
+    if draw(st.booleans()):
+        spec["type"] = "NodePort"
+        port["nodePort"] = draw(st.sampled_from([30080, 30081]))
+        spec["externalTrafficPolicy"] = draw(st.sampled_from(["Local", "Cluster"]))
+    if draw(st.booleans()):
+        spec["externalIPs"] = ["203.0.113.8"]
+    endpoints = draw(
+        st.lists(
+            st.builds(
+                endpoint,
+                st.sampled_from(["10.244.1.1", "10.244.1.2", "10.244.2.1"]),
+                node=st.sampled_from(["n1", "n2"]),
+                ready=st.booleans(),
+                serving=st.booleans(),
+                terminating=st.booleans(),
+            ),
+            max_size=3,
+        )
+    )
+    ip = draw(st.sampled_from(["10.96.0.5", "10.96.0.6"]))
+    return compile_service(service(name, ip=ip, ports=[port], **spec), [endpoint_slice(*endpoints, of=name)], NETWORK)
+
+
+NAMES = ("a", "b", "c")
+batches = st.lists(
+    st.fixed_dictionaries({}, optional={("default", name): fragments(name) for name in NAMES}), max_size=6
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches)
+def test_updates_in_steps_give_the_same_ruleset_as_building_it_whole(steps):
+    stepwise = Ruleset(NETWORK)
+    kernel = KernelModel(dict(stepwise.base))
+    final = {}
+    for batch in steps:
+        kernel.apply(stepwise.replace(batch))
+        final |= batch
+    whole = Ruleset(NETWORK)
+    whole.replace(final)
+    assert kernel.chains == stepwise.chains == whole.chains
+    assert kernel.elements == stepwise.elements == whole.elements
+    assert kernel.sets == stepwise.affinity_sets == whole.affinity_sets
+
+
+@settings(max_examples=150, deadline=None)
+@given(fragments("a"), st.sampled_from([(POD, "10.96.0.5", 80), (CLIENT, HOST, 30080), (HOST, "10.96.0.6", 81)]))
+def test_a_packet_reaches_only_endpoints_of_the_service_or_is_told_so(fragment, packet):
+    ruleset = Ruleset(NETWORK)
+    ruleset.replace({("default", "a"): fragment})
+    outcome = Tracer(ruleset.chains, ruleset.elements).send(*packet)
+    assert outcome.targets <= {(f"10.244.{net}", 8080) for net in ("1.1", "1.2", "2.1")}
+    fates = [bool(outcome.targets), outcome.rejected, outcome.passed, outcome.dropped]
+    assert sum(fates) == 1
+
+
+def test_names_stay_within_what_the_kernel_takes():
+    long = service("n" * 63, namespace="m" * 63, ports=[{"name": "p" * 15, "port": 65535, "protocol": "SCTP"}])
+    long["spec"] |= {"sessionAffinity": "ClientIP"}
+    target = endpoint_slice("255.255.255.255", ports=[{"name": "p" * 15, "port": 65535, "protocol": "SCTP"}])
+    fragment = compile_service(long, [target], NETWORK)
+    assert fragment.chains
+    assert max(map(len, fragment.chains)) < 128
+
+
+def test_verdicts_of_a_service_without_any_or_without_local_endpoints_differ():
+    spec = NODE_PORT | {"externalTrafficPolicy": "Local"}
+    none = compile_service(service(**spec), [], NETWORK)
+    assert set(none.elements.values()) == {Goto(REFUSE)}
+    remote = compile_service(service(**spec), [endpoint_slice(endpoint("10.244.2.1", node="n2"))], NETWORK)
+    entrance = remote.elements[Element(NODE_PORTS, "tcp . 30080")]
+    assert isinstance(entrance, Goto)
+    assert remote.chains[entrance.chain][-1] == (Drop(),)
