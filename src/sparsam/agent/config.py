@@ -1,0 +1,88 @@
+"""What a node agent is told at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparsam.client.config import ClusterConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTaint:
+    """A taint the node registers with."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPaths:
+    """Directories of one node; also enough to remove everything the node made."""
+
+    node_name: str
+    data_dir: Path
+    """Durable: images, volumes, logs."""
+    run_dir: Path
+    """Short, since sockets live here, and not durable."""
+    bridge: str = "spc0"
+    """Bridge of the pods, in the network namespace the agent runs in."""
+
+    @property
+    def pods_dir(self) -> Path:
+        """One directory for each pod: volumes, hosts file, termination messages."""
+        return self.data_dir / "pods"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Container logs in CRI format."""
+        return self.data_dir / "logs" / "pods"
+
+    @property
+    def ipam_dir(self) -> Path:
+        """Addresses given out."""
+        return self.data_dir / "cni" / "networks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig(AgentPaths):
+    """Everything a node agent needs to know."""
+
+    node_ip: str
+    pod_cidr: str
+    cluster_dns: str
+    client: ClusterConfig
+    cluster_domain: str = "cluster.local"
+    cri_socket: str | None = None
+    """Socket of an engine that runs already; None starts a containerd of our own."""
+    serving_cert: Path | None = None
+    """Certificate of the agent's HTTPS server."""
+    serving_key: Path | None = None
+    ca: Path | None = None
+    """Authority that signed the API server's client certificate."""
+    port: int = 10250
+    """Where logs, exec and statistics are served."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Registered on the node, for instance its idle and maximal watts."""
+    taints: tuple[NodeTaint, ...] = ()
+    max_pods: int = 110
+    """As many as upstream's default; a /24 holds them twice."""
+    reserved_cpu_millicores: int = 100
+    """Kept from pods for the node's own processes."""
+    reserved_memory_bytes: int = 256 << 20
+    """Kept from pods for the node's own processes."""
+    lease_seconds: int = 40
+    """How long a node counts as alive without a heartbeat; renewed every quarter of it."""
+    status_seconds: float = 300.0
+    """Longest time between two reports of the node's status."""
+    refresh_seconds: float = 60.0
+    """How often ConfigMaps and Secrets in use are looked at again."""
+    log_max_bytes: int = 10 << 20
+    """Size at which a container's log is rotated."""
+    log_max_files: int = 5
+    """Log files kept for each container."""

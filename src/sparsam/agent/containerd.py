@@ -1,0 +1,216 @@
+"""A containerd of our own: own root, state, socket and configuration, never one that exists already.
+
+It runs in a session of its own and outlives the agent, as its shims do; an agent that starts again finds the
+socket alive and adopts it. Only an orderly `down` stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsam.agent.images import PAUSE_IMAGE
+from sparsam.agent.network import PLUGIN_DIR
+from sparsam.errors import SparsamError
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "k8s.io"
+_START_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_CAP_SYS_RESOURCE = 1 << 24
+_LONGEST_SOCKET_PATH = 100
+_UNUSED_PLUGINS = (
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.tracing.processor.v1.otlp",
+    "io.containerd.internal.v1.tracing",
+)
+
+
+class EngineFailed(SparsamError):
+    """The container engine cannot be started or reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Containerd:
+    """Where one containerd lives. `data_dir` is durable, `run_dir` (short) is not."""
+
+    data_dir: Path
+    run_dir: Path
+
+    @property
+    def root(self) -> Path:
+        """Images and snapshots."""
+        return self.data_dir / "containerd"
+
+    @property
+    def state(self) -> Path:
+        """Sandboxes, shims' bundles, network namespaces."""
+        return self.run_dir / "c"
+
+    @property
+    def socket(self) -> Path:
+        """The gRPC socket, for CRI and containerd's own services."""
+        return self.run_dir / "containerd.sock"
+
+    @property
+    def conf_dir(self) -> Path:
+        """CNI configuration."""
+        return self.data_dir / "cni" / "conf"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.run_dir / "containerd.pid"
+
+    async def start(self) -> bool:
+        """Make sure it runs; returns False when a live one was adopted. Raises EngineFailed."""
+        if len(str(self.socket)) > _LONGEST_SOCKET_PATH:
+            raise EngineFailed(f"run_dir is too long for a socket: {self.socket}")
+        if await self.alive():
+            log.info("containerd adopted socket=%s", self.socket)
+            return False
+        binary = shutil.which("containerd")
+        if binary is None:
+            raise EngineFailed("containerd is not installed")
+        for directory in (self.root, self.state, self.conf_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._config_file.write_text(self.configuration())
+        self.socket.unlink(missing_ok=True)
+        with (self.data_dir / "containerd.log").open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                binary, "--config", str(self._config_file),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        self._pid_file.write_text(str(process.pid))
+        await self._wait_until_alive(process)
+        log.info("containerd started pid=%d socket=%s", process.pid, self.socket)
+        return True
+
+    async def alive(self) -> bool:
+        """Whether something answers on the socket."""
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.socket)), 5)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    async def stop(self) -> None:
+        """Stop the daemon; containers and shims are the caller's to remove first."""
+        pid = self._daemon_pid()
+        if pid is not None:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                if await _gone(pid, _STOP_SECONDS):
+                    break
+            log.info("containerd stopped pid=%d", pid)
+        for path in (self._pid_file, self.socket, self.socket.with_name(self.socket.name + ".ttrpc")):
+            path.unlink(missing_ok=True)
+
+    async def import_image(self, archive: Path) -> None:
+        """Load an image archive; raises EngineFailed."""
+        process = await asyncio.create_subprocess_exec(
+            "ctr", "--address", str(self.socket), "--namespace", NAMESPACE, "images", "import", str(archive),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        if process.returncode != 0:
+            raise EngineFailed(f"cannot import {archive}: {output.decode(errors='replace').strip()}")
+
+    def configuration(self) -> str:
+        """The configuration file."""
+        disabled = ", ".join(f'"{plugin}"' for plugin in _UNUSED_PLUGINS)
+        restrict = "false" if _may_lower_oom_score() else "true"
+        cri = 'plugins."io.containerd.grpc.v1.cri"'
+        return f"""version = 2
+root = "{self.root}"
+state = "{self.state}"
+disabled_plugins = [{disabled}]
+
+[grpc]
+address = "{self.socket}"
+
+[plugins."io.containerd.internal.v1.opt"]
+path = "{self.root}/opt"
+
+[{cri}]
+sandbox_image = "{PAUSE_IMAGE}"
+restrict_oom_score_adj = {restrict}
+netns_mounts_under_state_dir = true
+tolerate_missing_hugetlb_controller = true
+disable_apparmor = {"false" if Path("/sys/module/apparmor").exists() else "true"}
+
+[{cri}.cni]
+bin_dir = "{PLUGIN_DIR}"
+conf_dir = "{self.conf_dir}"
+
+[{cri}.containerd]
+snapshotter = "overlayfs"
+default_runtime_name = "runc"
+
+[{cri}.containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+
+[{cri}.containerd.runtimes.runc.options]
+SystemdCgroup = false
+Root = "{self.state}/runc"
+
+[{cri}.registry]
+config_path = "{self.data_dir}/certs.d"
+"""
+
+    async def _wait_until_alive(self, process: asyncio.subprocess.Process) -> None:
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while not await self.alive():
+            if process.returncode is not None:
+                raise EngineFailed(f"containerd ended with {process.returncode}; see {self.data_dir}/containerd.log")
+            if asyncio.get_running_loop().time() > deadline:
+                raise EngineFailed(f"containerd does not answer; see {self.data_dir}/containerd.log")
+            await asyncio.sleep(0.02)
+
+    def _daemon_pid(self) -> int | None:
+        """The pid on file, if it still is our containerd: pids are used again."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(self._pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if str(self._config_file).encode() in command.split(b"\0"):
+                return pid
+        return None
+
+
+async def _gone(pid: int, seconds: float) -> bool:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while _alive(pid):
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _may_lower_oom_score() -> bool:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) & _CAP_SYS_RESOURCE)
+    return False

@@ -1,0 +1,444 @@
+"""What to do next with a pod: a pure decision from what is wanted, what the engine shows, and what is remembered.
+
+Everything that affects the order of a pod's life is in this file. `decide` is level-triggered: it does not matter
+which event led to it or how many were missed, and deciding twice on one view gives the same answer. The worker
+carries the actions out and calls again.
+
+    set up volumes -> sandbox -> init containers in order -> containers, restarted as the policy says
+    deletion: kill containers, then sidecars -> tear down sandbox, volumes, group -> delete from the API
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sparsam.agent.podspec import (
+    Obj,
+    all_containers,
+    init_containers,
+    is_sidecar,
+    key_of,
+    main_containers,
+    restart_policy,
+    spec_hash,
+)
+from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
+from sparsam.clock import parse_time
+
+FIRST_BACKOFF_SECONDS = 10.0
+LAST_BACKOFF_SECONDS = 300.0
+BACKOFF_RESET_SECONDS = 2 * LAST_BACKOFF_SECONDS
+KEPT_RUNS = 2
+"""The newest run of a container and the one before it, whose log `kubectl logs --previous` shows."""
+
+FAULT_SHOWN_SECONDS = 2.0
+"""How long a failed pull shows as such before it shows as waiting for the next try."""
+
+SETUP = "setup"
+SANDBOX = "sandbox"
+TEARDOWN = "teardown"
+FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run yet, as its status says."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What only the agent knows about a container; health belongs to the run named by `container_id`."""
+
+    container_id: str = ""
+    ready: bool | None = None
+    started: bool | None = None
+    unhealthy: str = ""
+    fault: Waiting | None = None
+    fault_at: float = 0.0
+    retry_at: float = 0.0
+    failures: int = 0
+    backoff_seconds: float = 0.0
+    backoff_at: float = 0.0
+
+
+NO_PROGRESS = Progress()
+_DEADLINE_EXCEEDED = Waiting("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """One moment of a pod. Sandboxes and containers are newest first; `busy` holds keys of running operations."""
+
+    pod: Obj
+    sandboxes: tuple[Sandbox, ...] = ()
+    containers: tuple[Container, ...] = ()
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    busy: frozenset[str] = frozenset()
+    volumes_ready: bool = False
+    fault: Waiting | None = None
+    retry_at: float = 0.0
+    refused: str = ""
+    failure: Waiting | None = None
+    terminating: bool = False
+    grace_seconds: int = 30
+    torn_down: bool = False
+
+    def run(self, name: str) -> Container | None:
+        """The newest run of a container."""
+        return next((c for c in self.containers if c.name == name), None)
+
+    def previous_run(self, name: str) -> Container | None:
+        """The run before the newest."""
+        runs = [c for c in self.containers if c.name == name]
+        return runs[1] if len(runs) > 1 else None
+
+    def health(self, name: str) -> Progress:
+        """Progress of a container, with health forgotten that belongs to an older run."""
+        progress = self.progress.get(name, NO_PROGRESS)
+        run = self.run(name)
+        if run is None or run.id != progress.container_id:
+            return replace(progress, ready=None, started=None, unhealthy="")
+        return progress
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The sandbox in use."""
+        return next((sandbox for sandbox in self.sandboxes if sandbox.ready), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """Make directories, control group and volumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSandbox:
+    """Make a sandbox."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandboxes:
+    """Stop sandboxes that are of no use any more, and give their addresses back."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Pull if need be, create, start, run the postStart hook."""
+
+    name: str
+    attempt: int
+    restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    """Run the preStop hook and stop."""
+
+    container: Container
+    grace_seconds: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Forget an old run."""
+
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Forget an old sandbox that holds no run any more."""
+
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TearDown:
+    """Remove sandboxes, volumes, control group and directories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left: delete the object from the API."""
+
+
+Action = (
+    SetUp
+    | RunSandbox
+    | StopSandboxes
+    | StartContainer
+    | KillContainer
+    | RemoveContainer
+    | RemoveSandbox
+    | TearDown
+    | Finish
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, when to look again at the latest, and why containers wait."""
+
+    actions: tuple[Action, ...] = ()
+    wake_at: float | None = None
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    failure: Waiting | None = None
+
+
+def container_key(name: str) -> str:
+    """The operation key of a container."""
+    return f"container/{name}"
+
+
+def decide(view: PodView, now: float) -> Decision:
+    """The next actions for a pod at `now` (Unix seconds)."""
+    if view.terminating:
+        return _terminate(view)
+    if view.refused:
+        return Decision(
+            waiting={spec["name"]: Waiting("Unsupported", view.refused) for spec in all_containers(view.pod)}
+        )
+    deadline = _deadline(view)
+    failure = view.failure or (_DEADLINE_EXCEEDED if deadline is not None and now >= deadline else None)
+    if failure is not None:
+        return replace(_wind_up(view), failure=failure)
+    if finished(view):
+        return _wind_up(view)
+    decision = _advance(view, now)
+    times = [at for at in (deadline, decision.wake_at) if at is not None]
+    return replace(decision, wake_at=min(times, default=None))
+
+
+def should_restart(pod: Obj, spec: Obj, run: Container) -> bool:
+    """Whether the restart policy wants an ended container back."""
+    if is_sidecar(spec):
+        return True
+    policy = restart_policy(pod)
+    failed = run.exit_code != 0 or run.state is ContainerState.UNKNOWN
+    if any(spec is init for init in init_containers(pod)):
+        return policy != "Never" and failed
+    return policy == "Always" or (policy == "OnFailure" and failed)
+
+
+def initialized(view: PodView) -> bool:
+    """Whether all init containers did their part: ended well, or, as sidecars, came up."""
+    runs = [view.run(spec["name"]) for spec in main_containers(view.pod)]
+    if any(run is not None and _in_use(view, run) for run in runs):
+        return True
+    return all(_init_done(view, spec) for spec in init_containers(view.pod))
+
+
+def finished(view: PodView) -> bool:
+    """Whether every container ended for good (or an init container failed for good)."""
+    for spec in init_containers(view.pod):
+        run = view.run(spec["name"])
+        if not is_sidecar(spec) and run is not None and run.exited and run.exit_code != 0:
+            return not should_restart(view.pod, spec, run)
+    runs = [(spec, view.run(spec["name"])) for spec in main_containers(view.pod)]
+    return bool(runs) and all(
+        run is not None and run.exited and not should_restart(view.pod, spec, run) for spec, run in runs
+    )
+
+
+def is_started(view: PodView, spec: Obj) -> bool:
+    """Whether a container runs and its startup probe and postStart hook are through."""
+    run = view.run(spec["name"])
+    if run is None or not run.running or container_key(spec["name"]) in view.busy:
+        return False
+    health = view.health(spec["name"])
+    return health.started if health.started is not None else "startupProbe" not in spec
+
+
+def is_ready(view: PodView, spec: Obj) -> bool:
+    """Whether a started container may get traffic."""
+    if not is_started(view, spec):
+        return False
+    health = view.health(spec["name"])
+    return health.ready if health.ready is not None else "readinessProbe" not in spec
+
+
+def next_backoff(progress: Progress, now: float) -> Progress:
+    """Progress after one more restart at `now`: 10 s, doubling up to 300 s, forgotten after ten quiet minutes."""
+    seconds = _live_backoff(progress, now)
+    seconds = min(2 * seconds, LAST_BACKOFF_SECONDS) if seconds else FIRST_BACKOFF_SECONDS
+    return replace(progress, backoff_seconds=seconds, backoff_at=now)
+
+
+def _advance(view: PodView, now: float) -> Decision:
+    if not view.volumes_ready:
+        return _once(view, SETUP, SetUp(), now)
+    if view.sandbox is None:
+        attempt = max((sandbox.attempt + 1 for sandbox in view.sandboxes), default=0)
+        return _once(view, SANDBOX, RunSandbox(attempt), now)
+    steps: list[Decision] = []
+    complete = initialized(view)
+    for spec in init_containers(view.pod):
+        if complete and not is_sidecar(spec):
+            continue
+        steps.append(_step(view, spec, now))
+        if not complete and not _init_done(view, spec):
+            break
+    if complete:
+        steps += [_step(view, spec, now) for spec in main_containers(view.pod)]
+    return _merge(view, steps)
+
+
+def _merge(view: PodView, steps: list[Decision]) -> Decision:
+    """One decision of the containers' own: containers start one after the other, in the spec's order."""
+    waiting: dict[str, Waiting] = {}
+    actions: list[Action] = _leftovers(view)
+    starting = any(key.startswith(container_key("")) for key in view.busy)
+    for step in steps:
+        waiting.update(step.waiting)
+        for action in step.actions:
+            if isinstance(action, StartContainer):
+                if starting:
+                    continue
+                starting = True
+            actions.append(action)
+    return Decision(tuple(actions), min((s.wake_at for s in steps if s.wake_at is not None), default=None), waiting)
+
+
+def _step(view: PodView, spec: Obj, now: float) -> Decision:
+    """The next action for one container whose turn it is."""
+    name = spec["name"]
+    progress = view.health(name)
+    run = view.run(name)
+    if run is not None and run.running:
+        return Decision() if container_key(name) in view.busy else _step_running(view, spec, run, progress)
+    waiting = {name: _fault_shown(spec, progress, now)} if progress.fault is not None else {}
+    if container_key(name) in view.busy:
+        return Decision(waiting=waiting)
+    ended = run is not None and run.exited
+    if run is not None and ended:
+        if not _wanted_again(view, spec, run):
+            return Decision()
+        until = run.finished_seconds + _live_backoff(progress, now)
+        if now < until:
+            return Decision(wake_at=until, waiting={name: _crash_loop(view, name, progress)})
+    if now < progress.retry_at:
+        turn = progress.fault_at + FAULT_SHOWN_SECONDS
+        return Decision(wake_at=turn if now < turn < progress.retry_at else progress.retry_at, waiting=waiting)
+    attempt = 0 if run is None else run.attempt + 1
+    return Decision((StartContainer(name, attempt, ended),), waiting=waiting)
+
+
+def _fault_shown(spec: Obj, progress: Progress, now: float) -> Waiting:
+    """The fault as it is, and after a while, for a failed pull, that there is a pause before the next try."""
+    fault = progress.fault or Waiting("ContainerCreating")
+    if fault.reason == "ErrImagePull" and now >= progress.fault_at + FAULT_SHOWN_SECONDS:
+        return Waiting("ImagePullBackOff", f'Back-off pulling image "{spec["image"]}": ErrImagePull: {fault.message}')
+    return fault
+
+
+def _step_running(view: PodView, spec: Obj, run: Container, progress: Progress) -> Decision:
+    message = progress.unhealthy
+    known = run.annotations.get(CONTAINER_HASH)
+    if not message and known is not None and known != spec_hash(spec):
+        message = f"Container {run.name} definition changed, will be restarted"
+    return Decision((KillContainer(run, view.grace_seconds, message),)) if message else Decision()
+
+
+def _wanted_again(view: PodView, spec: Obj, run: Container) -> bool:
+    """Whether an ended container runs once more; in a new sandbox the init containers do so too."""
+    is_init = any(spec is init for init in init_containers(view.pod))
+    return (is_init and not _in_use(view, run)) or should_restart(view.pod, spec, run)
+
+
+def _crash_loop(view: PodView, name: str, progress: Progress) -> Waiting:
+    seconds = go_duration(progress.backoff_seconds)
+    return Waiting("CrashLoopBackOff", f"back-off {seconds} restarting failed container={name} pod={key_of(view.pod)}")
+
+
+def go_duration(seconds: float) -> str:
+    """Whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _live_backoff(progress: Progress, now: float) -> float:
+    return progress.backoff_seconds if now - progress.backoff_at <= BACKOFF_RESET_SECONDS else 0.0
+
+
+def _init_done(view: PodView, spec: Obj) -> bool:
+    if is_sidecar(spec):
+        return is_started(view, spec)
+    run = view.run(spec["name"])
+    return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0 and _in_use(view, run)
+
+
+def _in_use(view: PodView, run: Container) -> bool:
+    """Whether a run belongs to the sandbox in use; with none in use, the newest one counts."""
+    newest = view.sandbox or (view.sandboxes[0] if view.sandboxes else None)
+    return newest is None or run.sandbox_id == newest.id
+
+
+def _once(view: PodView, key: str, action: Action, now: float) -> Decision:
+    if key in view.busy:
+        return Decision()
+    return Decision((action,)) if now >= view.retry_at else Decision(wake_at=view.retry_at)
+
+
+def _leftovers(view: PodView) -> list[Action]:
+    """Runs and sandboxes that nobody looks at any more."""
+    actions: list[Action] = []
+    kept = set()
+    for name in {container.name for container in view.containers}:
+        runs = [c for c in view.containers if c.name == name]
+        kept |= {run.sandbox_id for run in runs[:KEPT_RUNS]}
+        actions += [RemoveContainer(run.id) for run in runs[KEPT_RUNS:] if not run.running]
+    actions += [
+        RemoveSandbox(s.id) for s in view.sandboxes if not s.ready and s.id not in kept and SANDBOX not in view.busy
+    ]
+    return actions
+
+
+def _wind_up(view: PodView) -> Decision:
+    """The pod is through: end what still runs, give the address back, keep containers for their logs."""
+    kills = _kills(view)
+    if kills or view.busy or any(container.running for container in view.containers):
+        return Decision(tuple(kills))
+    ready = tuple(sandbox.id for sandbox in view.sandboxes if sandbox.ready)
+    return Decision((StopSandboxes(ready),)) if ready else Decision()
+
+
+def _terminate(view: PodView) -> Decision:
+    if view.torn_down:
+        return Decision(() if FINISH in view.busy else (Finish(),))
+    kills = _kills(view)
+    if kills or view.busy or any(container.running for container in view.containers):
+        return Decision(tuple(kills))
+    return Decision((TearDown(),))
+
+
+def _kills(view: PodView) -> list[Action]:
+    """End containers all at once, and sidecars once the containers are gone, the last one first."""
+    sidecars = [spec["name"] for spec in reversed(init_containers(view.pod)) if is_sidecar(spec)]
+    running = [container for container in view.containers if container.running]
+    targets = [container for container in running if container.name not in sidecars]
+    if not targets and running:
+        targets = [next(c for name in sidecars for c in running if c.name == name)]
+    return [
+        KillContainer(container, view.grace_seconds, f"Stopping container {container.name}")
+        for container in targets
+        if container_key(container.name) not in view.busy
+    ]
+
+
+def _deadline(view: PodView) -> float | None:
+    """When activeDeadlineSeconds ends the pod."""
+    seconds = view.pod["spec"].get("activeDeadlineSeconds")
+    start = (view.pod.get("status") or {}).get("startTime")
+    return None if seconds is None or start is None else parse_time(start).timestamp() + float(seconds)

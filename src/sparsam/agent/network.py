@@ -1,0 +1,67 @@
+"""The pod network of one node: a CNI bridge with host-local addresses, and the kernel settings it needs.
+
+Masquerading of what leaves the pod network is the proxy's business (`ipMasq` is off): it keeps all rules in one
+nftables table, while the bridge plugin would need iptables.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+
+PLUGIN_DIR = Path("/usr/lib/cni")
+NETWORK_NAME = "sparsam"
+_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    # Traffic between pods of one bridge must pass the Service rules too.
+    "net/bridge/bridge-nf-call-iptables": "1",
+}
+
+
+def network_config(pod_cidr: str, bridge: str, state_dir: Path) -> bytes:
+    """The CNI configuration list; pods get addresses of `pod_cidr`, the bridge its first one."""
+    gateway = str(next(ip_network(pod_cidr).hosts()))
+    plugins = [
+        {
+            "type": "bridge",
+            "bridge": bridge,
+            "isGateway": True,
+            "ipMasq": False,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": str(state_dir),
+                "ranges": [[{"subnet": pod_cidr, "gateway": gateway}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+    ]
+    return msgspec.json.format(
+        msgspec.json.encode({"cniVersion": "1.0.0", "name": NETWORK_NAME, "plugins": plugins}), indent=2
+    )
+
+
+def write_network_config(conf_dir: Path, pod_cidr: str, bridge: str, state_dir: Path) -> None:
+    """Put the configuration where the engine looks; leaves an equal file alone, since the engine reloads on change."""
+    conf_dir.mkdir(parents=True, exist_ok=True)
+    path = conf_dir / "10-sparsam.conflist"
+    content = network_config(pod_cidr, bridge, state_dir)
+    if not path.exists() or path.read_bytes() != content:
+        path.write_bytes(content)
+
+
+def apply_sysctls(root: Path = Path("/proc/sys")) -> dict[str, str]:
+    """Let this network namespace route between pods; returns the previous value of each setting that changed."""
+    changed = {}
+    for name, value in _SYSCTLS.items():
+        path = root / name
+        if not path.exists():
+            continue  # br_netfilter is not there: bridge traffic is then never filtered
+        previous = path.read_text().strip()
+        if previous != value:
+            path.write_text(value)
+            changed[name] = previous
+    return changed

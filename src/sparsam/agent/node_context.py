@@ -1,0 +1,30 @@
+"""What all pods of a node share: engine, directories, groups, API, and facts about the node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sparsam.agent.cgroups import Cgroups
+from sparsam.agent.config import AgentConfig
+from sparsam.agent.cri import Cri
+from sparsam.agent.dns import Resolver
+from sparsam.agent.podapi import PodApi
+from sparsam.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeContext:
+    """Handed to every pod worker."""
+
+    config: AgentConfig
+    cri: Cri
+    api: PodApi
+    cgroups: Cgroups
+    clock: Clock
+    host_resolver: Resolver
+    memory_bytes: int
+    allocatable: dict[str, str] = field(default_factory=dict)
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.clock.now().timestamp()

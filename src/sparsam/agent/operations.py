@@ -1,0 +1,166 @@
+"""The actions of a pod worker, carried out against engine, disk and kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsam.agent.hooks import run_hook
+from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
+from sparsam.agent.node_context import NodeContext
+from sparsam.agent.podspec import container_spec
+from sparsam.agent.pulling import PullFailed
+from sparsam.agent.references import ConfigFault, references
+from sparsam.agent.resources import pod_limits, qos_class
+from sparsam.agent.runtime import RuntimeFault
+from sparsam.agent.starting import Starter, StartFailed, log_directory
+from sparsam.agent.volumes import PodDirectory
+from sparsam.errors import SparsamError
+
+log = logging.getLogger(__name__)
+
+_CGROUP_RETRIES = 50
+_CGROUP_RETRY_SECONDS = 0.02
+_SOURCES_MAX_AGE_SECONDS = 5.0
+
+
+class OperationFailed(SparsamError):
+    """Set-up or sandbox failed: waiting reason, message, and the event's reason."""
+
+    def __init__(self, reason: str, message: str, event: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.event = event
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Operations on one pod."""
+
+    node: NodeContext
+    directory: PodDirectory
+    starter: Starter
+
+    async def set_up(self, view: PodView) -> None:
+        """Group, directories and volumes; raises OperationFailed."""
+        pod = view.pod
+        try:
+            wanted = references(pod)
+            sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, _SOURCES_MAX_AGE_SECONDS)
+            tokens = await self.node.api.tokens(pod)
+            self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], pod_limits(pod))
+            log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
+            facts = self.starter.facts(pod, view.sandbox)
+            await asyncio.to_thread(self.directory.set_up, facts, sources, tokens)
+        except (ConfigFault, OSError, SparsamError) as error:
+            raise OperationFailed("ContainerCreating", str(error), "FailedMount") from error
+
+    async def run_sandbox(self, view: PodView, attempt: int) -> None:
+        """A sandbox, after every older one is stopped; raises OperationFailed."""
+        pod = view.pod
+        if attempt > 0:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            self.node.api.event(pod, "Normal", "SandboxChanged", message)
+        try:
+            for old in view.sandboxes:
+                await self.node.cri.stop_sandbox(old.id)
+            await self.node.cri.run_sandbox(self.starter.sandbox_config(pod, attempt))
+        except RuntimeFault as error:
+            message = f"Failed to create pod sandbox: {error}"
+            raise OperationFailed("ContainerCreating", message, "FailedCreatePodSandBox") from error
+
+    async def stop_sandboxes(self, ids: tuple[str, ...]) -> None:
+        """Stop sandboxes."""
+        for sandbox_id in ids:
+            await self.node.cri.stop_sandbox(sandbox_id)
+
+    async def start(self, view: PodView, action: StartContainer, started: Callable[[str, str], None]) -> str:
+        """Start a container and run its postStart hook; returns its id. Raises StartFailed."""
+        spec = container_spec(view.pod, action.name)
+        sandbox = view.sandbox
+        if spec is None or sandbox is None:
+            raise StartFailed("ContainerCreating", "the pod changed meanwhile")
+        try:
+            container_id = await self.starter.start(view.pod, spec, action.attempt, sandbox)
+        except PullFailed as error:
+            raise StartFailed(error.reason, error.message) from error
+        started(action.name, container_id)
+        hook = (spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            await self._post_start(view, spec, hook, container_id)
+        return container_id
+
+    async def _post_start(
+        self, view: PodView, spec: dict[str, object], hook: dict[str, object], container_id: str
+    ) -> None:
+        facts = self.starter.facts(view.pod, view.sandbox)
+        ip = facts.pod_ips[0] if facts.pod_ips else ""
+        attempt = await run_hook(hook, spec, cri=self.node.cri, container_id=container_id, ip=ip, limit_seconds=None)
+        if attempt.success:
+            return
+        name = str(spec["name"])
+        event = f"PostStartHook failed: {attempt.message}"
+        self.node.api.event(view.pod, "Warning", "FailedPostStartHook", event, name)
+        self.node.api.event(view.pod, "Normal", "Killing", "FailedPostStartHook", name)
+        await self.node.cri.stop_container(container_id, view.grace_seconds)
+        raise StartFailed("PostStartHookError", attempt.message)
+
+    async def kill(self, view: PodView, action: KillContainer) -> None:
+        """PreStop hook, SIGTERM, and SIGKILL when the grace is over."""
+        run, grace = action.container, action.grace_seconds
+        self.node.api.event(view.pod, "Normal", "Killing", action.message, run.name)
+        spec = container_spec(view.pod, run.name) or {}
+        hook = (spec.get("lifecycle") or {}).get("preStop")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if hook and grace > 0:
+            facts = self.starter.facts(view.pod, view.sandbox)
+            ip = facts.pod_ips[0] if facts.pod_ips else ""
+            try:
+                async with asyncio.timeout(grace):
+                    attempt = await run_hook(
+                        hook, spec, cri=self.node.cri, container_id=run.id, ip=ip, limit_seconds=float(grace)
+                    )
+                if not attempt.success:
+                    message = f"PreStopHook failed: {attempt.message}"
+                    self.node.api.event(view.pod, "Warning", "FailedPreStopHook", message, run.name)
+            except TimeoutError:
+                log.info("preStop hook took longer than the grace container=%s", run.id)
+        left = max(_shortest_grace(grace), round(grace - (loop.time() - began)))
+        await self.node.cri.stop_container(run.id, left)
+
+    async def tear_down(self, view: PodView) -> None:
+        """Leave nothing: sandboxes with their containers and network, volumes, group, logs."""
+        pod = view.pod
+        uid = pod["metadata"]["uid"]
+        for container in await self.node.cri.list_containers(uid):
+            await self.node.cri.remove_container(container.id)
+        for sandbox in await self.node.cri.list_sandboxes(uid):
+            await self.node.cri.stop_sandbox(sandbox.id)
+            await self.node.cri.remove_sandbox(sandbox.id)
+        await asyncio.to_thread(self.directory.remove)
+        await asyncio.to_thread(shutil.rmtree, log_directory(self.node, pod), ignore_errors=True)
+        await remove_cgroup(self.node, uid)
+
+
+async def remove_cgroup(node: NodeContext, uid: str) -> None:
+    """Remove a pod's group; the kernel takes a moment to see that its last process is gone."""
+    for _ in range(_CGROUP_RETRIES):
+        try:
+            node.cgroups.remove_pod(uid)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+        if uid not in node.cgroups.pod_uids():
+            return
+        await asyncio.sleep(_CGROUP_RETRY_SECONDS)
+    log.warning("control group stays pod_uid=%s", uid)
+
+
+def _shortest_grace(grace: int) -> int:
+    return min(grace, 2)

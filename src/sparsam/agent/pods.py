@@ -1,0 +1,169 @@
+"""All pods of the node: one worker each, from arrival or adoption to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsam.agent.node_context import NodeContext
+from sparsam.agent.operations import Operations, remove_cgroup
+from sparsam.agent.podspec import Obj
+from sparsam.agent.pulling import Puller
+from sparsam.agent.runtime import Container, Sandbox
+from sparsam.agent.runtime_events import Notice
+from sparsam.agent.starting import Starter
+from sparsam.agent.volumes import PodDirectory
+from sparsam.agent.worker import PodWorker
+
+log = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = (0.02, 0.1, 0.4, 1.0)
+"""When to look again after a notice: the engine's own books lag behind its events by some milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a container of a pod is, for those who read its log or connect to it."""
+
+    pod: Obj
+    sandbox_id: str
+    container_id: str
+    log_path: Path
+    running: bool
+
+
+class Pods:
+    """The pods of one node. `upsert` and `remove` come from the API, `notice` from the engine."""
+
+    def __init__(self, node: NodeContext, group: asyncio.TaskGroup) -> None:
+        self._node = node
+        self._group = group
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._puller = Puller(node.cri, node.api)
+
+    @property
+    def count(self) -> int:
+        """How many pods are looked after."""
+        return len(self._workers)
+
+    def all(self) -> list[Obj]:
+        """Every pod as last seen."""
+        return [worker.pod for worker in self._workers.values()]
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The workers' tasks, to be cancelled when the agent ends: containers run on."""
+        return list(self._tasks.values())
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of a pod by name."""
+        for worker in self._workers.values():
+            metadata = worker.pod["metadata"]
+            if metadata["name"] == name and metadata["namespace"] == namespace:
+                return worker
+        return None
+
+    def target(self, namespace: str, name: str, container: str, *, previous: bool = False) -> Target | None:
+        """Sandbox and newest (or previous) run of a container; None when there is none."""
+        worker = self.find(namespace, name)
+        if worker is None:
+            return None
+        view = worker.view
+        run = view.previous_run(container) if previous else view.run(container)
+        if run is None:
+            return None
+        return Target(worker.pod, run.sandbox_id, run.id, Path(run.log_path), run.running)
+
+    def sandbox_of(self, namespace: str, name: str) -> Sandbox | None:
+        """The sandbox in use of a pod."""
+        worker = self.find(namespace, name)
+        return worker.view.sandbox if worker is not None else None
+
+    def upsert(self, pod: Obj) -> None:
+        """A pod appeared or changed in the API."""
+        worker = self._workers.get(pod["metadata"]["uid"])
+        if worker is not None:
+            worker.update(pod)
+        else:
+            self._start(pod)
+
+    def remove(self, pod: Obj) -> None:
+        """A pod vanished from the API."""
+        worker = self._workers.get(pod["metadata"]["uid"])
+        if worker is not None:
+            worker.vanish()
+
+    def notice(self, notice: Notice) -> None:
+        """The engine reports a change; without pod and container, everything may have changed."""
+        uid = notice.uid or self._owner(notice.container_id)
+        if uid:
+            worker = self._workers.get(uid)
+            if worker is not None:
+                self._settle(worker)
+            return
+        for worker in self._workers.values():
+            worker.kick()
+
+    async def adopt_orphans(self, wanted: Iterable[str]) -> None:
+        """End what runs of pods that the API does not have any more, and delete what they left on disk."""
+        known = set(wanted) | self._workers.keys()
+        orphans: dict[str, Obj] = {}
+        for sandbox in await self._node.cri.list_sandboxes():
+            if sandbox.node == self._node.config.node_name and sandbox.uid not in known:
+                orphans[sandbox.uid] = await self._orphan(sandbox)
+        for pod in orphans.values():
+            self._start(pod, gone=True)
+        await self._clean_directories(known | orphans.keys())
+
+    def _start(self, pod: Obj, *, gone: bool = False) -> None:
+        uid = pod["metadata"]["uid"]
+        directory = PodDirectory(self._node.config.pods_dir, uid)
+        operations = Operations(self._node, directory, Starter(self._node, directory, self._puller))
+        worker = PodWorker(pod, self._node, operations, gone=gone)
+        self._workers[uid] = worker
+        self._tasks[uid] = self._group.create_task(self._run(uid, worker), name=f"pod {uid}")
+
+    async def _run(self, uid: str, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            self._workers.pop(uid, None)
+            self._tasks.pop(uid, None)
+
+    def _owner(self, container_id: str) -> str:
+        """The pod of a container or sandbox, by what the workers saw last."""
+        for uid, worker in self._workers.items():
+            view = worker.view
+            if any(container.id == container_id for container in view.containers):
+                return uid
+            if any(sandbox.id == container_id for sandbox in view.sandboxes):
+                return uid
+        return ""
+
+    def _settle(self, worker: PodWorker) -> None:
+        loop = asyncio.get_running_loop()
+        worker.kick()
+        for seconds in _SETTLE_SECONDS:
+            loop.call_later(seconds, worker.kick)
+
+    async def _orphan(self, sandbox: Sandbox) -> Obj:
+        """A pod object for a sandbox whose pod is unknown, enough to end it."""
+        containers: list[Container] = await self._node.cri.list_containers(sandbox.uid)
+        names = dict.fromkeys(container.name for container in containers)
+        log.info("orphan found pod=%s/%s uid=%s", sandbox.namespace, sandbox.name, sandbox.uid)
+        return {
+            "metadata": {"name": sandbox.name, "namespace": sandbox.namespace, "uid": sandbox.uid},
+            "spec": {"containers": [{"name": name, "image": ""} for name in names]},
+        }
+
+    async def _clean_directories(self, known: set[str]) -> None:
+        root = self._node.config.pods_dir
+        if root.is_dir():
+            for path in list(root.iterdir()):
+                if path.name not in known:
+                    await asyncio.to_thread(PodDirectory(root, path.name).remove)
+        for uid in self._node.cgroups.pod_uids() - known:
+            await remove_cgroup(self._node, uid)

@@ -1,0 +1,165 @@
+"""Images for containers: pull policy, credentials, and the words that upstream reports each case in."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from sparsam.agent.cri import Cri
+from sparsam.agent.podapi import PodApi
+from sparsam.agent.podspec import Obj
+from sparsam.agent.references import SECRET, Sources, pull_secret_names
+from sparsam.agent.runtime import Image, RuntimeFault
+from sparsam.errors import SparsamError
+
+_PARALLEL_PULLS = 3
+_NAME = re.compile(
+    r"(?:(?P<domain>(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:[0-9]))(?::[0-9]+)?)/)?"
+    r"(?P<path>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?\Z"
+)
+_DOCKER_KEYS = {"docker.io", "index.docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"}
+
+
+class PullFailed(SparsamError):
+    """No image; `reason` is the waiting reason."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def normalized(reference: str) -> str:
+    """The full name of an image, with registry and tag; raises ValueError for a name against the rules."""
+    match = _NAME.match(reference)
+    if match is None:
+        raise ValueError("invalid reference format")
+    domain, path, tag, digest = match["domain"] or "docker.io", match["path"], match["tag"], match["digest"]
+    if domain == "docker.io" and "/" not in path:
+        path = f"library/{path}"
+    suffix = (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+    return f"{domain}/{path}{suffix or ':latest'}"
+
+
+def pull_policy(spec: Obj) -> str:
+    """The policy, defaulted as the API server does: Always for `latest`."""
+    policy = spec.get("imagePullPolicy")
+    if policy:
+        return str(policy)
+    match = _NAME.match(spec["image"])
+    latest = match is not None and not match["digest"] and (match["tag"] or "latest") == "latest"
+    return "Always" if latest else "IfNotPresent"
+
+
+@dataclass(slots=True)
+class Puller:
+    """Pulls images for all pods of a node, a few at a time."""
+
+    cri: Cri
+    api: PodApi
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_PULLS))
+
+    async def ensure(self, pod: Obj, spec: Obj, emit: Callable[[str, str, str], None]) -> Image:
+        """The container's image, pulled if the policy says so. Raises PullFailed."""
+        image_name, policy = spec["image"], pull_policy(spec)
+        try:
+            reference = normalized(image_name)
+        except ValueError as error:
+            message = (
+                f'Failed to apply default image tag "{image_name}": couldn\'t parse image name "{image_name}": {error}'
+            )
+            emit("Warning", "InspectFailed", message)
+            emit("Warning", "Failed", "Error: InvalidImageName")
+            raise PullFailed("InvalidImageName", message) from error
+        try:
+            present = await self.cri.image(reference)
+        except RuntimeFault as error:
+            raise PullFailed("ImageInspectError", f'Failed to inspect image "{image_name}": {error}') from error
+        if present is not None and policy != "Always":
+            emit("Normal", "Pulled", f'Container image "{image_name}" already present on machine')
+            return present
+        if policy == "Never":
+            message = f'Container image "{image_name}" is not present with pull policy of Never'
+            emit("Warning", "ErrImageNeverPull", message)
+            emit("Warning", "Failed", "Error: ErrImageNeverPull")
+            raise PullFailed("ErrImageNeverPull", message)
+        return await self._pull(pod, image_name, reference, emit)
+
+    async def _pull(self, pod: Obj, image_name: str, reference: str, emit: Callable[[str, str, str], None]) -> Image:
+        emit("Normal", "Pulling", f'Pulling image "{image_name}"')
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        async with self._slots:
+            began = clock()
+            try:
+                await self.cri.pull(reference, await self._credentials(pod, reference))
+                image = await self.cri.image(reference)
+            except RuntimeFault as error:
+                emit("Warning", "Failed", f'Failed to pull image "{image_name}": {error}')
+                emit("Warning", "Failed", "Error: ErrImagePull")
+                raise PullFailed("ErrImagePull", str(error)) from error
+        if image is None:
+            raise PullFailed("ErrImagePull", f'image "{image_name}" vanished after it was pulled')
+        ended = clock()
+        emit(
+            "Normal",
+            "Pulled",
+            f'Successfully pulled image "{image_name}" in {_duration(ended - began)} '
+            f"({_duration(ended - asked)} including waiting). Image size: {image.size_bytes} bytes.",
+        )
+        return image
+
+    async def _credentials(self, pod: Obj, reference: str) -> dict[str, str] | None:
+        names = pull_secret_names(pod)
+        if not names:
+            return None
+        sources = await self.api.sources(pod["metadata"]["namespace"], {(SECRET, name) for name in names}, 60.0)
+        return credentials(sources, names, reference)
+
+
+def credentials(sources: Sources, names: list[str], reference: str) -> dict[str, str] | None:
+    """The registry credentials among pull secrets that fit an image best: the longest matching key."""
+    best: tuple[int, dict[str, str]] | None = None
+    for name in names:
+        found = sources.objects.get((SECRET, name))
+        for key, entry in _auth_entries(found or {}).items():
+            host = key.removeprefix("https://").removeprefix("http://").rstrip("/")
+            prefix = "docker.io" if key in _DOCKER_KEYS else host
+            if (reference + "/").startswith(prefix + "/") or reference.startswith(prefix + ":"):
+                auth = _auth(entry)
+                if best is None or len(prefix) > best[0]:
+                    best = (len(prefix), auth)
+    return best[1] if best else None
+
+
+def _auth_entries(secret: Obj) -> dict[str, Any]:
+    data = secret.get("data") or {}
+    try:
+        if ".dockerconfigjson" in data:
+            return dict(msgspec.json.decode(base64.b64decode(data[".dockerconfigjson"])).get("auths") or {})
+        if ".dockercfg" in data:
+            return dict(msgspec.json.decode(base64.b64decode(data[".dockercfg"])))
+    except (ValueError, AttributeError):
+        return {}
+    return {}
+
+
+def _auth(entry: Any) -> dict[str, str]:
+    names = {"username": "username", "password": "password", "identitytoken": "identity_token"}
+    auth = {ours: entry[theirs] for theirs, ours in names.items() if entry.get(theirs)}
+    if entry.get("auth"):
+        user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+        auth.setdefault("username", user)
+        auth.setdefault("password", password)
+    return auth
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.3f}s"

@@ -1,0 +1,77 @@
+"""Remove everything a node made on its machine: containers, processes, mounts, links, groups, directories."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from sparsam.agent.cgroups import Cgroups
+from sparsam.agent.config import AgentPaths
+from sparsam.agent.containerd import Containerd
+from sparsam.agent.cri import Cri
+from sparsam.agent.mounts import mounts_below, unmount
+from sparsam.agent.runtime import RuntimeFault
+
+log = logging.getLogger(__name__)
+
+_SHIM = b"containerd-shim-runc-v2"
+_CLEAN_SECONDS = 60.0
+
+
+async def purge(config: AgentPaths) -> None:
+    """Take the node away; works on whatever is left of it, and a second time.
+
+    Runs in the network namespace of the node. An engine that is not ours is not stopped, nor are its images removed;
+    call `remove_pods` for it.
+    """
+    engine = Containerd(config.data_dir, config.run_dir)
+    if await engine.alive():
+        with contextlib.suppress(RuntimeFault, TimeoutError):
+            async with asyncio.timeout(_CLEAN_SECONDS), Cri(str(engine.socket)) as cri:
+                await remove_pods(cri, config.node_name)
+    await engine.stop()
+    _kill_shims(config.run_dir)
+    for root in (config.run_dir, config.data_dir):
+        for point in mounts_below(root):
+            with contextlib.suppress(OSError):
+                unmount(point)
+    await _remove_link(config.bridge)
+    with contextlib.suppress(OSError):
+        Cgroups(f"/sparsam/{config.node_name}").remove_all()
+    await asyncio.to_thread(shutil.rmtree, config.run_dir, ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)
+    log.info("node purged node=%s", config.node_name)
+
+
+async def remove_pods(cri: Cri, node_name: str) -> None:
+    """Stop and remove every sandbox that this node made."""
+    for sandbox in await cri.list_sandboxes():
+        if sandbox.node == node_name:
+            await cri.stop_sandbox(sandbox.id)
+            await cri.remove_sandbox(sandbox.id)
+
+
+def _kill_shims(run_dir: Path) -> None:
+    """Shims that outlived their containerd; they carry our socket's path in their arguments."""
+    marker = os.fsencode(run_dir / "containerd.sock")
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if arguments[0].endswith(_SHIM) and marker in arguments:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+async def _remove_link(name: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "ip", "link", "delete", name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    await process.wait()

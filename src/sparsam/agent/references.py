@@ -1,0 +1,80 @@
+"""ConfigMaps and Secrets that a pod refers to, and their values once fetched. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sparsam.agent.podspec import Obj, all_containers
+from sparsam.errors import SparsamError
+
+CONFIG_MAP = "ConfigMap"
+SECRET = "Secret"
+
+
+class ConfigFault(SparsamError):
+    """A container or volume cannot be configured; the message is what the pod's status shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was found for one pod: objects by (kind, name), and why others could not be had."""
+
+    objects: Mapping[tuple[str, str], Obj] = field(default_factory=dict)
+    faults: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def data(self, kind: str, name: str, optional: bool) -> dict[str, bytes] | None:
+        """All entries as bytes; None when optional and absent. Raises ConfigFault."""
+        found = self.objects.get((kind, name))
+        if found is None:
+            fault = self.faults.get((kind, name))
+            if fault is None and optional:
+                return None
+            raise ConfigFault(fault or f'{kind.lower()} "{name}" not found')
+        if kind == SECRET:
+            return {entry: base64.b64decode(value or "") for entry, value in (found.get("data") or {}).items()}
+        entries = {entry: str(value).encode() for entry, value in (found.get("data") or {}).items()}
+        entries.update({entry: base64.b64decode(value) for entry, value in (found.get("binaryData") or {}).items()})
+        return entries
+
+
+def references(pod: Obj) -> set[tuple[str, str]]:
+    """Every (kind, name) in environment and volumes."""
+    found: set[tuple[str, str]] = set()
+    for spec in all_containers(pod):
+        found.update(_env_references(spec))
+    for volume in pod["spec"].get("volumes") or ():
+        found.update(_volume_references(volume))
+    return found
+
+
+def pull_secret_names(pod: Obj) -> list[str]:
+    """Secrets with registry credentials."""
+    return [reference["name"] for reference in pod["spec"].get("imagePullSecrets") or () if reference.get("name")]
+
+
+def _env_references(spec: Obj) -> Iterator[tuple[str, str]]:
+    for source in spec.get("envFrom") or ():
+        if "configMapRef" in source:
+            yield CONFIG_MAP, source["configMapRef"].get("name", "")
+        if "secretRef" in source:
+            yield SECRET, source["secretRef"].get("name", "")
+    for variable in spec.get("env") or ():
+        source = variable.get("valueFrom") or {}
+        if "configMapKeyRef" in source:
+            yield CONFIG_MAP, source["configMapKeyRef"].get("name", "")
+        if "secretKeyRef" in source:
+            yield SECRET, source["secretKeyRef"].get("name", "")
+
+
+def _volume_references(volume: Obj) -> Iterator[tuple[str, str]]:
+    if "configMap" in volume:
+        yield CONFIG_MAP, volume["configMap"].get("name", "")
+    if "secret" in volume:
+        yield SECRET, volume["secret"].get("secretName", "")
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        if "configMap" in source:
+            yield CONFIG_MAP, source["configMap"].get("name", "")
+        if "secret" in source:
+            yield SECRET, source["secret"].get("name", "")

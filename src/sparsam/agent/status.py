@@ -1,0 +1,260 @@
+"""A pod's status as upstream reports it: pure, from the same view that decisions are made from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sparsam.agent.lifecycle import (
+    Decision,
+    PodView,
+    Waiting,
+    finished,
+    initialized,
+    is_ready,
+    is_started,
+    should_restart,
+)
+from sparsam.agent.podspec import Obj, init_containers, is_sidecar, main_containers, restart_policy
+from sparsam.agent.resources import qos_class
+from sparsam.agent.runtime import Container, ContainerState
+from sparsam.clock import format_time
+
+_OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+
+
+def pod_status(view: PodView, decision: Decision, node_ips: tuple[str, ...], now: float) -> Obj:
+    """The whole status; what others wrote (conditions, nominatedNodeName) is kept."""
+    old: Obj = view.pod.get("status") or {}
+    moment = stamp(now)
+    generation = view.pod["metadata"].get("generation")
+    status: Obj = {
+        name: value for name, value in old.items() if name not in ("message", "reason", "phase", "containerStatuses")
+    }
+    if generation:
+        status["observedGeneration"] = generation
+    inits = [_container_status(view, decision, spec, True) for spec in init_containers(view.pod)]
+    mains = [_container_status(view, decision, spec, False) for spec in main_containers(view.pod)]
+    phase = _phase(view, decision, mains)
+    status["phase"] = phase
+    failure = decision.failure or view.failure
+    if failure is not None:
+        status["reason"], status["message"] = failure.reason, failure.message
+    elif view.refused:
+        status["reason"], status["message"] = "Unsupported", view.refused
+    status["conditions"] = _conditions(view, phase, mains, moment, generation)
+    status["hostIP"] = node_ips[0]
+    status["hostIPs"] = [{"ip": ip} for ip in node_ips]
+    ips = _pod_ips(view, node_ips)
+    if ips:
+        status["podIP"], status["podIPs"] = ips[0], [{"ip": ip} for ip in ips]
+    status.setdefault("startTime", moment)
+    if inits:
+        status["initContainerStatuses"] = inits
+    status["containerStatuses"] = mains
+    status["qosClass"] = old.get("qosClass") or qos_class(view.pod)
+    return status
+
+
+def stamp(seconds: float) -> str:
+    """Unix seconds as Kubernetes writes a time."""
+    return format_time(datetime.fromtimestamp(seconds, UTC))
+
+
+def status_patch(old: Obj, new: Obj) -> Obj:
+    """A strategic merge patch from one status to the other; empty when they are equal."""
+    patch: Obj = {name: value for name, value in new.items() if old.get(name) != value and name != "conditions"}
+    patch.update({name: None for name in old if name not in new})
+    before = {condition["type"]: condition for condition in old.get("conditions") or ()}
+    changed = []
+    for condition in new.get("conditions") or ():
+        previous = before.get(condition["type"], {})
+        if previous != condition:
+            changed.append({**{name: None for name in previous if name not in condition}, **condition})
+    if changed:
+        patch["conditions"] = changed
+    return patch
+
+
+def _pod_ips(view: PodView, node_ips: tuple[str, ...]) -> tuple[str, ...]:
+    if view.pod["spec"].get("hostNetwork"):
+        return node_ips if view.sandboxes else ()
+    return view.sandbox.ips if view.sandbox is not None else ()
+
+
+def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) -> Obj:
+    name = spec["name"]
+    run = view.run(name)
+    status: Obj = {
+        "name": name,
+        "state": _state(view, decision, spec, run),
+        "lastState": {},
+        "ready": _ready(view, spec, run, init),
+        "restartCount": run.attempt if run is not None else 0,
+        "image": run.image if run is not None and run.image else spec["image"],
+        "imageID": run.image_id if run is not None else "",
+        "started": is_started(view, spec),
+    }
+    if run is not None:
+        status["containerID"] = f"containerd://{run.id}"
+        shown = run if run.exited and "terminated" not in status["state"] else view.previous_run(name)
+        if shown is not None and shown.exited:
+            status["lastState"] = {"terminated": terminated(shown)}
+    return status
+
+
+def _ready(view: PodView, spec: Obj, run: Container | None, init: bool) -> bool:
+    if init and not is_sidecar(spec):
+        return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0
+    return is_ready(view, spec)
+
+
+def _state(view: PodView, decision: Decision, spec: Obj, run: Container | None) -> Obj:
+    waiting = decision.waiting.get(spec["name"])
+    if run is not None and run.running:
+        return {"running": {"startedAt": stamp(run.started_seconds)}}
+    if waiting is not None and not view.terminating:
+        return {"waiting": _waiting(waiting)}
+    if run is not None and run.exited:
+        return {"terminated": terminated(run)}
+    has_inits = bool(init_containers(view.pod))
+    return {"waiting": {"reason": "PodInitializing" if has_inits else "ContainerCreating"}}
+
+
+def _waiting(waiting: Waiting) -> Obj:
+    return {"reason": waiting.reason, **({"message": waiting.message} if waiting.message else {})}
+
+
+def terminated(run: Container) -> Obj:
+    """The state of a run that ended."""
+    lost = run.state is ContainerState.UNKNOWN
+    state: Obj = {"exitCode": 137 if lost else run.exit_code}
+    reason = "ContainerStatusUnknown" if lost else run.reason or ("Error" if run.exit_code else "Completed")
+    state["reason"] = reason
+    if run.message:
+        state["message"] = run.message
+    if run.started_seconds:
+        state["startedAt"] = stamp(run.started_seconds)
+    if run.finished_seconds:
+        state["finishedAt"] = stamp(run.finished_seconds)
+    state["containerID"] = f"containerd://{run.id}"
+    return state
+
+
+def _phase(view: PodView, decision: Decision, mains: list[Obj]) -> str:
+    """Upstream's rules, in its order."""
+    old = (view.pod.get("status") or {}).get("phase")
+    if old in ("Failed", "Succeeded"):
+        return str(old)
+    if decision.failure is not None or view.failure is not None:
+        return "Failed"
+    specs = main_containers(view.pod)
+    if finished(view):
+        runs = [view.run(spec["name"]) for spec in specs]
+        return "Succeeded" if all(run is not None and run.exited and run.exit_code == 0 for run in runs) else "Failed"
+    states = [status["state"] for status in mains]
+    seen = [view.run(spec["name"]) for spec in specs]
+    if not initialized(view) and not any("running" in state for state in states):
+        return "Pending"
+    if any("waiting" in state and (run is None or not run.exited) for state, run in zip(states, seen, strict=True)):
+        return "Pending"
+    if any("running" in state for state in states):
+        return "Running"
+    return _phase_when_stopped(view, specs, seen)
+
+
+def _phase_when_stopped(view: PodView, specs: list[Obj], runs: list[Container | None]) -> str:
+    """No container runs, each ran at least once: deleted pods end here, others are between two runs."""
+    if restart_policy(view.pod) == "Always" and not view.terminating:
+        return "Running"
+    ended = [run for run in runs if run is not None]
+    if view.terminating:
+        return "Succeeded" if all(run.exit_code == 0 for run in ended) else "Failed"
+    wanted = any(should_restart(view.pod, spec, run) for spec, run in zip(specs, ended, strict=False))
+    return "Running" if wanted else "Failed"
+
+
+def _conditions(view: PodView, phase: str, mains: list[Obj], moment: str, generation: int | None) -> list[Obj]:
+    old = {condition["type"]: condition for condition in (view.pod.get("status") or {}).get("conditions") or ()}
+    containers_ready = _containers_ready(view, phase, mains)
+    wanted: dict[str, tuple[bool, str, str]] = {
+        "PodReadyToStartContainers": (
+            view.sandbox is not None and bool(view.sandbox.ips or view.sandbox.host_network),
+            "",
+            "",
+        ),
+        "Initialized": _initialized(view, phase),
+        "Ready": _with_gates(view, containers_ready, old),
+        "ContainersReady": containers_ready,
+        "PodScheduled": (True, "", ""),
+    }
+    conditions = []
+    for kind in _OWN_CONDITIONS:
+        condition = _condition(kind, wanted[kind], old.get(kind), moment)
+        if generation:
+            condition["observedGeneration"] = generation
+        conditions.append(condition)
+    return conditions + [condition for kind, condition in old.items() if kind not in wanted]
+
+
+def _condition(kind: str, wanted: tuple[bool, str, str], old: Obj | None, moment: str) -> Obj:
+    """A condition; its transition time moves only with its status."""
+    true, reason, message = wanted
+    condition: dict[str, Any] = {"type": kind, "status": "True" if true else "False", "lastProbeTime": None}
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message
+    since = old.get("lastTransitionTime") if old is not None and old.get("status") == condition["status"] else None
+    condition["lastTransitionTime"] = since or moment
+    return condition
+
+
+def _initialized(view: PodView, phase: str) -> tuple[bool, str, str]:
+    if phase == "Succeeded":
+        return True, "PodCompleted", ""
+    if initialized(view) or not init_containers(view.pod):
+        return True, "", ""
+    undone = [spec["name"] for spec in init_containers(view.pod) if not _init_complete(view, spec)]
+    return False, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(undone)}]"
+
+
+def _init_complete(view: PodView, spec: Obj) -> bool:
+    run = view.run(spec["name"])
+    if is_sidecar(spec):
+        return is_started(view, spec)
+    return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0
+
+
+def _containers_ready(view: PodView, phase: str, mains: list[Obj]) -> tuple[bool, str, str]:
+    if phase == "Succeeded":
+        return False, "PodCompleted", ""
+    if phase == "Failed":
+        return False, "PodFailed", ""
+    unready = [status["name"] for status in mains if not status["ready"]]
+    unready = [
+        spec["name"] for spec in init_containers(view.pod) if is_sidecar(spec) and not is_ready(view, spec)
+    ] + unready
+    if not unready:
+        return True, "", ""
+    return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+
+
+def _with_gates(
+    view: PodView, containers_ready: tuple[bool, str, str], conditions: dict[str, Obj]
+) -> tuple[bool, str, str]:
+    if not containers_ready[0]:
+        return containers_ready
+    for gate in view.pod["spec"].get("readinessGates") or ():
+        kind = gate["conditionType"]
+        condition = conditions.get(kind)
+        if condition is None:
+            return (
+                False,
+                "ReadinessGatesNotReady",
+                f'corresponding condition of pod readiness gate "{kind}" does not exist.',
+            )
+        if condition["status"] != "True":
+            message = f'the status of pod readiness gate "{kind}" is not "True", but {condition["status"]}'
+            return False, "ReadinessGatesNotReady", message
+    return True, "", ""

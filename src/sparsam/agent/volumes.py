@@ -1,0 +1,217 @@
+"""Volumes of pods on disk: made before the sandbox, kept fresh while the pod runs, removed with it.
+
+Layout below the pod's directory: `volumes/<name>` for each volume, `etc-hosts`, and
+`containers/<name>/<attempt>` for termination messages. Volumes with content are written as upstream does:
+files live in a dated directory, `..data` points to it, and the visible names point through `..data`, so
+a reader sees either all of the old or all of the new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+
+from sparsam.agent.downward import PodFacts
+from sparsam.agent.environment import expand
+from sparsam.agent.mounts import is_mounted, mount_tmpfs, mounts_below, unmount
+from sparsam.agent.payloads import File, TokenWish, volume_files
+from sparsam.agent.podspec import Obj
+from sparsam.agent.references import ConfigFault, Sources
+from sparsam.units import parse_bytes
+
+_DATA_LINK = "..data"
+_TYPE_CHECKS = {
+    "Directory": (stat.S_ISDIR, "a directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
+    "File": (stat.S_ISREG, "a file"),
+    "FileOrCreate": (stat.S_ISREG, "a file"),
+    "Socket": (stat.S_ISSOCK, "a socket file"),
+    "CharDevice": (stat.S_ISCHR, "a character device"),
+    "BlockDevice": (stat.S_ISBLK, "a block device"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """A path of the node inside a container."""
+
+    host_path: str
+    container_path: str
+    read_only: bool = False
+    propagation: str = "None"
+
+
+class PodDirectory:
+    """Everything on disk of one pod."""
+
+    def __init__(self, root: Path, uid: str) -> None:
+        self.path = root / uid
+
+    def volume_path(self, name: str) -> Path:
+        """Where a volume of our own lives."""
+        return self.path / "volumes" / name
+
+    @property
+    def hosts_file(self) -> Path:
+        """The managed hosts file."""
+        return self.path / "etc-hosts"
+
+    def message_file(self, container: str, attempt: int) -> Path:
+        """Termination message of one run."""
+        return self.path / "containers" / container / str(attempt)
+
+    def set_up(self, facts: PodFacts, sources: Sources, tokens: Mapping[TokenWish, str]) -> None:
+        """Make every volume, or bring it up to date; raises ConfigFault naming the volume."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        for volume in facts.pod["spec"].get("volumes") or ():
+            try:
+                self._set_up_volume(volume, facts, sources, tokens)
+            except (ConfigFault, OSError) as error:
+                raise ConfigFault(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}') from error
+
+    def bind_mounts(self, pod: Obj, spec: Obj, environment: Mapping[str, str]) -> list[BindMount]:
+        """The volume mounts of one container; raises ConfigFault."""
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+        mounts = []
+        for mount in spec.get("volumeMounts") or ():
+            volume = volumes.get(mount["name"])
+            if volume is None:
+                raise ConfigFault(f'cannot find volume "{mount["name"]}" to mount into container "{spec["name"]}"')
+            host_path = self._source(volume)
+            sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment)
+            if sub_path:
+                host_path = _sub_path(host_path, sub_path, mount["name"])
+            mounts.append(
+                BindMount(
+                    str(host_path),
+                    str(PurePosixPath("/") / mount["mountPath"]),
+                    bool(mount.get("readOnly")) or _always_read_only(volume),
+                    mount.get("mountPropagation") or "None",
+                )
+            )
+        return mounts
+
+    def remove(self) -> None:
+        """Unmount and delete everything; hostPath volumes live elsewhere and stay."""
+        for point in mounts_below(self.path):
+            with contextlib.suppress(OSError):
+                unmount(point)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _source(self, volume: Obj) -> Path:
+        return Path(volume["hostPath"]["path"]) if "hostPath" in volume else self.volume_path(volume["name"])
+
+    def _set_up_volume(self, volume: Obj, facts: PodFacts, sources: Sources, tokens: Mapping[TokenWish, str]) -> None:
+        if "hostPath" in volume:
+            check_host_path(Path(volume["hostPath"]["path"]), volume["hostPath"].get("type") or "")
+            return
+        group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
+        path = self.volume_path(volume["name"])
+        files = volume_files(volume, facts, sources, tokens)
+        fresh = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        if files is None:
+            if fresh:
+                _set_up_empty(path, volume.get("emptyDir") or {}, group)
+            return
+        if ("secret" in volume or "projected" in volume) and not is_mounted(path):
+            mount_tmpfs(path)
+        write_atomically(path, files, group)
+
+
+def write_atomically(root: Path, files: Mapping[str, File], group: int | None = None) -> bool:
+    """Make `root` hold exactly `files`; returns False when it did already."""
+    link = root / _DATA_LINK
+    if link.exists() and _same(link, files):
+        return False
+    fresh = Path(mkdtemp(prefix="..", dir=root))
+    fresh.chmod(0o755 if group is None else 0o2775)
+    for name, file in files.items():
+        path = fresh / _safe(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode if group is None else file.mode | 0o440)
+        if group is not None:
+            os.chown(path, -1, group)
+    previous = link.resolve() if link.is_symlink() else None
+    temporary = root / "..data_tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(fresh.name)
+    temporary.rename(link)
+    _publish(root, files)
+    if previous is not None:
+        shutil.rmtree(previous, ignore_errors=True)
+    return True
+
+
+def check_host_path(path: Path, kind: str) -> None:
+    """Check, or make, what a hostPath volume asks for; raises ConfigFault."""
+    if not kind:
+        if not path.exists():
+            path.mkdir(parents=True, mode=0o755)  # as engines do for a missing bind source
+        return
+    if not path.exists():
+        if kind == "DirectoryOrCreate":
+            path.mkdir(parents=True, mode=0o755)
+        elif kind == "FileOrCreate":
+            path.touch(mode=0o644)
+    known, name = _TYPE_CHECKS[kind]
+    if not path.exists() or not known(path.stat().st_mode):
+        raise ConfigFault(f"hostPath type check failed: {path} is not {name}")
+
+
+def _set_up_empty(path: Path, empty_dir: Obj, group: int | None) -> None:
+    if empty_dir.get("medium") == "Memory":
+        limit = empty_dir.get("sizeLimit")
+        mount_tmpfs(path, parse_bytes(limit) if limit else None, 0o777)
+    if group is not None:
+        os.chown(path, -1, group)
+    path.chmod(0o777 if group is None else 0o2777)
+
+
+def _always_read_only(volume: Obj) -> bool:
+    return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected"))
+
+
+def _sub_path(root: Path, sub_path: str, volume: str) -> Path:
+    """A path inside the volume, made as a directory when missing; symbolic links must not lead outside."""
+    base = root.resolve()
+    target = (base / _safe(sub_path)).resolve()
+    if target != base and base not in target.parents:
+        raise ConfigFault(f'subPath "{sub_path}" not within volume path "{volume}"')
+    if not target.exists():
+        target.mkdir(parents=True, mode=0o750)
+        target.chmod(0o755 if stat.S_IMODE(base.stat().st_mode) & 0o002 == 0 else 0o777)
+    return target
+
+
+def _safe(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ConfigFault(f"path {name!r} must be relative and must not contain '..'")
+    return path
+
+
+def _same(link: Path, files: Mapping[str, File]) -> bool:
+    root = link.resolve()
+    present = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    if present != set(files):
+        return False
+    return all((root / name).read_bytes() == file.content for name, file in files.items())
+
+
+def _publish(root: Path, files: Mapping[str, File]) -> None:
+    """Visible names, each a link through `..data`; names that went away go too."""
+    tops = {PurePosixPath(name).parts[0] for name in files}
+    for entry in root.iterdir():
+        if not entry.name.startswith("..") and entry.name not in tops:
+            entry.unlink()
+    for top in tops:
+        if not (root / top).is_symlink():
+            (root / top).symlink_to(f"{_DATA_LINK}/{top}")

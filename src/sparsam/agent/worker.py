@@ -1,0 +1,397 @@
+"""One worker for each pod: look, decide, act, report; serial inside, parallel across pods.
+
+The worker wakes when its pod changes in the API, when the engine reports an exit, when a probe reaches a verdict,
+when an operation ends or when the decision asked to look again. It then reads the engine's state and
+lets `lifecycle.decide` say what to do. Actions that take time run as tasks of their own, one for each key, so a
+slow pull never delays a deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from sparsam.agent import lifecycle
+from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key, decide
+from sparsam.agent.messages import MessageReader
+from sparsam.agent.node_context import NodeContext
+from sparsam.agent.operations import OperationFailed, Operations
+from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of
+from sparsam.agent.probe_tasks import wanted_probes
+from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
+from sparsam.agent.runtime import Container, RuntimeFault, Sandbox
+from sparsam.agent.starting import StartFailed
+from sparsam.agent.status import pod_status, status_patch
+from sparsam.agent.supported import unsupported
+from sparsam.errors import Conflict, NotFound, SparsamError, StatusError
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+_LAST_RETRY_SECONDS = 10.0
+_MINIMUM_GRACE_SECONDS = 2
+
+
+class PodWorker:
+    """Looks after one pod from its arrival to its end."""
+
+    def __init__(self, pod: Obj, node: NodeContext, operations: Operations, *, gone: bool = False) -> None:
+        self.pod = pod
+        self._node = node
+        self._operations = operations
+        self._wake = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, Progress] = {}
+        self._sandboxes: tuple[Sandbox, ...] = ()
+        self._containers: tuple[Container, ...] = ()
+        self._ips: dict[str, Sandbox] = {}
+        self._messages = MessageReader(operations.directory)
+        self._probes = Probes(self._on_probe)
+        self._volumes_ready = False
+        self._fault: Waiting | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._failure: Waiting | None = None
+        self._refused = ""
+        self._gone = gone
+        self._torn_down = False
+        self._adopted = False
+        self._done = False
+        self._status_failures = 0
+        self._status_retry_at = 0.0
+        self._starting: set[str] = set()
+        self._final: Obj | None = None
+        self._waiting: dict[str, Waiting] = {}
+
+    @property
+    def uid(self) -> str:
+        """The pod's uid."""
+        return str(self.pod["metadata"]["uid"])
+
+    @property
+    def view(self) -> PodView:
+        """The pod as it was last seen."""
+        terminating = self._gone or "deletionTimestamp" in self.pod["metadata"]
+        return PodView(
+            pod=self.pod,
+            sandboxes=self._sandboxes,
+            containers=self._containers,
+            progress=dict(self._progress),
+            busy=frozenset(key for key in self._tasks if key != _STATUS),
+            volumes_ready=self._volumes_ready,
+            fault=self._fault,
+            retry_at=self._retry_at,
+            refused=self._refused,
+            failure=self._failure,
+            terminating=terminating,
+            grace_seconds=max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0),
+            torn_down=self._torn_down,
+        )
+
+    def update(self, pod: Obj) -> None:
+        """The pod changed in the API."""
+        if _revision(pod) < _revision(self.pod):
+            return
+        before = self.pod
+        self.pod = pod
+        if grace_seconds(pod) < grace_seconds(before) and "deletionTimestamp" in before["metadata"]:
+            self._cancel_containers()  # a shorter grace: the kills start anew
+        self.kick()
+
+    def vanish(self) -> None:
+        """The pod is gone from the API: end it without a word to the API."""
+        self._gone = True
+        self.kick()
+
+    def kick(self) -> None:
+        """Look again soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until the pod is gone from engine and API."""
+        try:
+            while not self._done:
+                self._wake.clear()
+                pause = await self._turn()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+        finally:
+            await self._probes.stop()
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _turn(self) -> float | None:
+        try:
+            await self._observe()
+        except RuntimeFault as error:
+            log.warning("cannot observe pod=%s error=%s", key_of(self.pod), error)
+            return _RETRY_SECONDS
+        now = self._node.now()
+        self._refuse()
+        view = self.view
+        if view.terminating:
+            self._cancel_starts()
+        decision = decide(view, now)
+        self._failure = decision.failure
+        for action in decision.actions:
+            self._begin(action)
+        self._keep_probes(now)
+        self._announce(decision)
+        status_due = self._report(decision, now)
+        times = [at for at in (decision.wake_at, status_due) if at is not None]
+        return max(0.0, min(times) - now) if times else None
+
+    # -- seeing ---------------------------------------------------------------------------------------------
+
+    async def _observe(self) -> None:
+        cri = self._node.cri
+        sandboxes = await cri.list_sandboxes(self.uid)
+        for sandbox in sandboxes:
+            if sandbox.ready and sandbox.id not in self._ips:
+                self._ips[sandbox.id] = await cri.sandbox(sandbox.id)
+        known = [self._ips[s.id] if s.ready and s.id in self._ips else s for s in sandboxes]
+        containers = await cri.list_containers(self.uid)
+        self._sandboxes = tuple(known)
+        self._containers = tuple(self._messages.complete(container) for container in containers)
+        if not self._adopted:
+            self._adopted = True
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Health of containers that ran before this agent: believed as it was last reported."""
+        status = self.pod.get("status") or {}
+        reported = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+        for entry in reported:
+            run = next((c for c in self._containers if c.name == entry["name"]), None)
+            if run is not None and run.running and entry.get("containerID", "").endswith(f"://{run.id}"):
+                self._progress[run.name] = Progress(
+                    container_id=run.id, ready=True if entry.get("ready") else None,
+                    started=True if entry.get("started") else None,
+                )  # fmt: skip
+
+    def _refuse(self) -> None:
+        names = unsupported(self.pod)
+        refused = f"not supported by this node: {'; '.join(names)}" if names else ""
+        if refused and refused != self._refused:
+            self._node.api.event(self.pod, "Warning", "Unsupported", refused)
+        self._refused = refused
+
+    def _on_probe(self, report: ProbeReport) -> None:
+        progress = self._progress.get(report.name, NO_PROGRESS)
+        if progress.container_id != report.container_id:
+            progress = replace(progress, container_id=report.container_id, ready=None, started=None, unhealthy="")
+        if not report.attempt.success:
+            message = f"{report.kind.capitalize()} probe failed: {report.attempt.message}"
+            self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
+        after = _with_verdict(progress, report)
+        if after != self._progress.get(report.name):
+            self._progress[report.name] = after
+            self.kick()
+
+    def _keep_probes(self, now: float) -> None:
+        view = self.view
+        wanted = {} if self._gone else wanted_probes(view, self._node.cri, self._node.config.node_ip, now)
+        self._probes.keep(wanted)
+
+    # -- doing ----------------------------------------------------------------------------------------------
+
+    def _begin(self, action: lifecycle.Action) -> None:
+        operations = self._operations
+        view = self.view
+        match action:
+            case lifecycle.SetUp():
+                self._launch(lifecycle.SETUP, self._set_up())
+            case lifecycle.RunSandbox(attempt):
+                self._launch(lifecycle.SANDBOX, self._run_sandbox(attempt))
+            case lifecycle.StopSandboxes(ids):
+                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(ids))
+            case lifecycle.StartContainer(name, _, _):
+                self._launch(container_key(name), self._start(action))
+            case lifecycle.KillContainer(container):
+                self._launch(container_key(container.name), operations.kill(view, action))
+            case lifecycle.RemoveContainer(container_id):
+                self._launch(f"remove/{container_id}", self._node.cri.remove_container(container_id))
+            case lifecycle.RemoveSandbox(sandbox_id):
+                self._launch(f"remove/{sandbox_id}", self._node.cri.remove_sandbox(sandbox_id))
+            case lifecycle.TearDown():
+                self._launch(lifecycle.TEARDOWN, self._tear_down())
+            case lifecycle.Finish():
+                self._launch(lifecycle.FINISH, self._finish())
+
+    def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        if key in self._tasks:
+            work.close()
+            return
+        self._tasks[key] = asyncio.create_task(self._guard(key, work))
+
+    async def _guard(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run an operation; whatever becomes of it, the worker looks again."""
+        try:
+            await work
+        except (RuntimeFault, StatusError, OSError) as error:
+            log.warning("operation failed pod=%s operation=%s error=%s", key_of(self.pod), key, error)
+            await asyncio.sleep(_RETRY_SECONDS)
+        except Exception:
+            log.exception("operation broke pod=%s operation=%s", key_of(self.pod), key)
+            await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            self._tasks.pop(key, None)
+            self.kick()
+
+    async def _set_up(self) -> None:
+        await self._with_retries(self._operations.set_up(self.view))
+        self._volumes_ready = self._fault is None
+
+    async def _run_sandbox(self, attempt: int) -> None:
+        await self._with_retries(self._operations.run_sandbox(self.view, attempt))
+
+    async def _with_retries(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except OperationFailed as error:
+            self._failures += 1
+            self._fault = Waiting(error.reason, error.message)
+            self._retry_at = self._node.now() + _pause(self._failures)
+            self._node.api.event(self.pod, "Warning", error.event, error.message)
+        else:
+            self._fault, self._failures, self._retry_at = None, 0, 0.0
+
+    async def _start(self, action: lifecycle.StartContainer) -> None:
+        name, now = action.name, self._node.now()
+        self._starting.add(container_key(name))
+        progress = self._progress.get(name, NO_PROGRESS)
+        if action.restart:
+            progress = self._progress[name] = lifecycle.next_backoff(progress, now)
+        try:
+            container_id = await self._operations.start(self.view, action, self._started)
+        except StartFailed as error:
+            self._progress[name] = _after_failure(progress, error, self._node.now())
+            if error.event:
+                self._node.api.event(self.pod, "Warning", "Failed", error.event, name)
+        else:
+            health = self._progress.get(name, NO_PROGRESS)
+            self._progress[name] = replace(health, container_id=container_id, fault=None, failures=0, retry_at=0.0)
+        finally:
+            self._starting.discard(container_key(name))
+
+    def _started(self, name: str, container_id: str) -> None:
+        """A container runs; its postStart hook may still be under way."""
+        progress = self._progress.get(name, NO_PROGRESS)
+        self._progress[name] = replace(
+            progress, container_id=container_id, ready=None, started=None, unhealthy="", fault=None, failures=0
+        )
+        self.kick()
+
+    def _cancel_starts(self) -> None:
+        """A pull, a start or a postStart hook under way must not hold up the end."""
+        for key in (lifecycle.SETUP, *self._starting):
+            task = self._tasks.get(key)
+            if task is not None:
+                task.cancel()
+
+    def _cancel_containers(self) -> None:
+        for spec in all_containers(self.pod):
+            task = self._tasks.get(container_key(spec["name"]))
+            if task is not None:
+                task.cancel()
+
+    async def _tear_down(self) -> None:
+        await self._operations.tear_down(self.view)
+        self._torn_down = True
+
+    async def _finish(self) -> None:
+        """The last status, with how the containers ended, then the deletion."""
+        if _STATUS in self._tasks:
+            await asyncio.wait([self._tasks[_STATUS]])
+        if not self._gone:
+            with contextlib.suppress(NotFound, Conflict):
+                patch = status_patch(self.pod.get("status") or {}, self._final or {})
+                if self._final is not None and patch:
+                    self.pod = await self._node.api.patch_status(self.pod, patch)
+                await self._node.api.delete(self.pod)
+        self._done = True
+
+    # -- telling --------------------------------------------------------------------------------------------
+
+    def _announce(self, decision: Decision) -> None:
+        """Events for waits that begin now."""
+        for name, waiting in decision.waiting.items():
+            if self._waiting.get(name) == waiting:
+                continue
+            if waiting.reason == "CrashLoopBackOff":
+                message = f"Back-off restarting failed container {name} in pod {key_of(self.pod)}"
+                self._node.api.event(self.pod, "Warning", "BackOff", message, name)
+            elif waiting.reason == "ImagePullBackOff":
+                message = waiting.message.partition(": ErrImagePull")[0]
+                self._node.api.event(self.pod, "Normal", "BackOff", message, name)
+                self._node.api.event(self.pod, "Warning", "Failed", "Error: ImagePullBackOff", name)
+        self._waiting = dict(decision.waiting)
+
+    def _report(self, decision: Decision, now: float) -> float | None:
+        """Send the status if it changed; returns when to try again after a failure."""
+        if self._gone or self._torn_down or self._final is not None:
+            return None
+        status = pod_status(self.view, decision, (self._node.config.node_ip,), now)
+        if lifecycle.TEARDOWN in self._tasks:
+            self._final = status
+        if _STATUS in self._tasks:
+            return None
+        if now < self._status_retry_at:
+            return self._status_retry_at
+        patch = status_patch(self.pod.get("status") or {}, status)
+        if patch:
+            self._launch(_STATUS, self._send(patch))
+        return None
+
+    async def _send(self, patch: Obj) -> None:
+        try:
+            pod = await self._node.api.patch_status(self.pod, patch)
+        except (NotFound, Conflict):
+            self._gone = True
+        except (SparsamError, OSError) as error:
+            self._status_failures += 1
+            self._status_retry_at = self._node.now() + _pause(self._status_failures)
+            log.warning("status not sent pod=%s error=%s", key_of(self.pod), error)
+        else:
+            self._status_failures = 0
+            if _revision(pod) >= _revision(self.pod):
+                self.pod = pod
+
+
+_STATUS = "status"
+
+
+def _with_verdict(progress: Progress, report: ProbeReport) -> Progress:
+    success = report.verdict is Verdict.SUCCESS
+    failure = report.verdict is Verdict.FAILURE
+    if report.kind == READINESS and (success or failure):
+        return replace(progress, ready=success)
+    if report.kind == STARTUP and success:
+        return replace(progress, started=True)
+    if report.kind in (LIVENESS, STARTUP) and failure:
+        return replace(progress, unhealthy=f"Container {report.name} failed {report.kind} probe, will be restarted")
+    return progress
+
+
+def _after_failure(progress: Progress, error: StartFailed, now: float) -> Progress:
+    failures = progress.failures + 1
+    if error.reason == "ErrImagePull":
+        pause = min(lifecycle.FIRST_BACKOFF_SECONDS * 2 ** (failures - 1), lifecycle.LAST_BACKOFF_SECONDS)
+    else:
+        pause = _pause(failures)
+    fault = Waiting(error.reason, error.message)
+    return replace(progress, fault=fault, fault_at=now, failures=failures, retry_at=now + pause)
+
+
+def _pause(failures: int) -> float:
+    return min(_RETRY_SECONDS * 2.0 ** (failures - 1), _LAST_RETRY_SECONDS)
+
+
+def _revision(pod: Obj) -> int:
+    text = str(pod["metadata"].get("resourceVersion") or "0")
+    return int(text) if text.isdigit() else 0
