@@ -8,6 +8,7 @@ import logging
 import secrets
 import struct
 from collections.abc import Callable, Coroutine
+from typing import cast
 
 from sparsam.proxy.dns import (
     TCP_SIZE,
@@ -165,8 +166,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._server.receive(data, lambda answer: self._reply(answer, addr))

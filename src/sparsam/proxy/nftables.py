@@ -5,7 +5,6 @@ Everything acts on the network namespace of the calling thread.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import subprocess
 from typing import Protocol
@@ -84,11 +83,6 @@ def open_nftables() -> Nftables:
         return Library()
     except (OSError, AttributeError):
         return Program()
-
-
-async def run_transaction(nftables: Nftables, commands: str) -> str:
-    """Run commands without holding up the event loop."""
-    return await asyncio.to_thread(nftables.run, commands)
 
 
 def delete_table(nftables: Nftables, table: str) -> None:

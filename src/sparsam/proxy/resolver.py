@@ -8,6 +8,7 @@ import secrets
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from sparsam.proxy.dns import Code, Name, Query, Record, Type, encode_error, encode_query, parse_addresses
 
@@ -99,8 +100,7 @@ class _Asker(asyncio.DatagramProtocol):
         self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self._message)
+        cast(asyncio.DatagramTransport, transport).sendto(self._message)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if not self._answer.done() and _answers(self._message, data):

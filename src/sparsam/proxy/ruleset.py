@@ -90,6 +90,7 @@ class Ruleset:
     """The rules as they are, or should be, in the kernel."""
 
     def __init__(self, network: Network) -> None:
+        self.network = network
         self.base = base_chains(network)
         self.fragments: dict[ServiceKey, Fragment] = {}
         self._claims: dict[Element, dict[ServiceKey, Verdict | None]] = {}

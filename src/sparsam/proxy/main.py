@@ -1,0 +1,89 @@
+"""The proxy of one node: watches Services and EndpointSlices, programs nftables, serves the cluster's DNS.
+
+Rules outlive the process: a restart finds connections and new clients served as before. `purge` removes everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparsam.client.api import ApiClient
+from sparsam.client.informer import Informer
+from sparsam.clock import SystemClock
+from sparsam.objects.kinds import ENDPOINTSLICES, SERVICES
+from sparsam.proxy.config import ProxyConfig
+from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
+from sparsam.proxy.dnsserver import DnsServer
+from sparsam.proxy.netlink import NetlinkError
+from sparsam.proxy.nftables import NftablesError, delete_table, open_nftables
+from sparsam.proxy.programmer import Programmer
+from sparsam.proxy.resolver import DNS_PORT, Resolver, read_resolv_conf
+from sparsam.proxy.services import Network
+from sparsam.proxy.view import View
+from sparsam.proxy.zone import Zone
+
+log = logging.getLogger(__name__)
+
+Obj = dict[str, Any]
+_RETRY_SECONDS = 1.0
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+async def run(config: ProxyConfig) -> None:
+    """Serve until cancelled, in this thread's network namespace. The API server may come and go."""
+    view = View()
+    zone = Zone(config.cluster_domain, config.dns_ip, (config.service_cidr, config.cluster_cidr))
+    network = Network(config.cluster_cidr, config.service_cidr, config.machine_cidr, config.dns_ip, config.node_name)
+    programmer = Programmer(view=view, zone=zone, network=network, nftables=open_nftables(), table=config.table)
+    await programmer.prepare()
+    async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
+        services, slices = Informer(client, SERVICES), Informer(client, ENDPOINTSLICES)
+        services.add_handler(_follow(view.put_service, view.drop_service, programmer))
+        slices.add_handler(_follow(view.put_slice, view.drop_slice, programmer))
+        group.create_task(_serve_dns(config, zone), name="dns")
+        group.create_task(services.run(), name="services")
+        group.create_task(slices.run(), name="endpointslices")
+        await services.synced.wait()
+        await slices.synced.wait()
+        await programmer.run(SystemClock(), batch_seconds=config.batch_seconds, check_seconds=config.check_seconds)
+
+
+async def purge(*, table: str = "sparsam", dns_link: str = "spd0") -> None:
+    """Remove the table and the link of the DNS from this thread's network namespace; nothing else is touched."""
+    try:
+        await asyncio.to_thread(delete_table, open_nftables(), table)
+    except NftablesError as error:
+        log.warning("table not removed table=%s error=%s", table, error)
+    await asyncio.to_thread(remove_dns_link, dns_link)
+
+
+def _follow(put: Callable[[Obj], None], drop: Callable[[Obj], None], programmer: Programmer) -> Callable[..., None]:
+    def on_event(kind: str, obj: Obj) -> None:
+        (drop if kind == "DELETED" else put)(obj)
+        programmer.notice()
+
+    return on_event
+
+
+async def _serve_dns(config: ProxyConfig, zone: Zone) -> None:
+    """Serve DNS; an address in use or a missing right is tried again, since the rules work without DNS."""
+    servers = tuple((each, DNS_PORT) for each in config.upstream_resolvers)
+    resolver = Resolver(servers or read_resolv_conf(_RESOLV_CONF, without=config.dns_ip))
+    said = ""
+    while True:
+        try:
+            await asyncio.to_thread(
+                ensure_dns_link, config.dns_link, config.dns_ip, config.service_cidr, config.node_ip
+            )
+            async with DnsServer(zone, resolver, address=config.dns_ip):
+                log.info("cluster dns in place address=%s upstream=%s", config.dns_ip, resolver.servers)
+                await asyncio.Event().wait()
+        except (OSError, NetlinkError) as error:
+            if str(error) != said:
+                log.error("cluster dns not in place address=%s error=%s", config.dns_ip, error)
+                said = str(error)
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -1,0 +1,121 @@
+"""Keeps the kernel's rules and the DNS zone in step with the Services.
+
+The first change of a quiet time is applied at once, those that follow gather for a moment: a rollout is a burst of
+small changes. A refused update is followed by a replacement of the whole table, so that no disagreement with the
+kernel lasts; while that fails too, it is tried again, and the rules of before stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from sparsam.clock import Clock
+from sparsam.proxy.nftables import Nftables, NftablesError, has_table
+from sparsam.proxy.ruleset import Ruleset
+from sparsam.proxy.services import EMPTY, Fragment, Network, compile_service
+from sparsam.proxy.view import ServiceKey, View
+from sparsam.proxy.zone import Zone, compile_records
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+
+class Programmer:
+    """Applies what changed in a view; `notice` it after each change."""
+
+    def __init__(self, *, view: View, zone: Zone, network: Network, nftables: Nftables, table: str) -> None:
+        self.view = view
+        self.zone = zone
+        self.ruleset = Ruleset(network)
+        self._nftables = nftables
+        self._table = table
+        self._noticed = asyncio.Event()
+        self._warned: dict[ServiceKey, tuple[str, ...]] = {}
+
+    def notice(self) -> None:
+        """Say that the view changed."""
+        self._noticed.set()
+
+    async def prepare(self) -> None:
+        """Put the rules that need no Service in place, unless a table of an earlier run is there to go on with."""
+        with contextlib.suppress(NftablesError):
+            if not await self._has_table():
+                await self._replace_table()
+
+    async def run(self, clock: Clock, *, batch_seconds: float, check_seconds: float) -> None:
+        """Replace the whole table, then follow the changes until cancelled."""
+        self.zone.complete = True
+        complete = await self.replace_all()
+        while True:
+            wait = check_seconds if complete else _RETRY_SECONDS
+            try:
+                async with asyncio.timeout(wait):
+                    await self._noticed.wait()
+            except TimeoutError:
+                complete = complete and await self._has_table()
+            if complete:
+                complete = await self.apply_changes()
+            if not complete:
+                complete = await self.replace_all()
+            await clock.sleep(batch_seconds)
+
+    async def apply_changes(self) -> bool:
+        """Bring the kernel what changed since the last call; False if it refused."""
+        transaction = self.ruleset.replace(self._compile_changes())
+        if not transaction:
+            return True
+        try:
+            await asyncio.to_thread(self._nftables.run, transaction.render(self._table))
+        except NftablesError as error:
+            log.warning("update of the service rules refused, replacing the table error=%s", error)
+            return False
+        return True
+
+    async def replace_all(self) -> bool:
+        """Replace the whole table by what the view says; False if that failed."""
+        self.ruleset.replace(self._compile_changes())
+        try:
+            await self._replace_table()
+        except NftablesError as error:
+            log.error("service rules not in place error=%s", error)
+            return False
+        log.info("service rules in place services=%d", len(self.ruleset.fragments))
+        return True
+
+    async def _replace_table(self) -> None:
+        await asyncio.to_thread(self._nftables.run, self.ruleset.render(self._table))
+
+    async def _has_table(self) -> bool:
+        return await asyncio.to_thread(has_table, self._nftables, self._table)
+
+    def _compile_changes(self) -> dict[ServiceKey, Fragment]:
+        self._noticed.clear()
+        fragments = {}
+        for key in self.view.take_changed():
+            fragments[key] = self._compile(key)
+        return fragments
+
+    def _compile(self, key: ServiceKey) -> Fragment:
+        service, slices = self.view.get(key)
+        if service is None:
+            self.zone.replace(*key, None)
+            self._warned.pop(key, None)
+            return EMPTY
+        try:
+            records, fragment = compile_records(service, slices), compile_service(service, slices, self.ruleset.network)
+        except (KeyError, TypeError, ValueError) as error:
+            # One object that breaks the rules must not stop the others.
+            log.error("service skipped service=%s/%s error=%r", *key, error)
+            records, fragment = None, EMPTY
+        self.zone.replace(*key, records)
+        self._warn(key, fragment.warnings)
+        return fragment
+
+    def _warn(self, key: ServiceKey, warnings: tuple[str, ...]) -> None:
+        if self._warned.get(key, ()) != warnings:
+            for each in warnings:
+                log.warning("service not served in full service=%s/%s reason=%s", *key, each)
+            self._warned[key] = warnings
