@@ -1,70 +1,44 @@
-"""A store that forgets everything when it closes: for tests."""
+"""A store without a disk, for tests and for trying things out: everything is gone when the process ends."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
-
-from sparsam.store.config import StoreConfig
-from sparsam.store.interface import Entry, Event, EventBatch, Page, StoreUnavailable
-from sparsam.store.journal import Journal
-from sparsam.store.state import State
+from sparsam.store.config import DEFAULTS, StoreConfig
+from sparsam.store.core import State, StoreCore
+from sparsam.store.decision import Verb, Write, decide
+from sparsam.store.interface import Entry
 
 
-class MemoryStore:
-    """The Store protocol without durability."""
+class MemoryStore(StoreCore):
+    """The Store protocol in memory; old revisions reach back as far as the history's bounds."""
 
-    def __init__(self, config: StoreConfig | None = None) -> None:
-        config = config or StoreConfig()
-        self._state = State(history=config.history_events, watch_backlog=config.watch_backlog_events)
-        self._journal = Journal(self._state)
-        self._closed = False
-
-    @property
-    def revision(self) -> int:
-        """The newest revision."""
-        return self._state.revision
-
-    async def get(self, key: str, *, revision: int | None = None) -> Entry | None:
-        """See Store."""
-        return self._state.get(key) if revision is None else self._state.get_at(key, revision)
-
-    async def list(
-        self, prefix: str, *, revision: int | None = None, limit: int = 0, start_key: str | None = None
-    ) -> Page:
-        """See Store."""
-        return self._state.list(prefix, revision=revision, limit=limit, start_key=start_key)
+    @classmethod
+    async def open(cls, config: StoreConfig = DEFAULTS) -> MemoryStore:
+        """An empty store."""
+        return cls(config, State())
 
     async def create(self, key: str, value: bytes) -> Entry:
-        """See Store."""
-        return self._settle(self._open_journal().create(key, value))
+        """Raises KeyExists."""
+        return self._write(Write(Verb.CREATE, key, value))
 
     async def update(self, key: str, value: bytes, *, expected: int) -> Entry:
-        """See Store."""
-        return self._settle(self._open_journal().update(key, value, expected))
+        """Compare and set; raises KeyMissing, RevisionMismatch."""
+        return self._write(Write(Verb.UPDATE, key, value, expected))
 
     async def delete(self, key: str, *, expected: int | None = None) -> Entry:
-        """See Store."""
-        return self._settle(self._open_journal().delete(key, expected))
-
-    def watch(self, prefix: str, *, since: int) -> AbstractAsyncContextManager[AsyncIterator[EventBatch]]:
-        """See Store."""
-        return self._state.watch(prefix, since)
+        """The entry as deleted; raises KeyMissing, RevisionMismatch."""
+        return self._write(Write(Verb.DELETE, key, expected=expected))
 
     async def compact(self, revision: int) -> None:
-        """See Store."""
-        self._state.compact(revision)
+        """Forget what only revisions before this one can see."""
+        self._forget(revision)
 
     async def close(self) -> None:
-        """See Store."""
-        self._closed = True
-        self._state.close()
+        """End watches."""
+        self._end_watches()
 
-    def _open_journal(self) -> Journal:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        return self._journal
-
-    def _settle(self, event: Event) -> Entry:
-        self._journal.settle(event)
+    def _write(self, write: Write) -> Entry:
+        self._check(None)
+        event = decide(write, self._index.get(write.key), self._revision + 1)
+        self._publish([event])
+        self._oldest = max(self._oldest, self._history.floor)
         return event.entry
