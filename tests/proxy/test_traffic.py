@@ -1,0 +1,225 @@
+"""Real packets through the real kernel, in network namespaces that vanish with the test."""
+
+import asyncio
+import socket
+import threading
+
+import dnslib
+import pytest
+
+from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
+from sparsam.proxy.dnsserver import DnsServer
+from sparsam.proxy.nftables import Library, NftablesError, Program, delete_table, has_table
+from sparsam.proxy.resolver import Resolver
+from sparsam.proxy.ruleset import Ruleset
+from sparsam.proxy.services import EMPTY, compile_service
+from sparsam.proxy.zone import Zone, compile_records
+from tests.support.netns import namespaces, talk
+from tests.support.proxy import NETWORK, endpoint, endpoint_slice, has_nft, service
+
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.needs_nft,
+    pytest.mark.skipif(not has_nft(), reason="nftables needs root and a kernel that has it"),
+]
+KEY = ("default", "web")
+CLUSTER_IP, NODE_IP, CLIENT_IP, A, B = "10.96.0.5", "192.0.2.10", "192.0.2.2", "10.244.1.2", "10.244.1.3"
+PORTS = [{"name": "http", "port": 80, "protocol": "TCP", "nodePort": 30080}]
+
+
+class World:
+    """A node with two pods on a bridge, and a client outside that knows no way to pods."""
+
+    def __init__(self, node, a, b, client):
+        self.node, self.a, self.b, self.client = node, a, b, client
+        self.ruleset = Ruleset(NETWORK)
+        node.sysctl("net/ipv4/ip_forward", "1")
+        node.ip("link add spc0 type bridge")
+        node.ip("addr add 10.244.1.1/24 dev spc0")
+        node.ip("link set spc0 up")
+        node.sysctl("net/bridge/bridge-nf-call-iptables", "1")
+        for number, (pod, ip) in enumerate(((a, A), (b, B))):
+            node.ip(f"link add v{number} type veth peer name eth0 netns {pod.pid}")
+            node.ip(f"link set v{number} master spc0 up")
+            node.ip(f"link set v{number} type bridge_slave hairpin on")
+            pod.ip(f"addr add {ip}/24 dev eth0")
+            pod.ip("link set eth0 up")
+            pod.ip("route add default via 10.244.1.1")
+            pod.serve(f"pod-{ip}", ip, 8080)
+        node.ip(f"link add eth0 type veth peer name eth0 netns {client.pid}")
+        node.ip(f"addr add {NODE_IP}/24 dev eth0")
+        node.ip("link set eth0 up")
+        client.ip(f"addr add {CLIENT_IP}/24 dev eth0")
+        client.ip("link set eth0 up")
+        client.serve("outside", CLIENT_IP, 9000)
+        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+        self.nft = Library()
+        node.call(lambda: self.nft.run(self.ruleset.render("sparsam")))
+
+    def program(self, *endpoints, **spec):
+        made = service(ports=PORTS, type="NodePort", **spec)
+        self.change(compile_service(made, [endpoint_slice(*endpoints)], NETWORK))
+
+    def change(self, fragment):
+        text = self.ruleset.replace({KEY: fragment}).render("sparsam")
+        self.node.call(lambda: self.nft.run(text))
+
+
+@pytest.fixture
+def world():
+    with namespaces(4) as made:
+        yield World(*made)
+
+
+def test_pods_the_node_and_clients_outside_reach_the_endpoints(world):
+    world.program(A, B)
+    names = {f"pod-{A}", f"pod-{B}"}
+    seen = [world.a.ask(CLUSTER_IP, 80) for _ in range(12)]
+    assert {name for name, _ in seen} == names
+    assert {peer for name, peer in seen if name == f"pod-{B}"} == {A}
+    assert {world.node.ask(CLUSTER_IP, 80)[0] for _ in range(12)} == names
+    assert {world.node.ask(NODE_IP, 30080)[0] for _ in range(12)} == names
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(12)} == names
+
+
+def test_a_pod_reaches_itself_through_its_service(world):
+    world.program(A)
+    name, peer = world.a.ask(CLUSTER_IP, 80)
+    assert name == f"pod-{A}"
+    assert peer != A
+
+
+def test_nobody_there_is_told_at_once(world):
+    world.program()
+    for who, ip, port in [
+        (world.a, CLUSTER_IP, 80),
+        (world.node, CLUSTER_IP, 80),
+        (world.a, CLUSTER_IP, 99),
+        (world.node, "10.96.9.9", 80),
+        (world.client, NODE_IP, 30080),
+    ]:
+        with pytest.raises(ConnectionRefusedError):
+            who.ask(ip, port)
+
+
+def test_pods_leave_the_cluster_with_the_address_of_the_node(world):
+    assert world.a.ask(CLIENT_IP, 9000) == ("outside", NODE_IP)
+    assert world.a.ask(B, 8080) == (f"pod-{B}", A)
+
+
+def test_a_client_with_affinity_stays(world):
+    world.program(A, B, sessionAffinity="ClientIP")
+    assert len({world.client.ask(NODE_IP, 30080)[0] for _ in range(10)}) == 1
+
+
+def test_local_policy_shows_the_client_to_the_pod(world):
+    world.program(A, endpoint("10.244.2.9", node="n2"), externalTrafficPolicy="Local")
+    world.client.ip(f"route add 10.244.0.0/16 via {NODE_IP}")
+    assert {world.client.ask(NODE_IP, 30080) for _ in range(6)} == {(f"pod-{A}", CLIENT_IP)}
+
+
+def test_a_rolling_change_loses_no_request_and_keeps_connections(world):
+    world.program(A)
+    failures, done, stop = [], [], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                with socket.create_connection((CLUSTER_IP, 80), timeout=5) as connection:
+                    done.append(talk(connection)[0])
+            except OSError as error:
+                failures.append(error)
+
+    with world.node.connect(CLUSTER_IP, 80) as old:
+        assert talk(old)[0] == f"pod-{A}"
+        loader = threading.Thread(target=lambda: world.node.call(load))
+        loader.start()
+        for _ in range(10):
+            world.program(A, B)
+            world.program(B)
+            world.program(A, B)
+            world.program(A)
+        world.program(B)
+        stop.set()
+        loader.join()
+        assert talk(old)[0] == f"pod-{A}"
+    assert failures == []
+    assert len(done) > 0
+    assert world.node.ask(CLUSTER_IP, 80)[0] == f"pod-{B}"
+
+
+def test_dns_is_served_to_pods_and_the_node(world):
+    zone = Zone("cluster.local", "10.96.0.10")
+    zone.complete = True
+    zone.replace(*KEY, compile_records(service(), []))
+    started, stop = threading.Event(), threading.Event()
+
+    async def serve():
+        async with DnsServer(zone, Resolver(()), address="10.96.0.10"):
+            started.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: world.node.call(lambda: asyncio.run(serve())))
+    thread.start()
+    try:
+        assert started.wait(10)
+        question = dnslib.DNSRecord.question("web.default.svc.cluster.local").pack()
+
+        def ask():
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(5)
+                sock.connect(("10.96.0.10", 53))
+                sock.send(question)
+                return str(dnslib.DNSRecord.parse(sock.recv(512)).rr[0].rdata)
+
+        assert world.a.call(ask) == CLUSTER_IP
+        assert world.node.call(ask) == CLUSTER_IP
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_kernel_holds_the_same_after_steps_as_after_a_whole_build(world):
+    for endpoints, spec in [
+        ((A,), {}),
+        ((A, B), {"sessionAffinity": "ClientIP"}),
+        ((A,), {"sessionAffinity": "ClientIP"}),
+        ((), {}),
+        ((B, A), {"externalTrafficPolicy": "Local", "externalIPs": ["203.0.113.8"]}),
+    ]:
+        world.program(*endpoints, **spec)
+        stepwise = world.node.run("nft", "list", "table", "ip", "sparsam")
+        world.node.call(lambda: world.nft.run(world.ruleset.render("sparsam")))
+        assert _normal(world.node.run("nft", "list", "table", "ip", "sparsam")) == _normal(stepwise)
+    world.change(EMPTY)
+    assert "default/web" not in world.node.run("nft", "list", "table", "ip", "sparsam")
+
+
+def _normal(listing):
+    """Chains and elements come in the order they were made."""
+    blocks = listing.rstrip().removesuffix("}").split("\n\n")
+    return sorted(" ".join(sorted(block.replace(",", " ").split())) for block in blocks)
+
+
+def test_the_library_and_the_program_do_the_same_and_leave_other_tables_alone(world):
+    world.node.run("nft", "add table ip other; add chain ip other keep")
+    text = world.ruleset.render("sparsam")
+    for nft in (Library(), Program()):
+        world.node.call(lambda nft=nft: nft.run(text))
+        assert world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+        with pytest.raises(NftablesError):
+            world.node.call(lambda nft=nft: nft.run("add rule ip sparsam nowhere drop\n"))
+        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
+        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
+        assert not world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+    assert "".join(world.node.run("nft", "list", "ruleset").split()) == "tableipother{chainkeep{}}"
+
+
+def test_the_link_of_the_dns_goes_as_it_came(world):
+    world.node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+    assert "10.96.0.10/32" in world.node.ip("addr show spd0")
+    assert f"src {NODE_IP}" in world.node.ip("route show 10.96.0.0/16")
+    world.node.call(lambda: remove_dns_link("spd0"))
+    world.node.call(lambda: remove_dns_link("spd0"))
+    assert "spd0" not in world.node.ip("link") + world.node.ip("route")
