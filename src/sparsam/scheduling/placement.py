@@ -88,14 +88,15 @@ def _bind(snapshot: Snapshot, pod: PendingPod, verdict: Verdict, scores: Scores,
     row = ranked[0]
     watts = round(float(scores.watts_delta[row]), 3)
     feasible = int(verdict.feasible.sum())
-    kind = "estimated" if snapshot.watts_estimated[row] else "modelled"
+    estimated = bool(snapshot.watts_estimated[row])
+    kind = "estimated" if estimated else "modelled"
     reason = f"+{watts:g} W ({kind}) on {snapshot.names[row]}, best of {feasible} feasible node(s)"
     if len(ranked) == 1:
-        return Bind(pod.key, snapshot.names[row], reason, watts, feasible)
+        return Bind(pod.key, snapshot.names[row], reason, watts, estimated, feasible)
     second = ranked[1]
     second_watts = round(float(scores.watts_delta[second]), 3)
     reason += f"; next {snapshot.names[second]} at +{second_watts:g} W"
-    return Bind(pod.key, snapshot.names[row], reason, watts, feasible, snapshot.names[second], second_watts)
+    return Bind(pod.key, snapshot.names[row], reason, watts, estimated, feasible, snapshot.names[second], second_watts)
 
 
 def _reject(snapshot: Snapshot, pod: PendingPod, verdict: Verdict) -> Rejection:

@@ -17,6 +17,8 @@ class Bind:
     """One sentence for people: why this node, in watts."""
     watts_delta: float
     """Predicted extra watts of the whole fleet."""
+    estimated: bool
+    """Whether the node's power model is only a prior."""
     feasible_nodes: int
     runner_up: str | None = None
     runner_up_watts_delta: float | None = None
