@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PathHandler = Callable[[Request], Awaitable[Answer]]
 RouteHandler = Callable[[Request, Route], Awaitable[Answer]]
-SocketHandler = Callable[[Request, Route, Scope, Receive, Send], Awaitable[None]]
+SocketHandler = Callable[[Route, Scope, Receive, Send], Awaitable[None]]
 
 NOT_FOUND_PAGE = Reply(b"404 page not found\n", 404, TEXT, [("x-content-type-options", "nosniff")])
 
@@ -118,7 +118,7 @@ class App:
             action = route.action("GET", watch="watch" in request.query)
             if not self._authorizer.allows(request.user, action):
                 raise denial(request.user, action)
-            await self._sockets(request, route, scope, receive, send)
+            await self._sockets(route, scope, receive, send)
         except Exception as error:
             await refuse_socket(error_reply(error, request), send)
 

@@ -12,6 +12,7 @@ from sparsam.apiserver import discovery
 from sparsam.apiserver.addresses import ServiceAddresses
 from sparsam.apiserver.admission import Admission, Plugin
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
+from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App, PathHandler
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
 from sparsam.apiserver.authorization import ComponentAuthorizer
@@ -63,18 +64,21 @@ async def serve_store(
     store: Store, config: ApiServerConfig, *, clock: Clock | None = None, ready: asyncio.Event | None = None
 ) -> None:
     """Serve any store until cancelled; `ready` is set once requests are answered."""
-    sockets = bind(config.listen)
-    app = await make_app(store, config, clock or SystemClock())
+    sockets, link = bind(config.listen), AgentLink(config.pki_dir)
+    app = await make_app(store, config, clock or SystemClock(), link)
     server = make_server(app, config)
     for listener in sockets:
         listener.listen(2048)
     log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
     if ready:
         ready.set()
-    await serve(server, sockets, before_stop=app.stopping)
+    try:
+        await serve(server, sockets, before_stop=app.stopping)
+    finally:
+        await link.close()
 
 
-async def make_app(store: Store, config: ApiServerConfig, clock: Clock) -> App:
+async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink) -> App:
     """The application over a store, with the cluster's first objects in place."""
     reader = StoreReader(store)
     addresses = ServiceAddresses(
@@ -95,6 +99,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock) -> App:
         tokens=tokens,
         authenticator=authenticator,
         authorizer=authorizer,
+        link=link,
         config=config,
     )
     return App(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from sparsam.apiserver import protobuf
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.listing import integer
 from sparsam.apiserver.statuses import invalid_options
@@ -71,10 +72,12 @@ def delete_options(raw: bytes, content_type: str, query: Mapping[str, str]) -> D
 
 
 def _decode(raw: bytes, content_type: str) -> _Body:
-    if "protobuf" in content_type or "cbor" in content_type:
+    if content_type == protobuf.CONTENT_TYPE:
+        raw, content_type = protobuf.to_json(raw), "application/json"
+    if "cbor" in content_type:
         raise UnsupportedMediaType(
             "the body of the request was in an unknown format - "
-            "accepted media types include: application/json, application/yaml"
+            "accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
         )
     try:
         parsed: Any = yaml.safe_load(raw) if content_type.endswith("yaml") else msgspec.json.decode(raw)

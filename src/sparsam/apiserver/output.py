@@ -134,3 +134,12 @@ def _encoded(obj: Obj, media: Media) -> Reply:
 def _yaml(body: bytes) -> Reply:
     text = yaml.safe_dump(msgspec.json.decode(body), sort_keys=True, allow_unicode=True, width=1 << 30)
     return Reply(text.encode(), content_type=YAML)
+
+
+def virtual(obj: Obj, media: Media, *, status: int = 200) -> Reply:
+    """An object that is not stored: reviews, tokens."""
+    if media.kind:
+        raise not_acceptable()
+    reply = _encoded(obj, media)
+    reply.status = status
+    return reply

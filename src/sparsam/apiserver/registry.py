@@ -140,9 +140,12 @@ class Registry:
     async def create(self, call: Call, obj: Obj) -> Outcome:
         """Store a new object; raises Invalid, AlreadyExists and what admission objects to."""
         resource = call.resource
-        if obj.get("metadata", {}).get("resourceVersion"):
+        metadata = obj.get("metadata") or {}
+        if metadata.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
-        generated = not obj.get("metadata", {}).get("name")
+        if resource.namespaced and metadata.get("namespace", call.namespace) not in ("", call.namespace):
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+        generated = not metadata.get("name")
         ctx = await self._admitting(call, "CREATE", obj)
         obj, warnings = pipeline.create(resource, obj, ctx)
         reserver = self._reservers.get(resource)
@@ -171,7 +174,7 @@ class Registry:
                 pass
             if not generated or attempt == NAME_ATTEMPTS - 1:
                 break
-            metadata["name"] = metadata["generateName"] + _name_suffix()
+            metadata["name"] = metadata["generateName"][: 63 - SUFFIX_LENGTH] + _name_suffix()
         raise statuses.already_exists(call.resource, obj["metadata"]["name"])
 
     async def change(self, call: Call, change: Change) -> Outcome:
@@ -199,16 +202,18 @@ class Registry:
     async def _swap(
         self, call: Call, compute: Callable[[Obj, Entry], tuple[Obj, list[str]]], reserver: Reserver | None
     ) -> Outcome:
+        entry = await self.get(call.resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
-            entry = await self.get(call.resource, call.name, call.namespace)
             old = codec.decode_stored(entry.value, entry.revision, call.resource)
             new, warnings = compute(old, entry)
             reservation = reserver.reserve(new, old) if reserver else None
             try:
                 stored = await self._replace(call, new, entry)
-            except RevisionMismatch:
+            except RevisionMismatch as mismatch:
                 if reservation:
                     reservation.undo()
+                # Not read again: the writer ahead of us may not be durable, hence not visible, yet.
+                entry = mismatch.current
                 continue
             except BaseException:
                 if reservation:
@@ -243,8 +248,8 @@ class Registry:
         resource = call.resource
         strategy = strategy_for(resource)
         await self._admitting(call, "DELETE", None)
+        entry = await self.get(resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
-            entry = await self.get(resource, call.name, call.namespace)
             obj = codec.decode_stored(entry.value, entry.revision, resource)
             deletion.check_preconditions(resource, obj, options)
             decision = deletion.plan(resource, strategy, obj, options, self.now())
@@ -258,7 +263,8 @@ class Registry:
                     gone = await self._remove(resource, decision.changed, entry, value)
                     return Outcome(value, gone.revision, removed=True)
                 stored = await self.store.update(entry.key, value, expected=entry.revision)
-            except RevisionMismatch:
+            except RevisionMismatch as mismatch:
+                entry = mismatch.current
                 continue
             except KeyMissing:
                 raise statuses.not_found(resource, call.name) from None

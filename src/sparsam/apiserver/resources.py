@@ -1,17 +1,25 @@
-"""Everything below a group and version: generic verbs, subresources, reviews, and the proxied streams."""
+"""Everything below a group and version: generic verbs, subresources, reviews, and what ends elsewhere."""
 
 from __future__ import annotations
 
+from sparsam.apiserver import output
+from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import not_served
 from sparsam.apiserver.authentication import Authenticator
 from sparsam.apiserver.authorization import Authorizer
 from sparsam.apiserver.config import ApiServerConfig
 from sparsam.apiserver.http import Answer, Receive, Request, Scope, Send
+from sparsam.apiserver.media import negotiate
+from sparsam.apiserver.proxying import PARTS, Proxying
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry
+from sparsam.apiserver.reviews import KINDS, Reviews
 from sparsam.apiserver.routes import Route
+from sparsam.apiserver.subresources import Subresources
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
+from sparsam.objects import pipeline
+from sparsam.objects.kinds import Resource
 
 
 class Resources:
@@ -25,16 +33,40 @@ class Resources:
         tokens: ServiceAccountTokens,
         authenticator: Authenticator,
         authorizer: Authorizer,
+        link: AgentLink,
         config: ApiServerConfig,
     ) -> None:
+        self._registry = registry
         self._verbs = Verbs(registry, max_body_bytes=config.max_body_bytes)
+        self._subresources = Subresources(self._verbs, registry, reader, tokens)
+        self._reviews = Reviews(authenticator, authorizer, tokens)
+        self._proxying = Proxying(reader, link, max_body_bytes=config.max_body_bytes)
 
     async def __call__(self, request: Request, route: Route) -> Answer:
         """Answer an HTTP request."""
-        if route.subresource:
+        resource = route.resource
+        if resource is None:
             raise not_served()
+        if route.subresource:
+            if route.subresource in PARTS:
+                return await self._proxying.http(request, route, resource)
+            return await self._subresources(request, route, resource)
+        if resource.kind in KINDS and request.method == "POST" and not route.name:
+            return await self._review(request, route, resource)
+        if resource.kind == "Binding" and request.method == "POST" and route.namespace and not route.name:
+            return await self._subresources.create_binding(request, route)
         return await self._verbs(request, route)
 
-    async def socket(self, request: Request, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def socket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a WebSocket."""
-        raise not_served()
+        await self._proxying.websocket(route, scope, receive, send)
+
+    async def _review(self, request: Request, route: Route, resource: Resource) -> Answer:
+        media = negotiate(request.header(b"accept"))
+        raw, content_type = await self._verbs.object_body(request)
+        call = self._verbs.call(request, route, resource, "CreateOptions")
+        obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
+        answer = await self._reviews.answer(resource, obj, request.user, route.namespace)
+        reply = output.virtual(answer, media, status=201)
+        reply.headers = output.warning_headers(warnings)
+        return reply

@@ -24,7 +24,7 @@ ALGORITHM = "RS256"
 CACHE_SECONDS = 10.0
 CACHE_SIZE = 1024
 
-_BINDABLE: dict[str, Resource] = {"pod": PODS, "secret": SECRETS, "node": NODES}
+BINDABLE: dict[str, Resource] = {"pod": PODS, "secret": SECRETS, "node": NODES}
 
 
 class Finder(Protocol):
@@ -118,7 +118,7 @@ class ServiceAccountTokens:
         extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.get('jti', '')}",)}
         if not await self._lives(SERVICEACCOUNTS, namespace, account):
             return None
-        for kind, resource in _BINDABLE.items():
+        for kind, resource in BINDABLE.items():
             if kind not in private:
                 continue
             # The node is told for information; the token dies with its pod, as upstream has it.

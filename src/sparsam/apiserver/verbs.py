@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from sparsam.apiserver import listing, output, statuses, watching
+from sparsam.apiserver import listing, output, protobuf, statuses, watching
 from sparsam.apiserver.app import method_not_allowed, not_served
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.http import Answer, Reply, Request, StreamReply
@@ -31,6 +31,7 @@ PATCH_TYPES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
 }
+ON_COLLECTIONS = frozenset({"create", "list", "watch", "deletecollection"})
 APPLY_PATCH = "application/apply-patch+yaml"
 
 # Kinds whose storage hands the deleted object back instead of a Status. Namespaces do while they terminate.
@@ -74,7 +75,7 @@ class Verbs:
         verb = route.verb(request.method, watch="watch" in request.query and request.flag("watch"))
         if verb not in resource.verbs:
             raise method_not_allowed()
-        if verb in ("create", "list", "watch", "deletecollection") and route.name:
+        if (verb in ON_COLLECTIONS) == bool(route.name):
             raise method_not_allowed()
         if resource.namespaced and not route.namespace and verb not in ("list", "watch"):
             raise method_not_allowed()
@@ -199,8 +200,10 @@ class Verbs:
     async def object_body(self, request: Request) -> tuple[bytes, str]:
         """The body and its type; raises UnsupportedMediaType for what is not read here."""
         content_type = essence(request.header(b"content-type")) or "application/json"
+        if content_type == protobuf.CONTENT_TYPE:
+            return protobuf.to_json(await request.body(self._max_body_bytes)), "application/json"
         if content_type not in BODY_TYPES:
-            accepted = "application/json, application/yaml"
+            accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
             raise UnsupportedMediaType(
                 f"the body of the request was in an unknown format - accepted media types include: {accepted}"
             )

@@ -1,0 +1,221 @@
+"""Requests that end at a node agent or inside a pod: logs, exec, attach, port-forward and the proxy subresources."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, quote, urlencode
+
+from sparsam.apiserver import statuses
+from sparsam.apiserver.agents import AgentLink, Upstream, agent_base, passed_headers
+from sparsam.apiserver.app import method_not_allowed, not_served
+from sparsam.apiserver.discovery import subresource_verbs
+from sparsam.apiserver.http import TEXT, Answer, Receive, Reply, Request, Scope, Send
+from sparsam.apiserver.pods import container_for_logs
+from sparsam.apiserver.reader import StoreReader
+from sparsam.apiserver.routes import Route
+from sparsam.errors import BadRequest, Cause, ServiceUnavailable
+from sparsam.objects.kinds import ENDPOINTSLICES, NODES, PODS, SERVICES, Resource
+from sparsam.objects.strategy import Obj
+
+STREAMS = ("exec", "attach", "portforward")
+PARTS = frozenset({"log", "proxy", *STREAMS})
+SPDY_REFUSAL = (
+    "unable to upgrade connection: this server speaks WebSocket (v5.channel.k8s.io) for {part}, not SPDY; "
+    "use a client that does too, such as kubectl 1.31 or later"
+)
+
+_LOG_NUMBERS = ("tailLines", "sinceSeconds", "limitBytes")
+_LOG_FLAGS = ("follow", "previous", "timestamps")
+
+
+class Proxying:
+    """Finds where a request goes, and lets the link carry it there."""
+
+    def __init__(self, reader: StoreReader, link: AgentLink, *, max_body_bytes: int) -> None:
+        self._reader = reader
+        self._link = link
+        self._max_body_bytes = max_body_bytes
+
+    async def http(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """Answer an HTTP request on one of `PARTS`."""
+        part = route.subresource
+        verbs = subresource_verbs(resource, part)
+        if not verbs or (route.rest and part != "proxy"):
+            raise not_served()
+        if route.verb(request.method, watch=False) not in verbs:
+            raise method_not_allowed()
+        if part == "proxy":
+            return await self._proxy(request, route, resource)
+        pod = await self._pod(route)
+        if part == "log":
+            return await self._log(request, pod)
+        # Without an upgrade there is nothing to stream over. SPDY, the other upgrade, is not spoken here.
+        _running_on(pod)
+        raise BadRequest(SPDY_REFUSAL.format(part=part))
+
+    async def websocket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Carry a WebSocket for exec, attach and port-forward."""
+        if route.resource is not PODS or route.subresource not in STREAMS:
+            raise not_served()
+        pod = await self._pod(route)
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        path = _stream_path(route.subresource, pod, query)
+        base = await self._agent_of(pod)
+        protocols = [each for each in scope.get("subprotocols", []) if not each.startswith("base64url.bearer.")]
+        await self._link.websocket(Upstream(f"{base}{path}"), protocols, receive, send)
+
+    async def _log(self, request: Request, pod: Obj) -> Answer:
+        container = container_for_logs(pod, request.query.get("container", ""))
+        parameters = _log_parameters(request)
+        if not pod["spec"].get("nodeName"):
+            return Reply(b"", content_type=TEXT)
+        base = await self._agent_of(pod)
+        metadata = pod["metadata"]
+        path = f"/containerLogs/{metadata['namespace']}/{metadata['name']}/{container}"
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return await self._link.read_stream(Upstream(f"{base}{path}{query}"))
+
+    async def _pod(self, route: Route) -> Obj:
+        pod = await self._reader.find(PODS, route.name, route.namespace)
+        if pod is None:
+            raise statuses.not_found(PODS, route.name)
+        return pod
+
+    async def _agent_of(self, pod: Obj) -> str:
+        node_name = _running_on(pod)
+        node = await self._reader.find(NODES, node_name)
+        if node is None:
+            raise statuses.not_found(NODES, node_name)
+        return agent_base(node)
+
+    async def _proxy(self, request: Request, route: Route, resource: Resource) -> Answer:
+        scheme, name, port = _proxy_target(route.name)
+        if resource is NODES:
+            node = await self._reader.find(NODES, name)
+            if node is None:
+                raise statuses.not_found(NODES, name)
+            upstream = Upstream(_with_path(agent_base(node), route, request))
+        elif resource is PODS:
+            pod = await self._reader.find(PODS, name, route.namespace)
+            if pod is None:
+                raise statuses.not_found(PODS, name)
+            upstream = Upstream(_with_path(_pod_base(pod, scheme, port), route, request), is_agent=False)
+        else:
+            base = await self._service_base(name, route.namespace, scheme, port)
+            upstream = Upstream(_with_path(base, route, request), is_agent=False)
+        body = await request.body(self._max_body_bytes)
+        return await self._link.stream(upstream, request.method, headers=passed_headers(request), body=body)
+
+    async def _service_base(self, name: str, namespace: str, scheme: str, port: str) -> str:
+        service = await self._reader.find(SERVICES, name, namespace)
+        if service is None:
+            raise statuses.not_found(SERVICES, name)
+        port_name = _service_port(service, port)
+        candidates: list[str] = []
+        for each in await self._reader.items(ENDPOINTSLICES, namespace):
+            if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name:
+                candidates += _ready_addresses(each, port_name)
+        if not candidates:
+            raise ServiceUnavailable(f'no endpoints available for service "{name}"')
+        return f"{scheme or 'http'}://{random.choice(candidates)}"
+
+
+def _running_on(pod: Obj) -> str:
+    node_name: str = pod["spec"].get("nodeName", "")
+    if not node_name:
+        raise BadRequest(f"pod {pod['metadata']['name']} does not have a host assigned")
+    return node_name
+
+
+def _log_parameters(request: Request) -> dict[str, str]:
+    """Parameters that the agent understands; raises Invalid for numbers out of range."""
+    parameters = {name: "true" for name in _LOG_FLAGS if name in request.query and request.flag(name)}
+    causes = []
+    for name in _LOG_NUMBERS:
+        text = request.query.get(name)
+        if not text:
+            continue
+        if not text.lstrip("-").isdigit():
+            raise statuses.malformed_number(text)
+        lowest = 0 if name == "tailLines" else 1
+        if int(text) < lowest:
+            causes.append(
+                Cause("FieldValueInvalid", f"Invalid value: {text}: must be greater than or equal to {lowest}", name)
+            )
+        parameters[name] = text
+    if "sinceTime" in request.query:
+        if "sinceSeconds" in request.query:
+            detail = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+            causes.append(Cause("FieldValueForbidden", f"Forbidden: {detail}", "sinceSeconds"))
+        parameters["sinceTime"] = request.query["sinceTime"]
+    if causes:
+        raise statuses.invalid("PodLogOptions", "", causes)
+    return parameters
+
+
+def _stream_path(part: str, pod: Obj, query: list[tuple[str, str]]) -> str:
+    metadata = pod["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    parameters = dict(query)
+    if part == "portforward":
+        ports = urlencode([(key, value) for key, value in query if key == "ports"])
+        return f"/portForward/{namespace}/{name}" + (f"?{ports}" if ports else "")
+    container = container_for_logs(pod, parameters.get("container", ""))
+    passed = [("command", value) for key, value in query if key == "command"]
+    if part == "exec" and not passed:
+        raise BadRequest("you must specify at least one command for the container")
+    streams = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
+    passed += [(theirs, "1") for ours, theirs in streams if parameters.get(ours, "false").lower() in ("true", "1")]
+    return f"/{part}/{namespace}/{name}/{container}?{urlencode(passed)}"
+
+
+def _proxy_target(text: str) -> tuple[str, str, str]:
+    """Scheme, name and port of `[https:]name[:port]`."""
+    parts = text.split(":")
+    if len(parts) == 3 and parts[0] in ("http", "https"):
+        return parts[0], parts[1], parts[2]
+    if len(parts) > 2:
+        raise BadRequest(f'invalid proxy target "{text}"')
+    return "", parts[0], parts[1] if len(parts) == 2 else ""
+
+
+def _with_path(base: str, route: Route, request: Request) -> str:
+    query = f"?{request.raw_query}" if request.raw_query else ""
+    return f"{base}/{quote(route.rest)}{query}"
+
+
+def _pod_base(pod: Obj, scheme: str, port: str) -> str:
+    address = (pod.get("status") or {}).get("podIP")
+    if not address:
+        raise ServiceUnavailable(f"pod {pod['metadata']['name']} does not have an address yet")
+    parsed = ip_address(address)
+    if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
+        # What a pod says of itself must not lead this server to its own machine.
+        raise BadRequest("address not allowed")
+    if not port:
+        ports = [each for one in pod["spec"].get("containers") or [] for each in one.get("ports") or []]
+        port = str(ports[0]["containerPort"]) if ports else "80"
+    return f"{scheme or 'http'}://{address}:{port}"
+
+
+def _service_port(service: Obj, wanted: str) -> str:
+    """The name of the port that is meant; raises ServiceUnavailable."""
+    ports = service["spec"].get("ports") or []
+    for port in ports:
+        if (not wanted and len(ports) == 1) or wanted in (port.get("name"), str(port["port"])):
+            name: str = port.get("name", "")
+            return name
+    raise ServiceUnavailable(f'no service port "{wanted}" found for service "{service["metadata"]["name"]}"')
+
+
+def _ready_addresses(endpoint_slice: Obj, port_name: str) -> list[str]:
+    ports = [each["port"] for each in endpoint_slice.get("ports") or [] if each.get("name", "") == port_name]
+    return [
+        f"{address}:{port}"
+        for port in ports
+        for endpoint in endpoint_slice.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready", True) is not False
+        for address in endpoint["addresses"]
+        if not ip_address(address).is_link_local
+    ]

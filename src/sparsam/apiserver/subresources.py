@@ -1,0 +1,209 @@
+"""Parts and actions of objects: status, scale, binding, eviction, finalize, token."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from sparsam.apiserver import output, pods, statuses
+from sparsam.apiserver.app import method_not_allowed, not_served
+from sparsam.apiserver.deletion import DeleteOptions
+from sparsam.apiserver.discovery import subresource_verbs
+from sparsam.apiserver.http import Answer, Reply, Request
+from sparsam.apiserver.media import negotiate
+from sparsam.apiserver.options import delete_options
+from sparsam.apiserver.reader import StoreReader
+from sparsam.apiserver.registry import Call, Registry
+from sparsam.apiserver.routes import Route
+from sparsam.apiserver.tokens import BINDABLE, BoundObject, ServiceAccountTokens
+from sparsam.apiserver.verbs import Verbs
+from sparsam.clock import format_time, parse_time
+from sparsam.errors import BadRequest, Cause, TooManyRequests
+from sparsam.objects import pipeline
+from sparsam.objects.kinds import PODS, SERVICEACCOUNTS, Resource, find
+from sparsam.objects.strategy import Obj
+
+Handler = Callable[[Request, Route, Resource], Awaitable[Answer]]
+
+TOKEN_REQUESTS = Resource("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests", verbs=("create",))
+MIN_TOKEN_SECONDS = 600
+MAX_TOKEN_SECONDS = 1 << 32
+DEFAULT_TOKEN_SECONDS = 3600
+
+
+class Subresources:
+    """Handlers by name of subresource."""
+
+    def __init__(self, verbs: Verbs, registry: Registry, reader: StoreReader, tokens: ServiceAccountTokens) -> None:
+        self._verbs = verbs
+        self._registry = registry
+        self._reader = reader
+        self._tokens = tokens
+        self._handlers: dict[tuple[str, str], Handler] = {
+            ("pods", "binding"): self._bind,
+            ("pods", "eviction"): self._evict,
+            ("namespaces", "finalize"): self._part,
+            ("serviceaccounts", "token"): self._token,
+        }
+
+    async def __call__(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """Answer a request on a subresource."""
+        allowed = subresource_verbs(resource, route.subresource)
+        if not allowed or route.rest:
+            raise not_served()
+        verb = route.verb(request.method, watch=False)
+        if verb not in allowed:
+            raise method_not_allowed()
+        handler = self._handlers.get((resource.plural, route.subresource), self._part)
+        return await handler(request, route, resource)
+
+    async def create_binding(self, request: Request, route: Route) -> Answer:
+        """POST to `bindings`, the old way to bind: the Pod is named in the body."""
+        binding = await self._body(request, _known("", "bindings"), route)
+        name = (binding.get("metadata") or {}).get("name", "")
+        return await self._bind_pod(request, replace_route(route, name), binding)
+
+    async def _part(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """GET, PUT and PATCH of a part that has the shape of the whole object."""
+        if request.method in ("GET", "HEAD"):
+            return await self._verbs.get(request, route, resource)
+        if request.method == "PUT":
+            return await self._verbs.update(request, route, resource)
+        return await self._verbs.patch(request, route, resource)
+
+    async def _bind(self, request: Request, route: Route, _resource: Resource) -> Answer:
+        binding = await self._body(request, _known("", "bindings"), route)
+        return await self._bind_pod(request, route, binding)
+
+    async def _bind_pod(self, request: Request, route: Route, binding: Obj) -> Answer:
+        pods.check_binding(binding, route.name)
+        call = replace(self._verbs.call(request, route, PODS, "CreateOptions"), subresource="binding")
+        now = self._registry.now()
+        await self._registry.mutate(call, lambda pod: pods.bind(pod, binding, now))
+        return _success(201)
+
+    async def _evict(self, request: Request, route: Route, resource: Resource) -> Answer:
+        raw, content_type = await self._verbs.object_body(request)
+        call = self._verbs.call(request, route, resource, "CreateOptions")
+        eviction, _ = pipeline.decode(pods.EVICTIONS, raw, content_type, self._registry.context(call))
+        name = (eviction.get("metadata") or {}).get("name") or route.name
+        if name != route.name:
+            raise BadRequest("name in URL does not match name in Eviction object")
+        encoded = msgspec.json.encode(eviction.get("deleteOptions") or {})
+        options = delete_options(encoded, "application/json", {})
+        options = replace(options, dry_run=options.dry_run or call.dry_run)
+        call = replace(call, subresource="", dry_run=options.dry_run)
+        await self._evict_pod(call, options)
+        return _success(201)
+
+    async def _evict_pod(self, call: Call, options: DeleteOptions) -> None:
+        pod = await self._reader.find(PODS, call.name, call.namespace)
+        if pod is None:
+            raise statuses.not_found(PODS, call.name)
+        if pods.needs_budget(pod):
+            await self._spend_budget(call, pod)
+            now = self._registry.now()
+            await self._registry.mutate(call, lambda found: pods.mark_disrupted(found, now))
+        await self._verbs.remove(call, options)
+
+    async def _spend_budget(self, call: Call, pod: Obj) -> None:
+        budgets = _known("policy", "poddisruptionbudgets")
+        budget = pods.budget_of(pod, await self._reader.items(budgets, call.namespace))
+        if budget is None:
+            return
+        about = replace(call, resource=budgets, name=budget["metadata"]["name"])
+        now = self._registry.now()
+        try:
+            await self._registry.mutate(about, lambda found: pods.spend(found, pod, now))
+        except TooManyRequests:
+            # A Pod that is not ready does not count as healthy, so that its going costs the budget nothing.
+            if _is_ready(pod):
+                raise
+
+    async def _token(self, request: Request, route: Route, _resource: Resource) -> Answer:
+        media = negotiate(request.header(b"accept"))
+        review = await self._body(request, TOKEN_REQUESTS, route)
+        account = await self._registry.read(SERVICEACCOUNTS, route.name, route.namespace)
+        spec = review.setdefault("spec", {})
+        seconds = spec.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
+        _check_duration(route.name, seconds)
+        bound = await self._bound_objects(spec.get("boundObjectRef") or {}, route.namespace)
+        audiences = spec.get("audiences") or [self._tokens.issuer]
+        now = self._registry.now()
+        token = self._tokens.issue(account, audiences, seconds, bound)
+        spec |= {"audiences": audiences, "expirationSeconds": seconds}
+        spec.setdefault("boundObjectRef", None)
+        expires = format_time(parse_time(now) + timedelta(seconds=seconds))
+        metadata = {"name": route.name, "namespace": route.namespace, "creationTimestamp": now}
+        status = {"token": token, "expirationTimestamp": expires}
+        answer = {
+            "kind": TOKEN_REQUESTS.kind,
+            "apiVersion": TOKEN_REQUESTS.api_version,
+            "metadata": metadata,
+            "spec": spec,
+            "status": status,
+        }
+        return output.virtual(answer, media, status=201)
+
+    async def _bound_objects(self, reference: dict[str, Any], namespace: str) -> list[BoundObject]:
+        if not reference:
+            return []
+        kind, name, uid = reference.get("kind", ""), reference.get("name", ""), reference.get("uid", "")
+        resource = BINDABLE.get(kind.lower())
+        if resource is None or reference.get("apiVersion", "v1") != "v1":
+            raise BadRequest(f"cannot bind token for serviceaccount to object of type {kind}")
+        obj = await self._registry.read(resource, name, namespace if resource.namespaced else "")
+        found = obj["metadata"]["uid"]
+        if uid and uid != found:
+            why = f"the UID in the bound object reference ({uid}) does not match the UID in record. "
+            why += "The object might have been deleted and then recreated"
+            raise statuses.conflict(resource, name, why)
+        bound = [BoundObject(kind, name, found)]
+        node_name = (obj.get("spec") or {}).get("nodeName") if resource is PODS else None
+        node = await self._reader.find(BINDABLE["node"], node_name) if node_name else None
+        if node is not None:
+            bound.append(BoundObject("Node", node["metadata"]["name"], node["metadata"]["uid"]))
+        return bound
+
+    async def _body(self, request: Request, kind: Resource, route: Route) -> Obj:
+        raw, content_type = await self._verbs.object_body(request)
+        call = self._verbs.call(request, route, kind, "CreateOptions")
+        obj, _ = pipeline.decode(kind, raw, content_type, self._registry.context(call))
+        return obj
+
+
+def replace_route(route: Route, name: str) -> Route:
+    """The route of the Pod that a Binding names."""
+    return Route(route.group, route.version, PODS.plural, route.namespace, name, "binding", "", PODS)
+
+
+def _known(group: str, plural: str) -> Resource:
+    resource = find(group, "v1", plural)
+    if resource is None:
+        raise ValueError(f"{plural} is not served")
+    return resource
+
+
+def _is_ready(pod: Obj) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _check_duration(name: str, seconds: int) -> None:
+    if seconds < MIN_TOKEN_SECONDS:
+        detail = "may not specify a duration less than 10 minutes"
+    elif seconds > MAX_TOKEN_SECONDS:
+        detail = "may not specify a duration larger than 2^32 seconds"
+    else:
+        return
+    cause = Cause("FieldValueInvalid", f"Invalid value: {seconds}: {detail}", "spec.expirationSeconds")
+    raise statuses.invalid("TokenRequest", name, [cause], group=TOKEN_REQUESTS.group)
+
+
+def _success(status: int) -> Reply:
+    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": status}
+    return Reply(msgspec.json.encode(body), status)
