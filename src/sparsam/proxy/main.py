@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsam.client.api import ApiClient
-from sparsam.client.informer import Informer
+from sparsam.client.informer import Handler, Informer
 from sparsam.clock import SystemClock
 from sparsam.objects.kinds import ENDPOINTSLICES, SERVICES
 from sparsam.proxy.config import ProxyConfig
@@ -61,9 +61,12 @@ async def purge(*, table: str = "sparsam", dns_link: str = "spd0") -> None:
     await asyncio.to_thread(remove_dns_link, dns_link)
 
 
-def _follow(put: Callable[[Obj], None], drop: Callable[[Obj], None], programmer: Programmer) -> Callable[..., None]:
-    def on_event(kind: str, obj: Obj) -> None:
-        (drop if kind == "DELETED" else put)(obj)
+def _follow(put: Callable[[Obj], None], drop: Callable[[Obj], None], programmer: Programmer) -> Handler:
+    def on_event(_kind: str, old: Obj | None, new: Obj | None) -> None:
+        if new is not None:
+            put(new)
+        elif old is not None:
+            drop(old)
         programmer.notice()
 
     return on_event

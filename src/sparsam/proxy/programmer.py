@@ -41,8 +41,8 @@ class Programmer:
 
     async def prepare(self) -> None:
         """Put the rules that need no Service in place, unless a table of an earlier run is there to go on with."""
-        with contextlib.suppress(NftablesError):
-            if not await self._has_table():
+        if not await self._has_table():
+            with contextlib.suppress(NftablesError):
                 await self._replace_table()
 
     async def run(self, clock: Clock, *, batch_seconds: float, check_seconds: float) -> None:
@@ -89,7 +89,10 @@ class Programmer:
         await asyncio.to_thread(self._nftables.run, self.ruleset.render(self._table))
 
     async def _has_table(self) -> bool:
-        return await asyncio.to_thread(has_table, self._nftables, self._table)
+        try:
+            return await asyncio.to_thread(has_table, self._nftables, self._table)
+        except NftablesError:
+            return False
 
     def _compile_changes(self) -> dict[ServiceKey, Fragment]:
         self._noticed.clear()
