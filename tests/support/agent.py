@@ -19,7 +19,7 @@ from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
 from sparsam.agent.dns import Resolver
-from sparsam.agent.images import build_busybox_image, build_pause_image
+from sparsam.agent.images import ImageConfig, build_image, build_pause_image, busybox_entries
 from sparsam.agent.network import write_network_config
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.payloads import TokenWish, token_wishes
@@ -35,6 +35,11 @@ Obj = dict[str, Any]
 
 BUSYBOX = "localhost/test/busybox:1"
 _counter = iter(range(1, 1_000_000))
+
+
+def busybox_archive(target: Path) -> Path:
+    """An image with a shell."""
+    return build_image(BUSYBOX, busybox_entries(), target, ImageConfig(command=("/bin/sh",), env={"PATH": "/bin"}))
 
 
 def container(name: str = "main", command: str = "sleep 3600", **fields: Any) -> Obj:
@@ -212,7 +217,7 @@ class Engine:
         write_network_config(self.containerd.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
         await self.containerd.start()
         await self.containerd.import_image(build_pause_image(self.base / "pause.tar"))
-        await self.containerd.import_image(build_busybox_image(BUSYBOX, self.base / "busybox.tar"))
+        await self.containerd.import_image(busybox_archive(self.base / "busybox.tar"))
 
     async def stop(self) -> None:
         await purge(self.config)

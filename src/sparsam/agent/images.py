@@ -20,6 +20,11 @@ import msgspec
 BUSYBOX = Path("/bin/busybox")
 PAUSE_IMAGE = "localhost/sparsam/pause:1"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64", "s390x": "s390x"}
+_APPLETS = """
+sh ash cat echo env httpd id kill ls nc nslookup sleep stat test touch true false wget sed grep head tail tar dd
+date hostname ip ping mount umount df du ps printf sync rm rmdir mv cp ln mkdir vi awk tr seq cut sort uniq wc
+find xargs chmod chown md5sum sha256sum base64 od top free uname which whoami timeout usleep yes nproc expr
+"""
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -77,56 +82,16 @@ def build_pause_image(target: Path, busybox: Path = BUSYBOX) -> Path:
     return build_image(PAUSE_IMAGE, entries, target, sleep_for_ever)
 
 
-def build_busybox_image(name: str, target: Path, busybox: Path = BUSYBOX) -> Path:
-    """A small image with a shell and every applet of this machine's static busybox, for demos and tests."""
-    applets = [
-        "sh",
-        "cat",
-        "echo",
-        "env",
-        "httpd",
-        "id",
-        "kill",
-        "ls",
-        "nc",
-        "nslookup",
-        "sleep",
-        "stat",
-        "test",
-        "touch",
-        "true",
-        "false",
-        "wget",
-        "sed",
-        "grep",
-        "head",
-        "tail",
-        "tar",
-        "dd",
-        "date",
-        "hostname",
-        "ip",
-        "ping",
-        "mount",
-        "df",
-        "ps",
-        "printf",
-        "sync",
-        "rm",
-        "mkdir",
-        "vi",
-        "awk",
-        "tr",
-        "seq",
-    ]
+def busybox_entries(busybox: Path = BUSYBOX) -> list[ImageFile]:
+    """A small root file system: this machine's static busybox with a shell and its commonest applets."""
     entries = [ImageFile("bin"), ImageFile("tmp", mode=0o1777), ImageFile("bin/busybox", source=busybox)]
-    entries += [ImageFile(f"bin/{applet}", link="busybox") for applet in applets]
-    entries += [
+    entries += [ImageFile(f"bin/{applet}", link="busybox") for applet in _APPLETS.split()]
+    return [
+        *entries,
         ImageFile("etc"),
         ImageFile("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", mode=0o644),
         ImageFile("etc/group", b"root:x:0:\nnogroup:x:65534:\n", mode=0o644),
     ]
-    return build_image(name, entries, target, ImageConfig(command=("/bin/sh",), env={"PATH": "/bin"}))
 
 
 def _add_entries(layer: tarfile.TarFile, entries: Iterable[ImageFile]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sparsam.agent.hooks import run_hook
 from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
 from sparsam.agent.node_context import NodeContext
-from sparsam.agent.podspec import container_spec
+from sparsam.agent.podspec import container_spec, key_of
 from sparsam.agent.pulling import PullFailed
 from sparsam.agent.references import ConfigFault, references
 from sparsam.agent.resources import pod_limits, qos_class
@@ -50,15 +50,26 @@ class Operations:
         """Group, directories and volumes; raises OperationFailed."""
         pod = view.pod
         try:
-            wanted = references(pod)
-            sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, _SOURCES_MAX_AGE_SECONDS)
-            tokens = await self.node.api.tokens(pod)
             self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], pod_limits(pod))
             log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
-            facts = self.starter.facts(pod, view.sandbox)
-            await asyncio.to_thread(self.directory.set_up, facts, sources, tokens)
-        except (ConfigFault, OSError, SparsamError) as error:
+            await self._write_volumes(view)
+        except (OSError, SparsamError) as error:
             raise OperationFailed("ContainerCreating", str(error), "FailedMount") from error
+
+    async def refresh(self, view: PodView) -> None:
+        """Bring volumes up to date; what went away meanwhile leaves the old content."""
+        try:
+            await self._write_volumes(view)
+        except ConfigFault as error:
+            log.info("volumes not refreshed pod=%s error=%s", key_of(view.pod), error)
+
+    async def _write_volumes(self, view: PodView) -> None:
+        pod = view.pod
+        wanted = references(pod)
+        sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, _SOURCES_MAX_AGE_SECONDS)
+        tokens = await self.node.api.tokens(pod)
+        facts = self.starter.facts(pod, view.sandbox)
+        await asyncio.to_thread(self.directory.set_up, facts, sources, tokens)
 
     async def run_sandbox(self, view: PodView, attempt: int) -> None:
         """A sandbox, after every older one is stopped; raises OperationFailed."""

@@ -47,6 +47,12 @@ def volume_files(
     return None
 
 
+def has_content(pod: Obj) -> bool:
+    """Whether any volume has files that may change while the pod runs."""
+    kinds = ("configMap", "secret", "downwardAPI", "projected")
+    return any(kind in volume for volume in pod["spec"].get("volumes") or () for kind in kinds)
+
+
 def token_wishes(pod: Obj) -> list[TokenWish]:
     """Every token that the pod's projected volumes ask for."""
     projected = [volume.get("projected") or {} for volume in pod["spec"].get("volumes") or ()]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
@@ -22,17 +20,6 @@ log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = (0.02, 0.1, 0.4, 1.0)
 """When to look again after a notice: the engine's own books lag behind its events by some milliseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a container of a pod is, for those who read its log or connect to it."""
-
-    pod: Obj
-    sandbox_id: str
-    container_id: str
-    log_path: Path
-    running: bool
 
 
 class Pods:
@@ -66,21 +53,14 @@ class Pods:
                 return worker
         return None
 
-    def target(self, namespace: str, name: str, container: str, *, previous: bool = False) -> Target | None:
-        """Sandbox and newest (or previous) run of a container; None when there is none."""
-        worker = self.find(namespace, name)
-        if worker is None:
-            return None
-        view = worker.view
-        run = view.previous_run(container) if previous else view.run(container)
-        if run is None:
-            return None
-        return Target(worker.pod, run.sandbox_id, run.id, Path(run.log_path), run.running)
+    def running_containers(self) -> list[Container]:
+        """Every run that is running, as last seen."""
+        return [run for worker in self._workers.values() for run in worker.view.containers if run.running]
 
-    def sandbox_of(self, namespace: str, name: str) -> Sandbox | None:
-        """The sandbox in use of a pod."""
-        worker = self.find(namespace, name)
-        return worker.view.sandbox if worker is not None else None
+    def refresh(self) -> None:
+        """Bring volumes up to date with their sources."""
+        for worker in self._workers.values():
+            worker.refresh()
 
     def upsert(self, pod: Obj) -> None:
         """A pod appeared or changed in the API."""
@@ -155,6 +135,8 @@ class Pods:
         names = dict.fromkeys(container.name for container in containers)
         log.info("orphan found pod=%s/%s uid=%s", sandbox.namespace, sandbox.name, sandbox.uid)
         return {
+            "apiVersion": "v1",
+            "kind": "Pod",
             "metadata": {"name": sandbox.name, "namespace": sandbox.namespace, "uid": sandbox.uid},
             "spec": {"containers": [{"name": name, "image": ""} for name in names]},
         }

@@ -20,6 +20,7 @@ from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Wa
 from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import OperationFailed, Operations
+from sparsam.agent.payloads import has_content
 from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
@@ -27,7 +28,7 @@ from sparsam.agent.runtime import Container, RuntimeFault, Sandbox
 from sparsam.agent.starting import StartFailed
 from sparsam.agent.status import pod_status, status_patch
 from sparsam.agent.supported import unsupported
-from sparsam.errors import Conflict, NotFound, SparsamError, StatusError
+from sparsam.errors import Conflict, NotFound, SparsamError
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class PodWorker:
             sandboxes=self._sandboxes,
             containers=self._containers,
             progress=dict(self._progress),
-            busy=frozenset(key for key in self._tasks if key != _STATUS),
+            busy=frozenset(key for key in self._tasks if key not in (_STATUS, _REFRESH)),
             volumes_ready=self._volumes_ready,
             fault=self._fault,
             retry_at=self._retry_at,
@@ -98,6 +99,8 @@ class PodWorker:
             return
         before = self.pod
         self.pod = pod
+        if any(before["metadata"].get(field) != pod["metadata"].get(field) for field in ("labels", "annotations")):
+            self.refresh()
         if grace_seconds(pod) < grace_seconds(before) and "deletionTimestamp" in before["metadata"]:
             self._cancel_containers()  # a shorter grace: the kills start anew
         self.kick()
@@ -106,6 +109,12 @@ class PodWorker:
         """The pod is gone from the API: end it without a word to the API."""
         self._gone = True
         self.kick()
+
+    def refresh(self) -> None:
+        """Bring the volumes of a pod that runs up to date with their sources."""
+        view = self.view
+        if self._volumes_ready and not view.terminating and view.sandbox is not None and has_content(self.pod):
+            self._launch(_REFRESH, self._operations.refresh(view))
 
     def kick(self) -> None:
         """Look again soon."""
@@ -233,7 +242,7 @@ class PodWorker:
         """Run an operation; whatever becomes of it, the worker looks again."""
         try:
             await work
-        except (RuntimeFault, StatusError, OSError) as error:
+        except (SparsamError, OSError) as error:
             log.warning("operation failed pod=%s operation=%s error=%s", key_of(self.pod), key, error)
             await asyncio.sleep(_RETRY_SECONDS)
         except Exception:
@@ -301,6 +310,9 @@ class PodWorker:
                 task.cancel()
 
     async def _tear_down(self) -> None:
+        refresh = self._tasks.get(_REFRESH)
+        if refresh is not None:
+            await asyncio.wait([refresh])
         await self._operations.tear_down(self.view)
         self._torn_down = True
 
@@ -364,6 +376,7 @@ class PodWorker:
 
 
 _STATUS = "status"
+_REFRESH = "refresh"
 
 
 def _with_verdict(progress: Progress, report: ProbeReport) -> Progress:

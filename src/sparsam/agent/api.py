@@ -1,0 +1,144 @@
+"""The API as the node's pods use it: statuses, deletions, ConfigMaps and Secrets, tokens, Services, events."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+import aiohttp
+
+from sparsam.agent.payloads import TokenWish, token_wishes
+from sparsam.agent.podapi import PodApi
+from sparsam.agent.podspec import Obj, init_containers
+from sparsam.agent.references import CONFIG_MAP, ConfigFault, Sources
+from sparsam.client.api import ApiClient
+from sparsam.client.events import EventRecorder, reference_to
+from sparsam.client.informer import Informer
+from sparsam.clock import Clock, parse_time
+from sparsam.errors import NotFound, SparsamError, StatusError
+from sparsam.objects.kinds import CONFIGMAPS, PODS, SECRETS, SERVICEACCOUNTS
+
+_TOKEN_RENEWAL_RATIO = 0.8
+_REMEMBERED_SOURCES = 2048
+
+
+class ApiUnreachable(SparsamError):
+    """The API server does not answer; the transport's error is the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    renew_at: datetime
+
+
+class ClusterApi(PodApi):
+    """`PodApi` over the real API."""
+
+    def __init__(self, client: ApiClient, services: Informer, recorder: EventRecorder, clock: Clock) -> None:
+        self._client = client
+        self._services = services
+        self._recorder = recorder
+        self._clock = clock
+        self._sources: dict[tuple[str, str, str], tuple[float, Obj | None]] = {}
+        self._tokens: dict[tuple[str, TokenWish], _Token] = {}
+
+    async def patch_status(self, pod: Obj, patch: Obj) -> Obj:
+        """Change the status; the uid in the patch makes it a conflict when another pod has the name by now."""
+        metadata = pod["metadata"]
+        body = {"metadata": {"uid": metadata["uid"]}, "status": patch}
+        try:
+            return await self._client.patch(
+                PODS, metadata["name"], body, namespace=metadata["namespace"], kind="strategic", subresource="status"
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnreachable(str(error) or type(error).__name__) from error
+
+    async def delete(self, pod: Obj) -> None:
+        """Delete with no grace left, guarded by the uid."""
+        metadata = pod["metadata"]
+        for uid, wish in list(self._tokens):
+            if uid == metadata["uid"]:
+                del self._tokens[uid, wish]
+        try:
+            await self._client.delete(
+                PODS, metadata["name"], metadata["namespace"], grace_seconds=0, uid=metadata["uid"]
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiUnreachable(str(error) or type(error).__name__) from error
+
+    async def sources(self, namespace: str, wanted: set[tuple[str, str]], max_age_seconds: float) -> Sources:
+        """Fetch what is missing or old; what cannot be fetched is named in the faults."""
+        found: dict[tuple[str, str], Obj] = {}
+        faults: dict[tuple[str, str], str] = {}
+
+        async def fetch(kind: str, name: str) -> None:
+            try:
+                obj = await self._source(namespace, kind, name, max_age_seconds)
+            except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                faults[kind, name] = f'failed to get {kind.lower()} "{name}": {error}'
+            else:
+                if obj is not None:
+                    found[kind, name] = obj
+
+        await asyncio.gather(*(fetch(kind, name) for kind, name in sorted(wanted)))
+        return Sources(found, faults)
+
+    async def tokens(self, pod: Obj) -> dict[TokenWish, str]:
+        """Tokens from memory, or new ones when four fifths of their life are over. Raises ConfigFault."""
+        uid = pod["metadata"]["uid"]
+        now = self._clock.now()
+        values = {}
+        for wish in token_wishes(pod):
+            token = self._tokens.get((uid, wish))
+            if token is None or now >= token.renew_at:
+                token = self._tokens[uid, wish] = await self._request_token(pod, wish, now)
+            values[wish] = token.value
+        return values
+
+    def services(self) -> list[Obj]:
+        """All Services known."""
+        return self._services.items()
+
+    def event(self, pod: Obj, kind: str, reason: str, message: str, container: str = "") -> None:
+        """Record an event about the pod, or one of its containers."""
+        reference = reference_to(pod)
+        if container:
+            field = "initContainers" if any(s["name"] == container for s in init_containers(pod)) else "containers"
+            reference["fieldPath"] = f"spec.{field}{{{container}}}"
+        self._recorder.event(reference, kind, reason, message)
+
+    async def _source(self, namespace: str, kind: str, name: str, max_age_seconds: float) -> Obj | None:
+        key = (namespace, kind, name)
+        now = self._clock.monotonic()
+        fetched, obj = self._sources.get(key, (0.0, None))
+        if obj is not None and now - fetched <= max_age_seconds:
+            return obj
+        try:
+            obj = await self._client.get(CONFIGMAPS if kind == CONFIG_MAP else SECRETS, name, namespace)
+        except NotFound:
+            obj = None
+        if len(self._sources) >= _REMEMBERED_SOURCES:
+            self._sources.clear()
+        self._sources[key] = (now, obj)
+        return obj
+
+    async def _request_token(self, pod: Obj, wish: TokenWish, now: datetime) -> _Token:
+        metadata = pod["metadata"]
+        account = pod["spec"].get("serviceAccountName") or "default"
+        spec: Obj = {
+            "audiences": [wish.audience] if wish.audience else [],
+            "expirationSeconds": wish.expiration_seconds,
+            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]},
+        }
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        try:
+            answer = await self._client.create(
+                SERVICEACCOUNTS, request, metadata["namespace"], name=account, subresource="token"
+            )
+        except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConfigFault(f"failed to fetch token: {error}") from error
+        status = answer["status"]
+        life = parse_time(status["expirationTimestamp"]) - now
+        return _Token(status["token"], now + life * _TOKEN_RENEWAL_RATIO)

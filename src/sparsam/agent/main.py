@@ -1,0 +1,145 @@
+"""The node agent: engine up, node registered, one worker for each pod bound here, until cancelled.
+
+Cancelling (or killing) the agent leaves engine and containers alone; the next one adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from sparsam.agent.api import ClusterApi
+from sparsam.agent.cgroups import Cgroups
+from sparsam.agent.config import AgentConfig
+from sparsam.agent.containerd import Containerd
+from sparsam.agent.cri import Cri
+from sparsam.agent.dns import Resolver, parse_resolv_conf
+from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
+from sparsam.agent.logs import keep_rotating
+from sparsam.agent.machine import Machine, read_machine
+from sparsam.agent.network import apply_sysctls, write_network_config
+from sparsam.agent.node import NodeReporter
+from sparsam.agent.node_context import NodeContext
+from sparsam.agent.node_object import allocatable
+from sparsam.agent.pods import Pods
+from sparsam.agent.podspec import Obj
+from sparsam.agent.registry import PodRegistry
+from sparsam.agent.runtime_events import listen
+from sparsam.client.api import ApiClient
+from sparsam.client.events import EventRecorder
+from sparsam.client.informer import Informer
+from sparsam.clock import Clock, SystemClock
+from sparsam.objects.kinds import PODS, SERVICES
+
+log = logging.getLogger(__name__)
+
+
+Serve = Callable[[AgentConfig, PodRegistry], Coroutine[Any, Any, None]]
+
+
+async def run(config: AgentConfig, serve: Serve | None = None) -> None:
+    """Run a node until cancelled; `serve` offers its pods' logs and commands to the API server."""
+    socket = await start_engine(config)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        cri = await stack.enter_async_context(Cri(socket))
+        client = await stack.enter_async_context(ApiClient(config.client))
+        await Agent(config, cri, client, clock).run(socket, serve)
+
+
+async def start_engine(config: AgentConfig) -> str:
+    """Make sure that an engine runs, with our network and sandbox image if it is ours; returns its socket."""
+    for directory in (config.data_dir, config.run_dir, config.pods_dir, config.logs_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+    apply_sysctls()
+    if config.cri_socket:
+        return config.cri_socket
+    engine = Containerd(config.data_dir, config.run_dir)
+    write_network_config(engine.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
+    await engine.start()
+    async with Cri(str(engine.socket)) as cri:
+        if await cri.image(PAUSE_IMAGE) is None:
+            archive = config.data_dir / "pause.tar"
+            await engine.import_image(build_pause_image(archive))
+            archive.unlink()
+    return str(engine.socket)
+
+
+class Agent:
+    """The parts of a running node and how they hang together."""
+
+    def __init__(self, config: AgentConfig, cri: Cri, client: ApiClient, clock: Clock) -> None:
+        self._config = config
+        self._cri = cri
+        self._machine = read_machine(config.data_dir)
+        self._recorder = EventRecorder(client, "kubelet", host=config.node_name, clock=clock)
+        self._services = Informer(client, SERVICES)
+        self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._reporter = NodeReporter(config, client, cri, clock, self._machine)
+        api = ClusterApi(client, self._services, self._recorder, clock)
+        self._context = _context(config, cri, api, clock, self._machine)
+
+    async def run(self, engine_address: str, serve: Serve | None = None) -> None:
+        """Run until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            pods = Pods(self._context, group)
+            group.create_task(self._recorder.run(), name="events")
+            group.create_task(self._services.run(), name="services")
+            await self._reporter.register()
+            group.create_task(self._reporter.keep_lease(), name="lease")
+            group.create_task(self._reporter.keep_status(), name="node status")
+            await self._services.synced.wait()
+            self._pod_informer.add_handler(_follow(pods))
+            group.create_task(self._pod_informer.run(), name="pods")
+            await self._pod_informer.synced.wait()
+            await pods.adopt_orphans(())
+            group.create_task(listen(self._cri, pods.notice), name="engine events")
+            group.create_task(self._refresh(pods), name="refresh")
+            group.create_task(
+                keep_rotating(
+                    pods, self._cri, max_bytes=self._config.log_max_bytes, max_files=self._config.log_max_files
+                ),
+                name="log rotation",
+            )
+            if serve is not None:
+                registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
+                group.create_task(serve(self._config, registry), name="server")
+            log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
+
+    async def _refresh(self, pods: Pods) -> None:
+        while True:
+            await asyncio.sleep(self._config.refresh_seconds)
+            pods.refresh()
+
+
+def _follow(pods: Pods) -> Callable[[str, Obj | None, Obj | None], None]:
+    def handle(kind: str, old: Obj | None, new: Obj | None) -> None:
+        if new is not None:
+            if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
+                pods.remove(old)
+            pods.upsert(new)
+        elif old is not None:
+            pods.remove(old)
+
+    return handle
+
+
+def _context(config: AgentConfig, cri: Cri, api: ClusterApi, clock: Clock, machine: Machine) -> NodeContext:
+    return NodeContext(
+        config=config,
+        cri=cri,
+        api=api,
+        cgroups=Cgroups(f"/sparsam/{config.node_name}"),
+        clock=clock,
+        host_resolver=_host_resolver(),
+        memory_bytes=machine.memory_bytes,
+        allocatable=allocatable(config, machine),
+    )
+
+
+def _host_resolver() -> Resolver:
+    with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as source:  # noqa: PTH123
+        return parse_resolv_conf(source.read())

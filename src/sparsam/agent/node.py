@@ -1,0 +1,158 @@
+"""The node's own objects: registration, status and heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from sparsam.agent.config import AgentConfig
+from sparsam.agent.cri import Cri
+from sparsam.agent.machine import Machine, read_room
+from sparsam.agent.node_object import EngineHealth, lease_object, node_conditions, node_object, node_status
+from sparsam.agent.podspec import Obj
+from sparsam.agent.runtime import RuntimeFault
+from sparsam.client.api import ApiClient
+from sparsam.clock import Clock, format_micro_time, format_time
+from sparsam.errors import AlreadyExists, NotFound, StatusError
+from sparsam.objects.kinds import LEASES, NODES
+
+log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
+_RENEWALS_PER_LEASE = 4
+_API_FAULTS = (StatusError, aiohttp.ClientError, OSError, TimeoutError)
+_HEARTBEAT_FIELDS = ("lastHeartbeatTime",)
+
+
+@dataclass(slots=True)
+class NodeReporter:
+    """Keeps the Node object and its Lease true."""
+
+    config: AgentConfig
+    client: ApiClient
+    cri: Cri
+    clock: Clock
+    machine: Machine
+    _node: Obj = field(default_factory=dict)
+    _reported_at: float = 0.0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def register(self) -> None:
+        """Create the Node, or bring an existing one up to date; retries until the API answers."""
+        wanted = node_object(self.config)
+        while True:
+            try:
+                self._node = await self._create_or_adopt(wanted)
+                await self.report()
+                break
+            except _API_FAULTS as error:
+                log.warning("not registered node=%s error=%s", self.config.node_name, error or type(error).__name__)
+                await self.clock.sleep(_RETRY_SECONDS)
+        log.info("registered node=%s", self.config.node_name)
+
+    async def keep_status(self) -> None:
+        """Look at the machine every ten seconds; report changes at once, and all is well every few minutes."""
+        while True:
+            try:
+                await self.report()
+            except NotFound:
+                await self.register()
+            except _API_FAULTS as error:
+                log.warning("node status not sent error=%s", error or type(error).__name__)
+            try:
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._changed.wait()
+                await self.clock.sleep(_RETRY_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def keep_lease(self) -> None:
+        """Renew the heartbeat; a lease that is gone is made anew."""
+        interval = self.config.lease_seconds / _RENEWALS_PER_LEASE
+        while True:
+            try:
+                await self._renew()
+            except _API_FAULTS as error:
+                log.warning("lease not renewed error=%s", error or type(error).__name__)
+                await self.clock.sleep(_RETRY_SECONDS)
+                continue
+            await self.clock.sleep(interval)
+
+    async def report(self) -> None:
+        """Send the status if it changed or was last sent long ago."""
+        self._changed.clear()
+        engine = await self._engine_health()
+        images = []
+        if not engine.fault:
+            images = await self.cri.list_images()
+        moment = format_time(self.clock.now())
+        old: Obj = self._node.get("status") or {}
+        status = node_status(self.config, self.machine, engine, images)
+        conditions = node_conditions(old.get("conditions") or (), read_room(self.config.data_dir), engine, moment)
+        due = self.clock.monotonic() - self._reported_at >= self.config.status_seconds
+        changed = {name: value for name, value in status.items() if old.get(name) != value}
+        if not changed and not due and _same_conditions(old.get("conditions") or (), conditions):
+            return
+        body = {"status": {**changed, "conditions": conditions}}
+        if "addresses" in changed:
+            changed["addresses"] = [*changed["addresses"], {"$patch": "replace"}]
+        self._node = await self.client.patch(NODES, self.config.node_name, body, kind="strategic", subresource="status")
+        self._reported_at = self.clock.monotonic()
+
+    async def _create_or_adopt(self, wanted: Obj) -> Obj:
+        try:
+            return await self.client.create(NODES, wanted)
+        except AlreadyExists:
+            pass
+        current = await self.client.get(NODES, self.config.node_name)
+        patch: dict[str, Any] = {}
+        for name in ("labels", "annotations"):
+            present = current["metadata"].get(name) or {}
+            missing = {key: value for key, value in wanted["metadata"][name].items() if present.get(key) != value}
+            if missing:
+                patch.setdefault("metadata", {})[name] = missing
+        if not current["spec"].get("podCIDR"):
+            patch["spec"] = {name: wanted["spec"][name] for name in ("podCIDR", "podCIDRs")}
+        return await self.client.patch(NODES, self.config.node_name, patch) if patch else current
+
+    async def _engine_health(self) -> EngineHealth:
+        try:
+            name, version = await self.cri.version()
+            conditions = await self.cri.conditions()
+        except RuntimeFault as error:
+            known = (self._node.get("status") or {}).get("nodeInfo", {}).get("containerRuntimeVersion", "://")
+            name, _, version = known.partition("://")
+            return EngineHealth(name, version, f"container runtime is down: {error}")
+        for condition, words in (("RuntimeReady", "container runtime"), ("NetworkReady", "container runtime network")):
+            ready, message = conditions.get(condition, (True, ""))
+            if not ready:
+                return EngineHealth(name, version, f"{words} not ready: {message}")
+        return EngineHealth(name, version)
+
+    async def _renew(self) -> None:
+        now = format_micro_time(self.clock.now())
+        lease = lease_object(self.config, self._node, now)
+        namespace = lease["metadata"]["namespace"]
+        try:
+            await self.client.patch(LEASES, self.config.node_name, {"spec": lease["spec"]}, namespace=namespace)
+        except NotFound:
+            await self.client.create(LEASES, lease, namespace)
+
+
+def _same_conditions(old: Any, new: list[Obj]) -> bool:
+    def essence(conditions: Any) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, value in condition.items() if name not in _HEARTBEAT_FIELDS}
+            for condition in conditions
+            if condition["type"] in {c["type"] for c in new}
+        ]
+
+    def order(condition: dict[str, Any]) -> str:
+        return str(condition["type"])
+
+    return sorted(essence(old), key=order) == sorted(essence(new), key=order)
