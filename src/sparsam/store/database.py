@@ -23,6 +23,8 @@ FORMAT = 1
 BUSY_SECONDS = 5.0
 COMPACTION_STEP = 2000
 """Revisions per transaction of a compaction, so that writes wait for milliseconds only."""
+VACUUM_STEP = 1024
+"""Pages per step of a vacuum, for the same reason."""
 SPARE_PAGES = 1024
 """Free pages left in the file for the next writes (4 MiB) when the rest goes back to the file system."""
 
@@ -205,8 +207,18 @@ def compact_step(connection: sqlite3.Connection, target: int) -> bool:
     return True
 
 
-def give_back(connection: sqlite3.Connection) -> None:
-    """Return free pages to the file system, but for some that the next writes take."""
-    free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    if free > SPARE_PAGES:
-        connection.execute(f"PRAGMA incremental_vacuum({free - SPARE_PAGES})").fetchall()
+def give_back_step(connection: sqlite3.Connection) -> bool:
+    """Return some free pages to the file system; False when only those are left that the next writes take."""
+    free = _free_pages(connection)
+    spare = free - SPARE_PAGES
+    if spare <= 0:
+        return False
+    # As a script: the pragma does a page at each step, and execute() steps a statement without columns once.
+    connection.executescript(f"PRAGMA incremental_vacuum({min(spare, VACUUM_STEP)})")
+    # A file that was not made for it would give nothing back, for ever.
+    return _free_pages(connection) < free
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages

@@ -131,9 +131,9 @@ class Store(Protocol):
     def watch(self, prefix: str, *, since: int) -> AbstractAsyncContextManager[AsyncIterator[EventBatch]]:
         """Changes under prefix with revision > since, in batches and in order, without gaps.
 
-        Entering raises Compacted when `since` is too old. The iterator raises SlowWatcher when its bounded
-        queue overflows, and ends when the store closes. An empty batch is a progress mark: nothing of this
-        prefix is outstanding up to `store.revision` as read when the batch arrives.
+        Entering raises Compacted when `since` is too old, FutureRevision when it has not happened. The iterator
+        raises SlowWatcher when its bounded queue overflows, and ends when the store closes. An empty batch is a
+        progress mark: nothing of this prefix is outstanding up to `store.revision` as read when the batch arrives.
         """
         ...
 

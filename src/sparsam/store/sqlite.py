@@ -103,17 +103,19 @@ class SqliteStore(StoreCore):
             return
         while await self._files.writer.run(partial(database.compact_step, target=revision)):
             pass
-        await self._files.writer.run(database.give_back)
+        while await self._files.writer.run(database.give_back_step):
+            pass
 
     async def close(self) -> None:
         """Finish pending writes, end watches, let others open the database."""
         if self._closed:
             return
-        self._end_watches()
+        self._closed = True
         self._compactor.cancel()
         with suppress(asyncio.CancelledError):
             await self._compactor
         await self._commits.drain()
+        self._end_watches()
         await self._files.close()
 
     def _write(self, write: Write) -> asyncio.Future[Entry]:
