@@ -14,7 +14,8 @@ import msgspec
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 
-_encoder = msgspec.json.Encoder()
+# Keys are sorted, so that an update that changes nothing yields the very same bytes.
+_encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _PREFIX = b'{"metadata":{'
 
@@ -22,11 +23,9 @@ _PREFIX = b'{"metadata":{'
 def encode(obj: Obj) -> bytes:
     """The stored form of an object."""
     metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name != "resourceVersion"}
-    stored: Obj = {"metadata": metadata}
-    for name, value in obj.items():
-        if name not in ("kind", "apiVersion", "metadata"):
-            stored[name] = value
-    return _encoder.encode(stored)
+    rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
+    head = b'{"metadata":' + _encoder.encode(metadata)
+    return head + b"," + _encoder.encode(rest)[1:] if rest else head + b"}"
 
 
 @lru_cache(maxsize=256)

@@ -12,9 +12,10 @@ from typing import Any
 
 from sparsam.errors import Cause
 from sparsam.objects import decode as decoding
-from sparsam.objects import metadata, patches
+from sparsam.objects import metadata, patches, typed
 from sparsam.objects.fields import invalid_object
 from sparsam.objects.kinds import Resource
+from sparsam.objects.schema import for_resource
 from sparsam.objects.strategies import strategy_for
 from sparsam.objects.strategy import Obj, Strategy
 
@@ -78,7 +79,9 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     causes += metadata.validate_kube_finalizers(meta)
     causes += strategy.validate(obj)
     _raise_if_invalid(resource, meta, causes)
-    return obj, strategy.warnings(obj, None)
+    warnings = strategy.warnings(obj, None)
+    typed.complete(for_resource(resource).name, obj)
+    return obj, warnings
 
 
 def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource: str = "") -> tuple[Obj, list[str]]:
@@ -100,7 +103,9 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
         _raise_generation(strategy, new, old)
         causes = _validate_meta_update(resource, new, old) + strategy.validate_update(new, old)
     _raise_if_invalid(resource, old_meta, causes)
-    return new, strategy.warnings(new, old)
+    warnings = strategy.warnings(new, old)
+    typed.complete(for_resource(resource).name, new)
+    return new, warnings
 
 
 def apply_patch(

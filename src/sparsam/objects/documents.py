@@ -1,0 +1,180 @@
+"""Parsing of JSON and YAML texts, with Go's account of what is malformed and of duplicate keys."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import msgspec
+import yaml
+
+_decoder = msgspec.json.Decoder()
+
+
+class Malformed(ValueError):
+    """The text is no JSON; the message is that of Go's scanner."""
+
+
+class MalformedYaml(Malformed):
+    """The text is no YAML."""
+
+
+def parse_json(raw: bytes) -> Any:
+    """The value; raises Malformed."""
+    try:
+        return _decoder.decode(raw)
+    except RecursionError:
+        raise Malformed("exceeded max depth") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _parse_leniently(raw, error)
+
+
+def _parse_leniently(raw: bytes, error: Exception) -> Any:
+    """Go takes invalid UTF-8 and lone surrogates, replacing them; everything else is malformed."""
+    text = raw.decode("utf-8", "replace")
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise Malformed("exceeded max depth") from None
+    except ValueError as reason:
+        raise Malformed(_syntax_error(text, reason)) from error
+    return _without_surrogates(value)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Malformed("number out of range")
+    return value
+
+
+def _syntax_error(text: str, reason: ValueError) -> str:
+    position = reason.pos if isinstance(reason, json.JSONDecodeError) else 0
+    if not text.strip() or position >= len(text.rstrip()):
+        return "unexpected end of JSON input"
+    character = text[position]
+    message = str(reason)
+    shown = repr(character) if character != "'" else r"'\''"
+    if "Unterminated" in message or "Invalid \\escape" in message:
+        return "unexpected end of JSON input"
+    if "Invalid control character" in message:
+        return f"invalid character {shown} in string literal"
+    if "delimiter" in message and "':'" in message:
+        return f"invalid character {shown} after object key"
+    if "delimiter" in message:
+        inside = "object key:value pair" if "{" in text[:position] else "array element"
+        return f"invalid character {shown} after {inside}"
+    if "property name" in message:
+        return f"invalid character {shown} looking for beginning of object key string"
+    if "Extra data" in message:
+        return f"invalid character {shown} after top-level value"
+    return f"invalid character {shown} looking for beginning of value"
+
+
+def parse_json_strictly(raw: bytes) -> tuple[Any, list[str]]:
+    """The value, and the paths of keys that appear twice in one object."""
+    value = parse_json(raw)
+    # A dropped duplicate takes its quotes along. Only a text whose quotes do not add up is parsed again, slowly.
+    if b"\\u0022" not in raw and raw.count(b'"') == msgspec.json.encode(value).count(b'"'):
+        return value, []
+    duplicates: list[str] = []
+    pairs = json.loads(raw.decode("utf-8", "replace"), object_pairs_hook=_Pairs, parse_constant=_no_constant)
+    _find_duplicates(pairs, "", duplicates)
+    return value, duplicates
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as the list of its keys and values, duplicates included."""
+
+
+def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for name, item in value:
+            here = f"{path}.{name}" if path else name
+            if name in seen and here not in found:
+                found.append(here)
+            seen.add(name)
+            _find_duplicates(item, here, found)
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _find_duplicates(item, f"{path}[{position}]", found)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML with the values that JSON has: dates stay text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        self.flatten_mapping(node)
+        mapping: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            mapping[_key(key)] = self.construct_object(value_node, deep=True)
+        return mapping
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, (str, int, float)):
+        return str(key)
+    raise MalformedYaml("yaml: invalid map key")
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_ALIAS = re.compile(rb"[*&<]")
+_ALIAS_LIMIT = 100_000
+
+
+def parse_yaml(raw: bytes) -> Any:
+    """The first document as a JSON value; raises MalformedYaml."""
+    if raw.lstrip()[:1] == b"{":
+        # JSON is YAML, and its reader is stricter and faster.
+        try:
+            return parse_json(raw)
+        except Malformed:
+            pass
+    try:
+        if _ALIAS.search(raw) and len(raw) > _ALIAS_LIMIT:
+            raise MalformedYaml("yaml: document contains excessive aliasing")
+        value = next(yaml.load_all(raw, Loader=_Loader), None)
+        return _decoder.decode(msgspec.json.encode(_plain(value)))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise MalformedYaml(f"yaml: line {line}: {error.problem or error.context}") from error
+    except RecursionError:
+        raise MalformedYaml("yaml: exceeded max depth") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
+        if isinstance(error, MalformedYaml):
+            raise
+        raise MalformedYaml(f"yaml: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_key(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    raise MalformedYaml(f"yaml: cannot be written as JSON: {value!r}")
