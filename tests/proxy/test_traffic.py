@@ -7,6 +7,7 @@ import threading
 import dnslib
 import pytest
 
+from sparsam.proxy.conntrack import forget_udp
 from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
 from sparsam.proxy.dnsserver import DnsServer
 from sparsam.proxy.nftables import Library, NftablesError, Program, delete_table, has_table
@@ -146,6 +147,36 @@ def test_a_rolling_change_loses_no_request_and_keeps_connections(world):
     assert failures == []
     assert len(done) > 0
     assert world.node.ask(CLUSTER_IP, 80)[0] == f"pod-{B}"
+
+
+def test_a_udp_client_moves_on_when_its_endpoint_is_gone(world):
+    port = [{"name": "u", "port": 80, "protocol": "UDP"}]
+    target = [{"name": "u", "port": 8080, "protocol": "UDP"}]
+
+    def program(*endpoints):
+        made = compile_service(service(ports=port), [endpoint_slice(*endpoints, ports=target)], NETWORK)
+        change = world.ruleset.replace({KEY: made})
+        world.node.call(lambda: world.nft.run(change.render("sparsam")))
+        return change.gone_udp_targets
+
+    def receiver(ip):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((ip, 8080))
+        sock.settimeout(5)
+        return sock
+
+    first, second = world.a.call(lambda: receiver(A)), world.b.call(lambda: receiver(B))
+    client = world.node.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with first, second, client:
+        program(A)
+        client.sendto(b"one", (CLUSTER_IP, 80))
+        assert first.recv(10) == b"one"
+        gone = program(B)
+        assert gone == {(A, 8080)}
+        assert world.node.call(lambda: forget_udp(gone)) == 1
+        assert world.node.call(lambda: forget_udp(gone)) == 0
+        client.sendto(b"two", (CLUSTER_IP, 80))
+        assert second.recv(10) == b"two"
 
 
 def test_dns_is_served_to_pods_and_the_node(world):

@@ -12,8 +12,9 @@ import contextlib
 import logging
 
 from sparsam.clock import Clock
+from sparsam.proxy.conntrack import forget_udp
 from sparsam.proxy.nftables import Nftables, NftablesError, has_table
-from sparsam.proxy.ruleset import Ruleset
+from sparsam.proxy.ruleset import Ruleset, Transaction
 from sparsam.proxy.services import EMPTY, Fragment, Network, compile_service
 from sparsam.proxy.view import ServiceKey, View
 from sparsam.proxy.zone import Zone, compile_records
@@ -33,6 +34,7 @@ class Programmer:
         self._nftables = nftables
         self._table = table
         self._noticed = asyncio.Event()
+        self._gone_udp_targets: set[tuple[str, int]] = set()
         self._warned: dict[ServiceKey, tuple[str, ...]] = {}
 
     def notice(self) -> None:
@@ -64,7 +66,7 @@ class Programmer:
 
     async def apply_changes(self) -> bool:
         """Bring the kernel what changed since the last call; False if it refused."""
-        transaction = self.ruleset.replace(self._compile_changes())
+        transaction = self._take_changes()
         if not transaction:
             return True
         try:
@@ -72,16 +74,18 @@ class Programmer:
         except NftablesError as error:
             log.warning("update of the service rules refused, replacing the table error=%s", error)
             return False
+        await self._forget_udp()
         return True
 
     async def replace_all(self) -> bool:
         """Replace the whole table by what the view says; False if that failed."""
-        self.ruleset.replace(self._compile_changes())
+        self._take_changes()
         try:
             await self._replace_table()
         except NftablesError as error:
             log.error("service rules not in place error=%s", error)
             return False
+        await self._forget_udp()
         log.info("service rules in place services=%d", len(self.ruleset.fragments))
         return True
 
@@ -93,6 +97,17 @@ class Programmer:
             return await asyncio.to_thread(has_table, self._nftables, self._table)
         except NftablesError:
             return False
+
+    async def _forget_udp(self) -> None:
+        """Only after the rules are in place: before, a flow would find its way back to the old endpoint."""
+        if self._gone_udp_targets:
+            gone, self._gone_udp_targets = self._gone_udp_targets, set()
+            await asyncio.to_thread(forget_udp, gone)
+
+    def _take_changes(self) -> Transaction:
+        transaction = self.ruleset.replace(self._compile_changes())
+        self._gone_udp_targets |= transaction.gone_udp_targets
+        return transaction
 
     def _compile_changes(self) -> dict[ServiceKey, Fragment]:
         self._noticed.clear()

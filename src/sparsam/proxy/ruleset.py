@@ -67,6 +67,8 @@ class Transaction:
     new_elements: dict[Element, Verdict | None] = field(default_factory=dict)
     gone_chains: set[str] = field(default_factory=set)
     gone_sets: set[str] = field(default_factory=set)
+    gone_udp_targets: set[tuple[str, int]] = field(default_factory=set)
+    """Endpoints whose tracked flows must be forgotten afterwards; no part of the text."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
@@ -160,6 +162,7 @@ class Ruleset:
         transaction.gone_chains |= old.chains.keys() - new.chains.keys()
         transaction.new_sets.update({n: t for n, t in new.affinity_sets.items() if n not in old.affinity_sets})
         transaction.gone_sets |= old.affinity_sets.keys() - new.affinity_sets.keys()
+        transaction.gone_udp_targets |= old.udp_targets - new.udp_targets
 
     def _effective(self, element: Element) -> tuple[Verdict | None] | None:
         claims = self._claims.get(element)
