@@ -98,7 +98,7 @@ class Zone:
         depth = len(self.domain)
         if name[-depth:] != self.domain:
             return None
-        found = self._find(name, name[:-depth])
+        found = self._find(name, name[:-depth], kind)
         if found is None:
             return self._no_such_name()
         records, additional = found
@@ -107,8 +107,8 @@ class Zone:
             return Answer(authority=(self._authority(),))
         return Answer(answers=chosen, additional=additional if kind in (Type.SRV, Type.NS, Type.ANY) else ())
 
-    def _find(self, name: Name, path: Name) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
-        """All records of a name and what goes with them; None if the name does not exist."""
+    def _find(self, name: Name, path: Name, kind: int) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
+        """The records of a name and what goes with them; None if the name does not exist."""
         match path:
             case ():
                 server = Record(("ns", "dns", *self.domain), Type.A, self._dns_ip)
@@ -126,7 +126,7 @@ class Zone:
                 return ((Record(name, Type.A, ip),), ()) if ip else None
             case (*rest, service, namespace, "svc"):
                 records = self._services.get((namespace, service))
-                return _service_records(name, tuple(rest), records) if records else None
+                return _service_records(name, tuple(rest), records, kind) if records else None
             case _:
                 return None
 
@@ -164,11 +164,11 @@ class Zone:
 
 
 def _service_records(
-    name: Name, rest: Name, service: ServiceRecords
+    name: Name, rest: Name, service: ServiceRecords, kind: int
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
     match rest:
         case ():
-            return _records_of_name(name, service)
+            return _records_of_name(name, service, kind)
         case (port, protocol) if port.startswith("_") and protocol in ("_tcp", "_udp", "_sctp"):
             found = _locations(name, name[2:], service, port[1:], protocol[1:])
             return found if found[0] else None
@@ -181,10 +181,13 @@ def _service_records(
             return None
 
 
-def _records_of_name(name: Name, service: ServiceRecords) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
+def _records_of_name(
+    name: Name, service: ServiceRecords, kind: int
+) -> tuple[tuple[Record, ...], tuple[Record, ...]] | None:
     if service.external_name is not None:
         return (Record(name, Type.CNAME, service.external_name),), ()
-    locations, additional = _locations(name, name, service)
+    # Built on demand only: a headless Service may have a thousand endpoints.
+    locations, additional = _locations(name, name, service) if kind in (Type.SRV, Type.ANY) else ((), ())
     if service.cluster_ip:
         own = () if ":" in service.cluster_ip else (Record(name, Type.A, service.cluster_ip),)
         return own + locations, additional
