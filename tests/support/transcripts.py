@@ -206,7 +206,7 @@ class Replay:
             new, warnings = pipeline.decode(resource, raw, kind, ctx, subresource=subresource)
         else:
             patch = kind.partition("/")[2].partition("+")[0].removesuffix("-patch").removesuffix("-merge")
-            if patch not in ("json", "merge", "strategic"):
+            if patch not in ("json", "merge", "strategic") or kind == "application/json":
                 return None
             owned = codec.decode_stored(value, revision, resource)
             new, warnings = pipeline.apply_patch(resource, owned, patch, raw, ctx, subresource=subresource)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 
 from sparsam.errors import BadRequest
 from sparsam.objects import diagnosis, documents, typed
-from sparsam.objects.fields import quote
+from sparsam.objects.fields import invalid, invalid_object, quote
 from sparsam.objects.kinds import RESOURCES, Resource
 from sparsam.objects.scalars import Mismatch, json_type
 from sparsam.objects.schema import kind_definition
@@ -59,8 +60,15 @@ def decode(
 def decode_patched(
     resource: Resource, patched: Obj, field_validation: str = "Warn", *, subresource: str = ""
 ) -> tuple[Obj, list[str]]:
-    """The outcome of a patch, read again by the schema."""
-    return _read(expected_kind(resource, subresource), patched, field_validation, [])
+    """The outcome of a patch, read again by the schema; raises Invalid at `patch` for what does not fit."""
+    kind = expected_kind(resource, subresource)
+    try:
+        _check_type_meta(kind, patched, b"{}")
+        return _read(kind, patched, field_validation, [])
+    except BadRequest as error:
+        problem = error.message.partition(": ")[2] if " cannot be handled as a " in error.message else error.message
+        shown = msgspec.json.encode(patched).decode()
+        raise invalid_object("", "", "", [invalid("patch", shown, problem)]) from error
 
 
 def decode_as(kind: tuple[str, str, str], raw: bytes, content_type: str) -> Obj:

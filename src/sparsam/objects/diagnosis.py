@@ -83,18 +83,17 @@ class _Walk:
         if kind.startswith("@"):
             return self.struct_error(definition(kind[1:]), value, path, holder)
         if kind.startswith("[]"):
-            return self._container_error(kind, kind[2:], entry, value, path, holder)
+            return self._container_error(kind, entry, value, path, holder)
         if kind.startswith("map[string]"):
-            return self._container_error(kind, kind[11:], entry, value, path, holder)
+            return self._container_error(kind, entry, value, path, holder)
         if kind.startswith("props-or-"):
             return self._props_error(kind, entry, value, path, holder)
         if kind == "raw":
             return ""
         return self._scalar_error(kind, entry, value, path, holder)
 
-    def _container_error(
-        self, kind: str, element: str, entry: Field, value: Any, path: tuple[str, ...], holder: str
-    ) -> str:
+    def _container_error(self, kind: str, entry: Field, value: Any, path: tuple[str, ...], holder: str) -> str:
+        element = kind[2:] if kind.startswith("[]") else kind[11:]
         if not isinstance(value, list if kind.startswith("[]") else dict):
             return self._message(value, _go_type(kind, entry), holder, path)
         items: list[Any] = value if isinstance(value, list) else list(value.values())
@@ -109,7 +108,7 @@ class _Walk:
             return self.struct_error(definition(JSON_PROPS), value, path, holder)
         if isinstance(value, list) and kind != "props-or-bool":
             element = "string" if kind == "props-or-strings" else f"@{JSON_PROPS}"
-            return self._container_error(f"[]{element}", element, entry, value, path, holder)
+            return self._container_error(f"[]{element}", entry, value, path, holder)
         if kind == "props-or-bool":
             return "" if isinstance(value, bool) else "boolean or JSON schema expected"
         return self._message(value, "v1.JSONSchemaProps", holder, path)

@@ -1,4 +1,7 @@
-"""Patches of a JSON object."""
+"""The three patches of Kubernetes: JSON patch (RFC 6902), merge patch (RFC 7386) and strategic merge patch.
+
+All work on plain JSON and leave the object that they are applied to as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,54 @@ from typing import Any
 
 import msgspec
 
-from sparsam.errors import BadRequest
+from sparsam.errors import BadRequest, Invalid, RequestEntityTooLarge, StatusError
+from sparsam.objects import documents, strategic
 from sparsam.objects.kinds import Resource
+from sparsam.objects.schema import definition, kind_definition
 from sparsam.objects.strategy import Obj
+
+MAX_OPERATIONS = 10_000
+_KINDS = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+
+
+def apply(resource: Resource, old: Obj, patch_type: str, raw: bytes, kind: tuple[str, str, str] | None = None) -> Obj:
+    """`old` with the patch (`json`, `merge`, `strategic`, or their media types) applied.
+
+    `kind` is (group, version, kind) of `old` where it is not the resource's own. Raises BadRequest for a patch that
+    makes no sense and Invalid for one that does not fit the object.
+    """
+    patch_type = _KINDS.get(patch_type, patch_type)
+    try:
+        patch = documents.parse_json(raw)
+    except documents.Malformed as error:
+        raise BadRequest(f"error decoding patch: {error}") from error
+    try:
+        if patch_type == "json":
+            patched = json_patch(old, patch)
+        elif patch_type == "merge":
+            if not isinstance(patch, dict):
+                raise BadRequest("Invalid JSON Patch")
+            patched = merge(old, patch)
+        else:
+            if not isinstance(patch, dict):
+                raise BadRequest("invalid patch: the patch must be an object")
+            name = kind_definition(*(kind or (resource.group, resource.version, resource.kind)))
+            patched = strategic.merge(old, patch, definition(name))
+    except RecursionError:
+        raise BadRequest("the patch is nested too deeply") from None
+    if not isinstance(patched, dict):
+        raise unprocessable()
+    result: Obj = patched
+    return result
+
+
+def unprocessable() -> StatusError:
+    """A patch that cannot be applied to this object."""
+    return Invalid("the server rejected our request due to an error in our request", details={})
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -24,11 +72,129 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def apply(resource: Resource, old: Obj, patch_type: str, raw: bytes) -> Obj:
-    """`old` with the patch applied; `old` stays as it is."""
+def json_patch(target: Any, operations: Any) -> Any:
+    """RFC 6902: `target` after all operations; raises Invalid when one fails, and then nothing has happened."""
+    if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
+        raise BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+    if len(operations) > MAX_OPERATIONS:
+        text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        raise RequestEntityTooLarge(text)
+    root = [_copy(target)]
+    for operation in operations:
+        try:
+            _operate(root, operation)
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise unprocessable() from None
+    return root[0]
+
+
+def _copy(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _operate(root: list[Any], operation: dict[str, Any]) -> None:
+    name, path = operation["op"], _pointer(operation["path"])
+    if name == "add":
+        _add(root, path, _copy(operation.get("value")))
+    elif name == "remove":
+        _remove(root, path)
+    elif name == "replace":
+        _get(root, path)
+        _set(root, path, _copy(operation.get("value")))
+    elif name == "move":
+        _add(root, path, _remove(root, _pointer(operation["from"])))
+    elif name == "copy":
+        _add(root, path, _copy(_get(root, _pointer(operation["from"]))))
+    elif name == "test":
+        _test(root, path, operation.get("value"))
+    else:
+        raise ValueError(name)
+
+
+def _test(root: list[Any], path: list[str], wanted: Any) -> None:
     try:
-        patch = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"error decoding patch: {error}") from error
-    merged: Obj = merge(old, patch)
-    return merged
+        found = _get(root, path)
+    except (KeyError, IndexError):
+        # A missing member equals null.
+        found = None
+    if not _equal(found, wanted):
+        raise ValueError("test failed")
+
+
+def _equal(left: Any, right: Any) -> bool:
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(_equal(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right)
+
+
+def _pointer(path: Any) -> list[str]:
+    """A JSON pointer's parts, below the list that holds the root."""
+    if path == "":
+        return []
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise ValueError(path)
+    return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
+
+
+def _index(part: str, length: int, *, adding: bool = False) -> int:
+    if adding and part == "-":
+        return length
+    if not part.lstrip("-").isdigit() or not part.isascii():
+        raise ValueError(part)
+    position = int(part)
+    if position < 0:
+        # The library that Kubernetes uses counts from the end.
+        position += length + (1 if adding else 0)
+    if position < 0 or position > (length if adding else length - 1):
+        raise IndexError(part)
+    return position
+
+
+def _get(root: list[Any], path: list[str]) -> Any:
+    node = root[0]
+    for part in path:
+        node = node[_index(part, len(node))] if isinstance(node, list) else _member(node, part)
+    return node
+
+
+def _member(node: Any, part: str) -> Any:
+    if not isinstance(node, dict):
+        raise TypeError(part)
+    return node[part]
+
+
+def _add(root: list[Any], path: list[str], value: Any) -> None:
+    if not path:
+        root[0] = value
+        return
+    parent = _get(root, path[:-1])
+    if isinstance(parent, list):
+        parent.insert(_index(path[-1], len(parent), adding=True), value)
+    elif isinstance(parent, dict):
+        parent[path[-1]] = value
+    else:
+        raise TypeError(path)
+
+
+def _set(root: list[Any], path: list[str], value: Any) -> None:
+    if not path:
+        root[0] = value
+        return
+    parent = _get(root, path[:-1])
+    if isinstance(parent, list):
+        parent[_index(path[-1], len(parent))] = value
+    else:
+        parent[path[-1]] = value
+
+
+def _remove(root: list[Any], path: list[str]) -> Any:
+    if not path:
+        raise ValueError("cannot remove the document")
+    parent = _get(root, path[:-1])
+    if isinstance(parent, list):
+        return parent.pop(_index(path[-1], len(parent)))
+    return parent.pop(path[-1]) if isinstance(parent, dict) else _member(parent, path[-1])

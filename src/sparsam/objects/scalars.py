@@ -85,8 +85,7 @@ def _bytes(value: Any) -> str:
         decoded = b64decode(compact, validate=True)
     except (binascii.Error, ValueError):
         raise Mismatch(f"illegal base64 data at input byte {_illegal_byte(value)}") from None
-    encoded = b64encode(decoded).decode()
-    return encoded
+    return b64encode(decoded).decode()
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]*")

@@ -72,7 +72,7 @@ def parse_label_selector(text: str) -> LabelSelector:
     return LabelSelector(tuple(sorted(_LabelParser(text).parse(), key=lambda each: each.key)))
 
 
-def label_selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
+def parse_label_selector_object(selector: Mapping[str, Any] | None) -> LabelSelector:
     """A LabelSelector object (`matchLabels`, `matchExpressions`); None selects nothing, an empty one everything.
 
     Raises ValueError on an operator that does not exist.

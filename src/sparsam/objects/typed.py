@@ -8,7 +8,7 @@ wrong type without knowing where it is; `diagnosis` then tells, in Go's words.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from sparsam.objects.scalars import SCALARS, Mismatch, Zero
@@ -27,7 +27,7 @@ def read(name: str, value: Any) -> tuple[dict[str, Any], bool]:
     return read_value, bool(unknown)
 
 
-@lru_cache(maxsize=None)
+@cache
 def struct(name: str) -> Reader:
     """The reader of a definition; its fields are compiled when first used."""
     fields: dict[str, Reader] = {}
@@ -91,7 +91,7 @@ def _field_reader(entry: Field) -> Reader:
     return read_unless_empty
 
 
-@lru_cache(maxsize=None)
+@cache
 def value_reader(kind: str) -> Reader:
     """The reader of a type."""
     if kind.startswith("[]"):
@@ -178,7 +178,7 @@ def _props_reader(kind: str) -> Reader:
     return read_props
 
 
-@lru_cache(maxsize=None)
+@cache
 def _completer(name: str) -> Callable[[dict[str, Any]], None] | None:
     """Writes the nulls that Go writes for missing lists and times; None where a definition has none within."""
     if name in _within:
