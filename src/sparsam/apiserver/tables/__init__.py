@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from sparsam.apiserver.tables import cluster, pods, policies
+from sparsam.apiserver.tables.columns import NAME, Column, Printer, name_of
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 
-_GENERIC = (
-    {
-        "name": "Name",
-        "type": "string",
-        "format": "name",
-        "description": "Name must be unique within a namespace.",
-        "priority": 0,
-    },
-    {
-        "name": "Created At",
-        "type": "date",
-        "format": "",
-        "description": "CreationTimestamp is the time at which the server created this object.",
-        "priority": 0,
-    },
+_GENERIC = Printer(
+    (NAME, Column("Created At", "date", description="When the server created this object.")),
+    lambda obj, _now: [name_of(obj), obj["metadata"].get("creationTimestamp", "")],
 )
+PRINTERS: dict[tuple[str, str], Printer] = {**pods.PRINTERS, **cluster.PRINTERS, **policies.PRINTERS}
 
 
 def render(
@@ -35,18 +27,20 @@ def render(
     headers: bool = True,
 ) -> Obj:
     """A Table of `objects`; `include` (None, Metadata, Object) says what each row carries besides its cells."""
-    rows = [_row(obj, include, version) for obj in objects]
+    printer = PRINTERS.get((resource.group, resource.kind), _GENERIC)
+    now = datetime.now(UTC)
+    rows = [_row(obj, printer.row(obj, now), include, version) for obj in objects]
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": metadata,
-        "columnDefinitions": list(_GENERIC) if headers else [],
+        "columnDefinitions": [column.as_json() for column in printer.columns] if headers else [],
         "rows": rows,
     }
 
 
-def _row(obj: Obj, include: str, version: str) -> Obj:
-    row: Obj = {"cells": [obj["metadata"].get("name", ""), obj["metadata"].get("creationTimestamp", "")]}
+def _row(obj: Obj, cells: list[Any], include: str, version: str) -> Obj:
+    row: Obj = {"cells": cells}
     if include == "Object":
         row["object"] = obj
     elif include == "Metadata":
