@@ -15,7 +15,7 @@ from sparsam.agent.main import run
 from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
 from sparsam.errors import NotFound
-from sparsam.objects.kinds import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, SERVICEACCOUNTS
+from sparsam.objects.kinds import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, SERVICEACCOUNTS, Resource
 from tests.support.agent import Engine, busybox_archive, container
 from tests.support.apiserver import serving
 
@@ -52,9 +52,17 @@ async def agent(engine: Engine) -> AsyncIterator[None]:
 async def until(client: ApiClient, name: str, holds: Any, seconds: float = 20.0) -> Obj:
     async with asyncio.timeout(seconds):
         while True:
-            found = await client.get(PODS, name, "default")
-            if holds(found["status"]):
-                return found
+            current = await client.get(PODS, name, "default")
+            if holds(current["status"]):
+                return current
+            await asyncio.sleep(0.02)
+
+
+async def found(client: ApiClient, resource: Resource, name: str, namespace: str) -> Obj:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(NotFound):
+                return await client.get(resource, name, namespace)
             await asyncio.sleep(0.02)
 
 
@@ -88,7 +96,7 @@ async def test_a_pod_bound_to_the_node_runs_reports_survives_the_agent_and_goes(
             node = await node_ready(client, engine.config.node_name)
             assert node["spec"]["podCIDR"] == engine.config.pod_cidr
             assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.37.0+sparsam"
-            lease = await client.get(LEASES, engine.config.node_name, "kube-node-lease")
+            lease = await found(client, LEASES, engine.config.node_name, "kube-node-lease")
             assert lease["spec"]["holderIdentity"] == engine.config.node_name
             await engine.containerd.import_image(busybox_archive(tmp_path / "busybox.tar"))
             with contextlib.suppress(Exception):

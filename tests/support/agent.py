@@ -249,15 +249,20 @@ class Engine:
                         task.cancel()
 
 
-def machine_traces(marker: str) -> dict[str, list[str]]:
-    """What could leak, as far as it names `marker`, plus links and namespaces of the machine."""
+def machine_traces(engine: Engine) -> dict[str, list[str]]:
+    """What a pod could leave behind on the machine."""
 
     def run(*command: str) -> list[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
+    marker = str(engine.base)
+    group = f"sparsam/{engine.config.node_name}/*/pod*"
+    links = [line.split() for line in run("ip", "-o", "link", "show", "master", engine.config.bridge)]
+    reserved = engine.config.ipam_dir.glob("*/[0-9]*")
     return {
         "mounts": [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if marker in line],
-        "links": sorted(line.split()[0].split("@")[0] for line in run("ip", "-br", "link")),
-        "processes": [line for line in run("ps", "-eo", "args") if marker in line],
-        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob("sparsam/*/*/pod*")],
+        "links": [words[1] for words in links],
+        "processes": [line for line in run("ps", "-eo", "args") if "containerd-shim" in line and marker in line],
+        "groups": [str(path) for root in Path("/sys/fs/cgroup").iterdir() for path in root.glob(group)],
+        "addresses": [path.name for path in reserved],
     }

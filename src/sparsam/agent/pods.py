@@ -10,7 +10,7 @@ from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podspec import Obj
 from sparsam.agent.pulling import Puller
-from sparsam.agent.runtime import Container, Sandbox
+from sparsam.agent.runtime import GRACE_SECONDS, Container, Sandbox
 from sparsam.agent.runtime_events import Notice
 from sparsam.agent.starting import Starter
 from sparsam.agent.volumes import PodDirectory
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = (0.02, 0.1, 0.4, 1.0)
 """When to look again after a notice: the engine's own books lag behind its events by some milliseconds."""
+_UNSEEN_SECONDS = 5.0
 
 
 class Pods:
@@ -79,13 +80,16 @@ class Pods:
     def notice(self, notice: Notice) -> None:
         """The engine reports a change; without pod and container, everything may have changed."""
         uid = notice.uid or self._owner(notice.container_id)
-        if uid:
-            worker = self._workers.get(uid)
-            if worker is not None:
-                self._settle(worker)
+        worker = self._workers.get(uid)
+        if worker is not None:
+            self._settle(worker)
             return
+        # A container can end before its worker has seen it: then it belongs to one that just acted.
         for worker in self._workers.values():
-            worker.kick()
+            if not notice.container_id:
+                worker.kick()
+            elif worker.acted_within(_UNSEEN_SECONDS):
+                self._settle(worker)
 
     async def adopt_orphans(self, wanted: Iterable[str]) -> None:
         """End what runs of pods that the API does not have any more, and delete what they left on disk."""
@@ -133,12 +137,16 @@ class Pods:
         """A pod object for a sandbox whose pod is unknown, enough to end it."""
         containers: list[Container] = await self._node.cri.list_containers(sandbox.uid)
         names = dict.fromkeys(container.name for container in containers)
+        graces = [int(container.annotations.get(GRACE_SECONDS) or 0) for container in containers]
         log.info("orphan found pod=%s/%s uid=%s", sandbox.namespace, sandbox.name, sandbox.uid)
         return {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": sandbox.name, "namespace": sandbox.namespace, "uid": sandbox.uid},
-            "spec": {"containers": [{"name": name, "image": ""} for name in names]},
+            "spec": {
+                "containers": [{"name": name, "image": ""} for name in names],
+                "terminationGracePeriodSeconds": max(graces, default=0),
+            },
         }
 
     async def _clean_directories(self, known: set[str]) -> None:

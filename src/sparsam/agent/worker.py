@@ -62,6 +62,7 @@ class PodWorker:
         self._torn_down = False
         self._adopted = False
         self._done = False
+        self._acted_at = 0.0
         self._status_failures = 0
         self._status_retry_at = 0.0
         self._starting: set[str] = set()
@@ -92,6 +93,10 @@ class PodWorker:
             grace_seconds=max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0),
             torn_down=self._torn_down,
         )
+
+    def acted_within(self, seconds: float) -> bool:
+        """Whether an operation runs or began so recently that its outcome may not have been seen."""
+        return bool(self._tasks) or self._node.clock.monotonic() - self._acted_at < seconds
 
     def update(self, pod: Obj) -> None:
         """The pod changed in the API."""
@@ -237,6 +242,7 @@ class PodWorker:
             work.close()
             return
         self._tasks[key] = asyncio.create_task(self._guard(key, work))
+        self._acted_at = self._node.clock.monotonic()
 
     async def _guard(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         """Run an operation; whatever becomes of it, the worker looks again."""
