@@ -24,8 +24,8 @@ _SHIM = b"containerd-shim-runc-v2"
 _CLEAN_SECONDS = 60.0
 
 
-async def purge(config: AgentPaths) -> None:
-    """Take the node away; works on whatever is left of it, and a second time.
+async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
+    """Take the node away; works on whatever is left of it, and a second time. `keep_data` leaves images and logs.
 
     Runs in the network namespace of the node. An engine that is not ours is not stopped, nor are its images removed;
     call `remove_pods` for it.
@@ -45,7 +45,8 @@ async def purge(config: AgentPaths) -> None:
     with contextlib.suppress(OSError):
         Cgroups(f"/sparsam/{config.node_name}").remove_all()
     await asyncio.to_thread(shutil.rmtree, config.run_dir, ignore_errors=True)
-    await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)
+    if not keep_data:
+        await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)
     log.info("node purged node=%s", config.node_name)
 
 

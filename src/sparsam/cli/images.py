@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from sparsam.agent.config import AgentPaths
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.images import BUSYBOX, ImageConfig, ImageFile, build_image, busybox_entries
+from sparsam.cli.network import agent_paths
 from sparsam.cli.nodes import local_nodes
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
@@ -152,11 +152,7 @@ def _load(settings: Settings, archives: list[Path] | tuple[Path, ...], node_name
     if not nodes:
         raise SettingsError(f"this machine has no node {node_name!r}")
     for node in nodes:
-        paths = AgentPaths(
-            node_name=node.name,
-            data_dir=settings.data_path / "nodes" / node.name,
-            run_dir=settings.run_path / node.name,
-        )
+        paths = agent_paths(settings, node)
         engine = Containerd(paths.data_dir, paths.run_dir)
         with step(f"load {len(archives)} image{'s' if len(archives) > 1 else ''} into {node.name}"):
             asyncio.run(_import_all(engine, archives))

@@ -74,6 +74,7 @@ def proxy_config(settings: Settings, node: NodeSettings) -> ProxyConfig:
         node_ip=node.ip,
         cluster_cidr=settings.cluster_cidr,
         service_cidr=settings.service_cidr,
+        machine_cidr=settings.machine_cidr,
         dns_ip=settings.dns_ip,
         cluster_domain=settings.cluster_domain,
     )

@@ -118,6 +118,21 @@ def proxy(data_dir: Path) -> None:
     _serve(start)
 
 
+@serve.command()
+@click.argument("name")
+@click.option("--keep-data", is_flag=True, help="Leave images and logs.")
+@data_dir_option
+def clear_node(name: str, keep_data: bool, data_dir: Path) -> None:
+    """Stop a node's containers and remove what it made (`sparsam down` runs this)."""
+    from sparsam.cli.network import clear_node_here
+
+    settings = read_settings(data_dir / "cluster.json")
+    here = local_node(settings, name)
+    if here.netns:
+        _enter_netns(here.netns)
+    asyncio.run(clear_node_here(settings, here, keep_data=keep_data))
+
+
 async def _run_node(settings: Settings, here: NodeSettings) -> None:
     from sparsam.agent.main import run as run_agent
     from sparsam.cli.nodes import agent_config, proxy_config

@@ -21,6 +21,7 @@ from sparsam.cli.bootstrap import (
     nodes_not_ready,
     write_credentials,
 )
+from sparsam.cli.network import clear_machine, ensure_machine_network
 from sparsam.cli.nodes import local_nodes
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option, make_supervisor
@@ -99,7 +100,7 @@ def down(data_dir: Path, purge: bool) -> None:
             _stop(state.pid)
     if "node" in settings.part_list:
         with step("stop the containers and take the network down"):
-            asyncio.run(_clear_machine(settings, purge=purge))
+            clear_machine(settings, keep_data=not purge)
     if purge:
         with step("remove the data"):
             shutil.rmtree(settings.data_path, ignore_errors=True)
@@ -115,20 +116,8 @@ def prepare(settings: Settings) -> None:
         write_credentials(settings, nodes)
     if nodes:
         with step("network links"):
-            asyncio.run(_make_network(settings))
+            ensure_machine_network(settings)
     settings.write(settings.data_path / "cluster.json")
-
-
-async def _make_network(settings: Settings) -> None:
-    from sparsam.cli.network import ensure_machine_network
-
-    await ensure_machine_network(settings)
-
-
-async def _clear_machine(settings: Settings, *, purge: bool) -> None:
-    from sparsam.cli.network import clear_machine
-
-    await clear_machine(settings, purge=purge)
 
 
 def _require_root(settings: Settings) -> None:
