@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from sparsam.store.memory import MemoryStore
 
 from sparsam.apiserver.config import ApiServerConfig
 from sparsam.apiserver.main import serve_store
 from sparsam.apiserver.pki import ensure_pki, node_identity
 from sparsam.store.interface import Store
+from sparsam.store.memory import MemoryStore
 
 START_SECONDS = 20
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
+from itertools import chain
 from typing import Any
 
 from sparsam.apiserver.statuses import invalid
@@ -100,7 +101,7 @@ class ServiceAddresses:
         # As upstream, the low end of the range is left to addresses that people choose.
         low = min(max(16, size // 16), 256) if size > 32 else 1
         candidates = (first + random.randrange(low, size - 1) for _ in range(RANDOM_TRIES))
-        for number in (*candidates, *range(first + low, first + size - 1), *range(first + 1, first + low)):
+        for number in chain(candidates, range(first + low, first + size - 1), range(first + 1, first + low)):
             text = str(IPv4Address(number))
             if text not in self._ips and text != self._kept:
                 return text
@@ -131,7 +132,7 @@ class ServiceAddresses:
         """The node port of the same port number under another protocol, which upstream shares."""
         for other in spec["ports"]:
             same_port = other is not port and other.get("port") == port.get("port")
-            number = int(other.get("nodePort", 0))
+            number: int = other.get("nodePort", 0)
             if same_port and number and (port.get("protocol", "TCP"), number) not in self._ports | mine:
                 return number
         return 0
@@ -139,7 +140,7 @@ class ServiceAddresses:
     def _free_port(self, protocol: str) -> int:
         first, last = self._node_ports
         candidates = (random.randint(first, last) for _ in range(RANDOM_TRIES))
-        for number in (*candidates, *range(first, last + 1)):
+        for number in chain(candidates, range(first, last + 1)):
             if not {("TCP", number), ("UDP", number), ("SCTP", number)} & self._ports:
                 return number
         raise InternalError(f"failed to allocate a nodePort for {protocol}: range is full", details={})

@@ -27,6 +27,7 @@ _EVENTS_V1_FIELDS = (
     *(field.replace("involvedObject", "regarding") for field in _EVENT_FIELDS if field.startswith("involvedObject")),
 )
 
+GENERIC = ("metadata.name", "metadata.namespace")
 SELECTABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "Pod"): (
         "spec.nodeName",
@@ -57,12 +58,17 @@ _DEFAULTS = {
     "status.replicas": "0",
     "status.successful": "0",
 }
-_ELSEWHERE = {"status.successful": ("status", "succeeded"), "name": ("metadata", "name")}
+# Names that differ from where the stored object keeps the field.
+_ELSEWHERE = {
+    "status.successful": ("status", "succeeded"),
+    "name": ("metadata", "name"),
+    "reportingController": ("reportingComponent",),
+}
 
 
 def selectable(resource: Resource) -> tuple[str, ...]:
     """The fields of a kind that a selector may name."""
-    return ("metadata.name", "metadata.namespace", *SELECTABLE.get((resource.group, resource.kind), ()))
+    return (*GENERIC, *SELECTABLE.get((resource.group, resource.kind), ()))
 
 
 def read_field(obj: Obj, path: str) -> str:
@@ -72,6 +78,8 @@ def read_field(obj: Obj, path: str) -> str:
     if path == "source":
         component: str = (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or ""
         return component
+    if path.startswith("regarding."):
+        path = path.replace("regarding", "involvedObject", 1)
     value: Any = obj
     for part in _ELSEWHERE.get(path, path.split(".")):
         value = value.get(part) if isinstance(value, dict) else None

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sparsam.apiserver import statuses
+from sparsam.apiserver import conversion, statuses
 from sparsam.apiserver.selection import Selection
 from sparsam.errors import BadRequest, Cause
-from sparsam.objects import codec
 from sparsam.objects.kinds import Resource
 from sparsam.store.interface import Compacted, Entry, FutureRevision, Store
 
@@ -166,9 +165,10 @@ def _decode_token(options: ListOptions, prefix: str) -> tuple[str, int]:
         token = msgspec.json.decode(raw, type=_Token)
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise BadRequest(f"invalid continue token: continue key is not valid: {error}") from None
-    if token.v != _TOKEN_VERSION or not token.start.startswith("/") or not 0 < token.rv < 1 << 63:
+    start = prefix[:-1] + token.start
+    if token.v != _TOKEN_VERSION or not start.startswith(prefix) or not 0 < token.rv < 1 << 63:
         raise BadRequest("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion")
-    return prefix[:-1] + token.start, token.rv
+    return start, token.rv
 
 
 def wire(listed: Listed, resource: Resource) -> bytes:
@@ -181,5 +181,5 @@ def wire(listed: Listed, resource: Resource) -> bytes:
         head.append(f',"continue":"{listed.token}"')
     if listed.remaining:
         head.append(f',"remainingItemCount":{listed.remaining}')
-    items = b",".join([codec.wire(entry.value, entry.revision) for entry in listed.entries])
+    items = b",".join(conversion.wire_items(resource, [(entry.value, entry.revision) for entry in listed.entries]))
     return b"".join([*(part.encode() for part in head), b'},"items":[', items, b"]}"])

@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from sparsam.apiserver import listing, tables
+from sparsam.apiserver import conversion, listing, tables
 from sparsam.apiserver.http import YAML, Reply
 from sparsam.apiserver.listing import Listed
 from sparsam.apiserver.media import Media
 from sparsam.apiserver.registry import Outcome
 from sparsam.errors import NotAcceptable
-from sparsam.objects import codec
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Entry
@@ -26,7 +25,7 @@ META = "meta.k8s.io"
 
 def one(resource: Resource, value: bytes, revision: int, media: Media, query: Query) -> Reply:
     """A stored object."""
-    body = codec.wire(value, revision, resource)
+    body = conversion.wire(resource, value, revision)
     return _shaped(resource, body, media, query) if media.kind or media.is_yaml else Reply(body)
 
 
@@ -49,7 +48,7 @@ def many(resource: Resource, listed: Listed, media: Media, query: Query) -> Repl
         metadata["continue"] = listed.token
     if listed.remaining:
         metadata["remainingItemCount"] = listed.remaining
-    objects = [codec.decode_stored(entry.value, entry.revision, resource) for entry in listed.entries]
+    objects = [conversion.decode(resource, entry.value, entry.revision) for entry in listed.entries]
     if media.kind == "Table":
         whole = tables.render(resource, objects, metadata, include=_include(query), version=media.version)
     elif media.kind == "PartialObjectMetadataList":
@@ -68,7 +67,7 @@ def many(resource: Resource, listed: Listed, media: Media, query: Query) -> Repl
 def event_render(resource: Resource, media: Media, query: Query) -> Callable[[Entry], bytes]:
     """How a watch shows each object."""
     if not media.kind:
-        return lambda entry: codec.wire(entry.value, entry.revision, resource)
+        return lambda entry: conversion.wire(resource, entry.value, entry.revision)
     if media.kind == "PartialObjectMetadata":
         return lambda entry: msgspec.json.encode(partial(_decoded(resource, entry), media.version))
     if media.kind != "Table":
@@ -119,7 +118,7 @@ def _shaped(resource: Resource, body: bytes, media: Media, query: Query) -> Repl
 
 
 def _decoded(resource: Resource, entry: Entry) -> Obj:
-    return codec.decode_stored(entry.value, entry.revision, resource)
+    return conversion.decode(resource, entry.value, entry.revision)
 
 
 def _include(query: Query) -> str:

@@ -139,9 +139,12 @@ def container_for_logs(pod: Obj, wanted: str) -> str:
         if wanted not in (*containers, *init, *ephemeral):
             raise BadRequest(f"container {wanted} is not valid for pod {name}")
         return wanted
-    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container", "")
-    if len(containers) == 1 or default in containers:
-        return default if default in containers else containers[0]
+    annotations: dict[str, str] = pod["metadata"].get("annotations") or {}
+    default = annotations.get("kubectl.kubernetes.io/default-container", "")
+    if default in containers:
+        return default
+    if len(containers) == 1:
+        return str(containers[0])
     choices = f"a container name must be specified for pod {name}, choose one of: [{' '.join(containers)}]"
     if init:
         choices += f" or one of the init containers: [{' '.join(init)}]"

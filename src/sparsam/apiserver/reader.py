@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsam.objects import codec
+from sparsam.apiserver import conversion
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
@@ -17,10 +17,10 @@ class StoreReader:
     async def find(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         """The object, or None."""
         entry = await self._store.get(resource.key(name, namespace))
-        return codec.decode_stored(entry.value, entry.revision, resource) if entry else None
+        return conversion.decode(resource, entry.value, entry.revision) if entry else None
 
     async def items(self, resource: Resource, namespace: str = "") -> list[Obj]:
         """All objects of a namespace, or of the cluster."""
         prefix = f"{resource.storage_prefix}{namespace}/" if namespace else resource.storage_prefix
         page = await self._store.list(prefix)
-        return [codec.decode_stored(entry.value, entry.revision, resource) for entry in page.entries]
+        return [conversion.decode(resource, entry.value, entry.revision) for entry in page.entries]

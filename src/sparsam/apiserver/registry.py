@@ -10,17 +10,17 @@ import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from sparsam.apiserver import deletion, statuses
+from sparsam.apiserver import conversion, deletion, statuses
 from sparsam.apiserver.admission import Admission, Attributes
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.clock import Clock, format_time
 from sparsam.errors import BadRequest, Cause, StatusError
-from sparsam.objects import codec, pipeline
+from sparsam.objects import pipeline
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategies import strategy_for
 from sparsam.objects.strategy import Obj
@@ -61,9 +61,10 @@ class Outcome:
     def wire(self, resource: Resource) -> bytes:
         """The object as a client sees it."""
         if self.revision:
-            return codec.wire(self.value, self.revision, resource)
-        obj: Obj = {"kind": resource.kind, "apiVersion": resource.api_version}
-        return msgspec.json.encode(obj | msgspec.json.decode(self.value, type=dict[str, Any]))
+            return conversion.wire(resource, self.value, self.revision)
+        obj = conversion.decode(resource, self.value, self.revision)
+        del obj["metadata"]["resourceVersion"]
+        return msgspec.json.encode(obj)
 
 
 class Reservation(Protocol):
@@ -111,7 +112,7 @@ class Registry:
     async def read(self, resource: Resource, name: str, namespace: str = "") -> Obj:
         """The decoded object; raises NotFound."""
         entry = await self.get(resource, name, namespace)
-        return codec.decode_stored(entry.value, entry.revision, resource)
+        return conversion.decode(resource, entry.value, entry.revision)
 
     def context(self, call: Call) -> pipeline.Context:
         """Chance, time and checks for decoding; admission comes with `create` and `change`."""
@@ -164,7 +165,7 @@ class Registry:
         for attempt in range(NAME_ATTEMPTS):
             metadata = obj["metadata"]
             key = call.resource.key(metadata["name"], call.namespace)
-            value = codec.encode(obj)
+            value = conversion.encode(call.resource, obj)
             try:
                 if not call.dry_run:
                     return await self.store.create(key, value)
@@ -183,7 +184,7 @@ class Registry:
         reserver = self._reservers.get(call.resource) if not call.subresource else None
 
         def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
-            new, warnings = change(codec.decode_stored(entry.value, entry.revision, call.resource), ctx)
+            new, warnings = change(conversion.decode(call.resource, entry.value, entry.revision), ctx)
             _check_identity(call, new, old)
             updated, more = pipeline.update(call.resource, new, old, ctx, subresource=call.subresource)
             return updated, [*warnings, *more]
@@ -204,7 +205,7 @@ class Registry:
     ) -> Outcome:
         entry = await self.get(call.resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
-            old = codec.decode_stored(entry.value, entry.revision, call.resource)
+            old = conversion.decode(call.resource, entry.value, entry.revision)
             new, warnings = compute(old, entry)
             reservation = reserver.reserve(new, old) if reserver else None
             try:
@@ -225,7 +226,7 @@ class Registry:
         raise statuses.conflict(call.resource, call.name)
 
     async def _replace(self, call: Call, new: Obj, entry: Entry) -> Entry:
-        value = codec.encode(new)
+        value = conversion.encode(call.resource, new)
         if call.dry_run or value == entry.value:
             return Entry(entry.key, value, entry.revision, entry.created_revision)
         try:
@@ -250,12 +251,12 @@ class Registry:
         await self._admitting(call, "DELETE", None)
         entry = await self.get(resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
-            obj = codec.decode_stored(entry.value, entry.revision, resource)
+            obj = conversion.decode(resource, entry.value, entry.revision)
             deletion.check_preconditions(resource, obj, options)
             decision = deletion.plan(resource, strategy, obj, options, self.now())
             if decision.changed is None:
                 return Outcome(entry.value, entry.revision)
-            value = codec.encode(decision.changed)
+            value = conversion.encode(resource, decision.changed)
             if options.dry_run:
                 return Outcome(value, entry.revision, removed=decision.remove)
             try:

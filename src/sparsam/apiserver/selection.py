@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from sparsam.apiserver.fields import read_field
+from sparsam.apiserver.fields import GENERIC, read_field, selectable
+from sparsam.errors import BadRequest
 from sparsam.objects.kinds import Resource
-from sparsam.objects.selectors import FieldSelector, LabelSelector
+from sparsam.objects.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
 from sparsam.store.interface import Entry
 
 
@@ -21,6 +22,9 @@ class _Labels(msgspec.Struct):
 class _Labelled(msgspec.Struct):
     metadata: _Labels
 
+
+# Groups whose kinds with fields of their own name themselves in the error.
+_VERSIONED_MESSAGES = frozenset({"apps", "batch"})
 
 _labels_decoder = msgspec.json.Decoder(_Labelled)
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
@@ -66,4 +70,22 @@ def parse_selection(resource: Resource, query: Mapping[str, str]) -> Selection:
     label_text, field_text = query.get("labelSelector", ""), query.get("fieldSelector", "")
     if not label_text and not field_text:
         return EVERYTHING
-    raise NotImplementedError
+    labels = parse_label_selector(label_text) if label_text else None
+    if labels is not None and labels.is_everything:
+        labels = None
+    fields = parse_field_selector(field_text) if field_text else None
+    if fields is None or not fields.terms:
+        return Selection(labels, None)
+    known = selectable(resource)
+    for path in sorted(fields.paths()):
+        if path not in known:
+            raise _unknown_field(resource, path)
+    return Selection(labels, fields, fields.required("metadata.name") or "")
+
+
+def _unknown_field(resource: Resource, path: str) -> BadRequest:
+    if resource.group in _VERSIONED_MESSAGES:
+        return BadRequest(f'field label "{path}" not supported for {resource.group}{resource.version}.{resource.kind}')
+    if len(selectable(resource)) > len(GENERIC):
+        return BadRequest(f"field label not supported: {path}")
+    return BadRequest(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')

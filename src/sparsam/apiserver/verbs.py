@@ -242,8 +242,10 @@ class Verbs:
 def _prefix(resource: Resource, route: Route, selection: Selection) -> str:
     """Where to look: as few keys as the selector allows."""
     if not resource.namespaced:
+        return resource.storage_prefix + selection.name
+    if not route.namespace:
         return resource.storage_prefix
-    return f"{resource.storage_prefix}{route.namespace}/" if route.namespace else resource.storage_prefix
+    return f"{resource.storage_prefix}{route.namespace}/{selection.name}"
 
 
 def _deleted_status(resource: Resource, outcome: Outcome) -> bytes:
