@@ -43,3 +43,4 @@ def test_an_overlay_adds_replaces_and_removes_keys():
         0,
     )
     assert index.slice("/core/pods/", start_key=then.key, limit=1, overlay=overlay) == ([then], gone_since.key, 1)
+    assert index.slice("/core/pods/", start_key=gone_since.key, limit=0, overlay=overlay) == ([gone_since], None, 0)
