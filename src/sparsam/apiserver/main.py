@@ -11,7 +11,10 @@ import msgspec
 from sparsam.apiserver import discovery
 from sparsam.apiserver.addresses import ServiceAddresses
 from sparsam.apiserver.admission import Admission, Plugin
+from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
+from sparsam.apiserver.admission.priority import priority
+from sparsam.apiserver.admission.serviceaccount import service_account
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App, PathHandler
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
@@ -31,7 +34,7 @@ from sparsam.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
-PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle,)
+PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle, service_account, priority, fixed_additions)
 
 VERSION = {
     "major": "1",
