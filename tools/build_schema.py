@@ -1,9 +1,10 @@
 """Build the schema table that `sparsam.objects.schema` reads, from the published schemas of Kubernetes.
 
-    python tools/build_schema.py [--version 1.37.0]
+    python tools/build_schema.py [--version 1.37.0] [--kubectl FILE]
 
 Reads the definitions that the development dependency `kubernetes-validate` carries, keeps what the served kinds reach,
-adds the facts in `go_types`, and writes `schema.json.xz` and `descriptions.json.xz` into `sparsam/objects/data`.
+adds what `go_structs` reads from a kubectl binary, and writes `schema.json.xz` and `descriptions.json.xz` into
+`sparsam/objects/data`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-import go_types
+import go_structs
+from go_structs import GoField
 
 from sparsam.objects.kinds import RESOURCES
 
@@ -45,6 +47,28 @@ EXTRA_KINDS = [
     ("autoscaling", "v1", "Scale"),
     ("authentication.k8s.io", "v1", "TokenRequest"),
 ]
+RESOURCE_LISTS = frozenset(
+    [
+        "ResourceRequirements.limits",
+        "ResourceRequirements.requests",
+        "VolumeResourceRequirements.limits",
+        "VolumeResourceRequirements.requests",
+        "LimitRangeItem.default",
+        "LimitRangeItem.defaultRequest",
+        "LimitRangeItem.max",
+        "LimitRangeItem.maxLimitRequestRatio",
+        "LimitRangeItem.min",
+        "NodeStatus.allocatable",
+        "NodeStatus.capacity",
+        "PersistentVolumeSpec.capacity",
+        "PersistentVolumeClaimStatus.capacity",
+        "ResourceQuotaSpec.hard",
+        "ResourceQuotaStatus.hard",
+        "ResourceQuotaStatus.used",
+        "PodSpec.overhead",
+        "Overhead.podFixed",
+    ]
+)
 EXTENSIONS = {
     "x-kubernetes-list-type": "list",
     "x-kubernetes-list-map-keys": "keys",
@@ -70,7 +94,7 @@ def reference(schema: dict[str, Any]) -> str:
     return target.rpartition("/")[2] if isinstance(target, str) else ""
 
 
-def type_of(schema: dict[str, Any], definition: str, field: str) -> str:
+def type_of(schema: dict[str, Any]) -> str:
     """The type of a field as one word: `int32`, `[]string`, `map[string]quantity`, `@io.k8s...PodSpec`."""
     target = reference(schema)
     if target:
@@ -78,11 +102,11 @@ def type_of(schema: dict[str, Any], definition: str, field: str) -> str:
     kind = schema.get("type")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "array":
-        return "[]" + type_of(schema["items"], definition, field)
+        return "[]" + type_of(schema["items"])
     if kind == "object":
         if "additionalProperties" not in schema:
             return "raw"
-        return "map[string]" + type_of(schema["additionalProperties"], definition, field)
+        return "map[string]" + type_of(schema["additionalProperties"])
     if kind == "string":
         if schema.get("format") == "byte":
             return "bytes"
@@ -92,55 +116,44 @@ def type_of(schema: dict[str, Any], definition: str, field: str) -> str:
     return {"boolean": "bool", "number": "float64"}.get(str(kind), "raw")
 
 
-def go_name(definition: str, field: str, kind: str) -> str:
-    """The name of a named string or map type in error messages, or empty."""
-    owner = definition.rpartition(".")[2]
-    version = definition.split(".")[-2]
-    name = go_types.STRING_TYPE_OF.get(f"{owner}.{field}")
-    if name:
-        return f"{go_types.OTHER_PACKAGE.get(f'{owner}.{field}', version)}.{name}"
-    if field == "uid" and kind == "string":
-        return "types.UID"
-    return "v1.ResourceList" if go_types.listed(go_types.RESOURCE_LISTS, definition, field) else ""
-
-
-def field_entry(definition: str, field: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
+def field_entry(definition: str, field: str, schema: dict[str, Any], required: bool, go: GoField) -> dict[str, Any]:
     """One field: type, how it is written (`emit`), and what merging and publishing need."""
-    kind = type_of(schema, definition, field)
+    kind = type_of(schema)
     entry: dict[str, Any] = {"type": kind}
     if required:
         entry["required"] = True
-    emit = emission(definition, field, kind, required)
-    if emit:
-        entry["emit"] = emit
     entry |= {short: schema[name] for name, short in EXTENSIONS.items() if name in schema}
-    for name, value in (
-        ("go", go_name(definition, field, kind)),
-        ("embedded", go_types.embedded_name(definition, field)),
-        ("enum", schema.get("enum")),
-    ):
+    go_name = go.type_name or (
+        "v1.ResourceList" if f"{definition.rpartition('.')[2]}.{field}" in RESOURCE_LISTS else ""
+    )
+    emit = "pointer" if f"{definition.rpartition('.')[2]}.{field}" in go_structs.LATER else emission(kind, go)
+    for name, value in (("emit", emit), ("go", go_name), ("embedded", go.embedded), ("enum", schema.get("enum"))):
         if value:
             entry[name] = value
     return entry
 
 
-def emission(definition: str, field: str, kind: str, required: bool) -> str:
+def emission(kind: str, go: GoField) -> str:
     """`always` (written even when zero), `value` (a struct that is always there), `pointer`, or empty (omitempty)."""
-    always = required or go_types.listed(go_types.ALWAYS, definition, field)
+    if go.pointer:
+        return "pointer"
+    is_struct = kind[0] == "@" or kind in ("quantity", "intstr", "time", "microtime") or kind == "raw"
+    if is_struct and (go.omitted_struct or (kind == "raw" and go.omitted)):
+        return "pointer"
     if kind in ("time", "microtime"):
-        return "pointer" if field in go_types.POINTER_TIMES or (field == "time" and "Managed" in definition) else "always"
-    if kind[0] == "@" or kind in ("quantity", "intstr"):
-        return "value" if go_types.is_value(definition, field, required=required) else "pointer"
-    if kind in ("string", "int32", "int64", "bool", "float64"):
-        if go_types.is_pointer(definition, field):
-            return "pointer"
-        return "always" if always else ""
-    if kind == "raw" or kind.startswith("props"):
-        return "value" if (field == "data" and definition.endswith("ControllerRevision")) else "pointer"
-    return "always" if always else ""
+        return "always"
+    if is_struct:
+        return "value"
+    return "" if go.omitted else "always"
 
 
-def build(version: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def facts(known: dict[str, GoField], definition: str, field: str, schema: dict[str, Any], required: bool) -> GoField:
+    """What Go's types say about a field."""
+    is_struct = type_of(schema)[0] == "@"
+    return known.get(field) or go_structs.guess(definition, field, is_struct=is_struct, required=required)
+
+
+def build(version: str, structs: dict[str, dict[str, GoField]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The table and the descriptions."""
     everything = definitions(version)
     by_kind = {
@@ -160,7 +173,9 @@ def build(version: str) -> tuple[dict[str, Any], dict[str, Any]]:
         schema = everything[name]
         required = schema.get("required", ())
         fields = {
-            field: field_entry(name, field, each, field in required)
+            field: field_entry(
+                name, field, each, field in required, facts(structs.get(name, {}), name, field, each, field in required)
+            )
             for field, each in schema.get("properties", {}).items()
         }
         table[name] = {"fields": fields}
@@ -171,7 +186,7 @@ def build(version: str) -> tuple[dict[str, Any], dict[str, Any]]:
             {field: each.get("description", "") for field, each in schema.get("properties", {}).items()},
         ]
         pending += [target for field in schema.get("properties", {}).values() for target in targets(field)]
-    for special, name in SPECIAL.items():
+    for special in SPECIAL:
         if special in everything:
             descriptions[special] = [everything[special].get("description", ""), {}]
     kinds = {"/".join(kind): by_kind[kind] for kind in wanted if kind in by_kind}
@@ -189,7 +204,9 @@ def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", default="1.37.0")
-    table, descriptions = build(parser.parse_args().version)
+    parser.add_argument("--kubectl", type=Path, help="a kubectl binary of that version; by default the one in PATH")
+    options = parser.parse_args()
+    table, descriptions = build(options.version, go_structs.read(options.kubectl))
     OUT.mkdir(exist_ok=True)
     for name, content in (("schema", table), ("descriptions", descriptions)):
         text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False)

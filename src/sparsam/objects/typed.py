@@ -205,7 +205,7 @@ def _completer(name: str) -> Callable[[dict[str, Any]], None] | None:
             value.setdefault(field, None)
         for field, kind, complete_inner in inner:
             item = value.get(field)
-            if item:
+            if item is not None:
                 _complete_items(item, kind, complete_inner)
 
     return complete_struct
