@@ -18,8 +18,10 @@ from sparsam.agent.podspec import (
     all_containers,
     init_containers,
     is_sidecar,
+    is_terminal,
     key_of,
     main_containers,
+    reported_status,
     restart_policy,
     spec_hash,
 )
@@ -211,7 +213,7 @@ def decide(view: PodView, now: float) -> Decision:
     failure = view.failure or (_DEADLINE_EXCEEDED if deadline is not None and now >= deadline else None)
     if failure is not None:
         return replace(_wind_up(view), failure=failure)
-    if finished(view):
+    if is_terminal(view.pod) or finished(view):
         return _wind_up(view)
     decision = _advance(view, now)
     times = [at for at in (deadline, decision.wake_at) if at is not None]
@@ -328,8 +330,14 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
     if now < progress.retry_at:
         turn = progress.fault_at + FAULT_SHOWN_SECONDS
         return Decision(wake_at=turn if now < turn < progress.retry_at else progress.retry_at, waiting=waiting)
-    attempt = 0 if run is None else run.attempt + 1
+    attempt = _first_attempt(view.pod, name) if run is None else run.attempt + 1
     return Decision((StartContainer(name, attempt, ended),), waiting=waiting)
+
+
+def _first_attempt(pod: Obj, name: str) -> int:
+    """Zero, or one more than was reported before the engine lost all runs of the container."""
+    reported = reported_status(pod, name)
+    return int(reported["restartCount"]) + 1 if reported is not None and reported.get("containerID") else 0
 
 
 def _fault_shown(spec: Obj, progress: Progress, now: float) -> Waiting:

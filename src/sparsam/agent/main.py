@@ -14,7 +14,7 @@ from typing import Any
 from sparsam.agent.api import ClusterApi
 from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
-from sparsam.agent.containerd import Containerd
+from sparsam.agent.containerd import Containerd, EngineFailed
 from sparsam.agent.cri import Cri
 from sparsam.agent.dns import Resolver, parse_resolv_conf
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
@@ -36,6 +36,8 @@ from sparsam.objects.kinds import PODS, SERVICES
 
 log = logging.getLogger(__name__)
 
+
+_ENGINE_CHECK_SECONDS = 3.0
 
 Serve = Callable[[AgentConfig, PodRegistry], Coroutine[Any, Any, None]]
 
@@ -98,6 +100,7 @@ class Agent:
             await pods.adopt_orphans(())
             group.create_task(listen(self._cri, pods.notice), name="engine events")
             group.create_task(self._refresh(pods), name="refresh")
+            group.create_task(self._keep_engine(), name="engine")
             group.create_task(
                 keep_rotating(
                     pods, self._cri, max_bytes=self._config.log_max_bytes, max_files=self._config.log_max_files
@@ -108,6 +111,18 @@ class Agent:
                 registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
                 group.create_task(serve(self._config, registry), name="server")
             log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
+
+    async def _keep_engine(self) -> None:
+        """Start our own engine again when it died; its containers live on meanwhile."""
+        while self._config.cri_socket is None:
+            await asyncio.sleep(_ENGINE_CHECK_SECONDS)
+            engine = Containerd(self._config.data_dir, self._config.run_dir)
+            if not await engine.alive():
+                log.error("containerd is gone, starting it again socket=%s", engine.socket)
+                try:
+                    await engine.start()
+                except EngineFailed as error:
+                    log.error("containerd not started error=%s", error)
 
     async def _refresh(self, pods: Pods) -> None:
         while True:

@@ -53,6 +53,18 @@ def uses_host_network(pod: Obj) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
 
+def is_terminal(pod: Obj) -> bool:
+    """Whether the pod was reported as through; nothing of it ever starts again."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def reported_status(pod: Obj, name: str) -> Obj | None:
+    """The status last reported of a container."""
+    status = pod.get("status") or {}
+    entries = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    return next((entry for entry in entries if entry["name"] == name), None)
+
+
 def spec_hash(spec: Obj) -> str:
     """Changes when a container must be started anew because its spec changed: only name and image may."""
     return hashlib.sha256(msgspec.json.encode([spec["name"], spec["image"]])).hexdigest()[:16]

@@ -15,7 +15,15 @@ from sparsam.agent.lifecycle import (
     is_started,
     should_restart,
 )
-from sparsam.agent.podspec import Obj, init_containers, is_sidecar, main_containers, restart_policy
+from sparsam.agent.podspec import (
+    Obj,
+    init_containers,
+    is_sidecar,
+    is_terminal,
+    main_containers,
+    reported_status,
+    restart_policy,
+)
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.clock import format_time
@@ -85,6 +93,9 @@ def _pod_ips(view: PodView, node_ips: tuple[str, ...]) -> tuple[str, ...]:
 def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) -> Obj:
     name = spec["name"]
     run = view.run(name)
+    reported = reported_status(view.pod, name)
+    if run is None and reported is not None and reported.get("containerID") and is_terminal(view.pod):
+        return reported  # the engine forgot the run; how it ended stands
     status: Obj = {
         "name": name,
         "state": _state(view, decision, spec, run),
@@ -143,9 +154,8 @@ def terminated(run: Container) -> Obj:
 
 def _phase(view: PodView, decision: Decision, mains: list[Obj]) -> str:
     """Upstream's rules, in its order."""
-    old = (view.pod.get("status") or {}).get("phase")
-    if old in ("Failed", "Succeeded"):
-        return str(old)
+    if is_terminal(view.pod):
+        return str(view.pod["status"]["phase"])
     if decision.failure is not None or view.failure is not None:
         return "Failed"
     specs = main_containers(view.pod)

@@ -21,7 +21,7 @@ from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import OperationFailed, Operations
 from sparsam.agent.payloads import has_content
-from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of
+from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of, reported_status
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
 from sparsam.agent.runtime import Container, RuntimeFault, Sandbox
@@ -178,15 +178,13 @@ class PodWorker:
 
     def _adopt(self) -> None:
         """Health of containers that ran before this agent: believed as it was last reported."""
-        status = self.pod.get("status") or {}
-        reported = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
-        for entry in reported:
-            run = next((c for c in self._containers if c.name == entry["name"]), None)
-            if run is not None and run.running and entry.get("containerID", "").endswith(f"://{run.id}"):
-                self._progress[run.name] = Progress(
-                    container_id=run.id, ready=True if entry.get("ready") else None,
-                    started=True if entry.get("started") else None,
-                )  # fmt: skip
+        for run in self._containers:
+            entry = reported_status(self.pod, run.name)
+            if entry is None or not run.running or not entry.get("containerID", "").endswith(f"://{run.id}"):
+                continue
+            ready = True if entry.get("ready") else None
+            started = True if entry.get("started") else None
+            self._progress[run.name] = Progress(container_id=run.id, ready=ready, started=started)
 
     def _refuse(self) -> None:
         names = unsupported(self.pod)

@@ -1,0 +1,334 @@
+"""What to do next with a pod: tables for the rules, and a simulated engine for whole lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsam.agent import lifecycle
+from sparsam.agent.lifecycle import (
+    Decision,
+    Finish,
+    KillContainer,
+    PodView,
+    Progress,
+    RunSandbox,
+    SetUp,
+    StartContainer,
+    StopSandboxes,
+    TearDown,
+    Waiting,
+    decide,
+    go_duration,
+    next_backoff,
+)
+from sparsam.agent.podspec import spec_hash
+from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
+from tests.support.agent import container, pod
+
+NOW = 1_800_000_000.0
+SANDBOX = Sandbox("s0", "uid", "web", "default", 0, True, NOW, ("10.0.0.2",))
+
+
+def run(name: str = "main", state: str = "running", **fields: Any) -> Container:
+    defaults = {"id": f"{name}-0", "sandbox_id": "s0", "uid": "uid", "attempt": 0, "created_seconds": NOW - 60}
+    defaults |= {"started_seconds": NOW - 60, "finished_seconds": NOW - 1 if state == "exited" else 0.0}
+    return Container(name=name, state=ContainerState(state), **{**defaults, **fields})
+
+
+def view(*runs: Container, wanted: Any = None, **fields: Any) -> PodView:
+    defaults = {"sandboxes": (SANDBOX,), "volumes_ready": True}
+    return PodView(pod=wanted or pod(), containers=runs, **{**defaults, **fields})
+
+
+def test_a_new_pod_is_set_up_then_gets_a_sandbox_then_its_container():
+    assert decide(view(sandboxes=(), volumes_ready=False), NOW).actions == (SetUp(),)
+    assert decide(view(sandboxes=()), NOW).actions == (RunSandbox(0),)
+    assert decide(view(), NOW).actions == (StartContainer("main", 0, False),)
+    assert decide(view(run()), NOW) == Decision()
+
+
+def test_nothing_is_begun_twice():
+    assert decide(view(sandboxes=(), volumes_ready=False, busy=frozenset({"setup"})), NOW) == Decision()
+    assert decide(view(sandboxes=(), busy=frozenset({"sandbox"})), NOW) == Decision()
+    assert decide(view(busy=frozenset({"container/main"})), NOW).actions == ()
+
+
+def test_a_failed_set_up_waits_for_its_next_try():
+    decision = decide(view(sandboxes=(), volumes_ready=False, retry_at=NOW + 4), NOW)
+    assert decision.actions == ()
+    assert decision.wake_at == NOW + 4
+
+
+def test_containers_start_one_after_the_other():
+    wanted = pod(container("a"), container("b"))
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("a", 0, False),)
+    assert decide(view(run("a"), wanted=wanted), NOW).actions == (StartContainer("b", 0, False),)
+
+
+def test_one_container_in_a_pull_pause_does_not_hold_up_the_next():
+    wanted = pod(container("a"), container("b"))
+    progress = {"a": Progress(fault=Waiting("ErrImagePull", "no"), fault_at=NOW - 5, retry_at=NOW + 5)}
+    decision = decide(view(wanted=wanted, progress=progress), NOW)
+    assert decision.actions == (StartContainer("b", 0, False),)
+    assert decision.wake_at == NOW + 5
+    assert decision.waiting["a"].reason == "ImagePullBackOff"
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "again"),
+    [
+        ("Always", 0, True), ("Always", 1, True), ("OnFailure", 0, False),
+        ("OnFailure", 1, True), ("Never", 0, False), ("Never", 1, False),
+    ],
+)  # fmt: skip
+def test_an_ended_container_restarts_as_the_policy_says(policy: str, exit_code: int, again: bool):
+    decision = decide(view(run(state="exited", exit_code=exit_code), wanted=pod(restartPolicy=policy)), NOW)
+    if again:
+        assert decision.actions == (StartContainer("main", 1, True),)
+    else:
+        assert decision.actions == (StopSandboxes(("s0",)),)
+
+
+def test_the_pause_before_a_restart_counts_from_the_end_of_the_last_run():
+    progress = {"main": Progress(backoff_seconds=40.0, backoff_at=NOW - 30)}
+    decision = decide(view(run(state="exited", exit_code=1, attempt=2), progress=progress), NOW)
+    assert decision.actions == ()
+    assert decision.wake_at == NOW - 1 + 40
+    assert decision.waiting["main"].reason == "CrashLoopBackOff"
+    assert decision.waiting["main"].message.startswith("back-off 40s restarting failed container=main pod=")
+
+
+def test_pauses_double_up_to_five_minutes_and_are_forgotten_after_ten():
+    progress, pauses = Progress(), []
+    for number in range(8):
+        progress = next_backoff(progress, NOW + number * 300)
+        pauses.append(progress.backoff_seconds)
+    assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert next_backoff(progress, progress.backoff_at + 601).backoff_seconds == 10
+
+
+def test_durations_are_written_as_go_does():
+    assert [go_duration(s) for s in (10, 80, 300, 3661)] == ["10s", "1m20s", "5m0s", "1h1m1s"]
+
+
+def test_init_containers_come_first_in_order_and_only_once():
+    wanted = pod(initContainers=[container("one"), container("two")])
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("one", 0, False),)
+    one = run("one", "exited")
+    assert decide(view(run("one"), wanted=wanted), NOW).actions == ()
+    assert decide(view(one, wanted=wanted), NOW).actions == (StartContainer("two", 0, False),)
+    two = run("two", "exited")
+    assert decide(view(one, two, wanted=wanted), NOW).actions == (StartContainer("main", 0, False),)
+    assert decide(view(run(), one, two, wanted=wanted), NOW).actions == ()
+
+
+def test_a_sidecar_starts_in_its_turn_and_is_waited_for():
+    side = container("side", restartPolicy="Always", startupProbe={"exec": {"command": ["true"]}})
+    wanted = pod(initContainers=[side, container("last")])
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("side", 0, False),)
+    assert decide(view(run("side"), wanted=wanted), NOW).actions == ()
+    started = {"side": Progress(container_id="side-0", started=True)}
+    assert decide(view(run("side"), wanted=wanted, progress=started), NOW).actions == (
+        StartContainer("last", 0, False),
+    )
+
+
+def test_a_finished_pod_ends_its_sidecars_then_gives_its_address_back():
+    wanted = pod(restartPolicy="Never", initContainers=[container("side", restartPolicy="Always")])
+    ended = run(state="exited")
+    killing = decide(view(ended, run("side"), wanted=wanted), NOW).actions
+    assert [action.container.name for action in killing if isinstance(action, KillContainer)] == ["side"]
+    stopped = run("side", "exited", exit_code=137)
+    assert decide(view(ended, stopped, wanted=wanted), NOW).actions == (StopSandboxes(("s0",)),)
+
+
+def test_a_new_sandbox_runs_init_containers_again():
+    wanted = pod(initContainers=[container("one")])
+    lost = replace(SANDBOX, ready=False)
+    old = (run(state="exited", exit_code=137), run("one", "exited"))
+    assert decide(view(*old, wanted=wanted, sandboxes=(lost,)), NOW).actions == (RunSandbox(1),)
+    fresh = replace(SANDBOX, id="s1", attempt=1)
+    again = decide(view(*old, wanted=wanted, sandboxes=(fresh, lost)), NOW)
+    assert again.actions == (StartContainer("one", 1, True),)
+
+
+def test_an_unhealthy_or_changed_container_is_killed():
+    unhealthy = {"main": Progress(container_id="main-0", unhealthy="failed liveness probe")}
+    (kill,) = decide(view(run(), progress=unhealthy), NOW).actions
+    assert isinstance(kill, KillContainer)
+    assert kill.message == "failed liveness probe"
+    older = {"main": Progress(container_id="main-before", unhealthy="failed liveness probe")}
+    assert decide(view(run(), progress=older), NOW).actions == ()
+    wanted = pod()
+    same = run(annotations={CONTAINER_HASH: spec_hash(wanted["spec"]["containers"][0])})
+    assert decide(view(same, wanted=wanted), NOW).actions == ()
+    (kill,) = decide(view(run(annotations={CONTAINER_HASH: "old"}), wanted=wanted), NOW).actions
+    assert isinstance(kill, KillContainer)
+    assert kill.message == "Container main definition changed, will be restarted"
+
+
+def test_deletion_kills_tears_down_and_finishes():
+    ending = {"terminating": True, "grace_seconds": 7}
+    (kill,) = decide(view(run(), **ending), NOW).actions
+    assert kill == KillContainer(run(), 7, "Stopping container main")
+    assert decide(view(run(), busy=frozenset({"container/main"}), **ending), NOW).actions == ()
+    assert decide(view(run(state="exited"), **ending), NOW).actions == (TearDown(),)
+    assert decide(view(sandboxes=(), torn_down=True, **ending), NOW).actions == (Finish(),)
+
+
+def test_deletion_ends_sidecars_after_the_containers_last_one_first():
+    inits = [container("s1", restartPolicy="Always"), container("s2", restartPolicy="Always")]
+    wanted = pod(initContainers=inits)
+    both = (run("s1"), run("s2"))
+    killed = [
+        [action.container.name for action in decide(view(*runs, wanted=wanted, terminating=True), NOW).actions]
+        for runs in ((run(), *both), (run(state="exited"), *both), (run("s1"),))
+    ]
+    assert killed == [["main"], ["s2"], ["s1"]]
+
+
+def test_a_pod_past_its_deadline_fails_and_is_wound_up():
+    wanted = pod(activeDeadlineSeconds=30)
+    wanted["status"]["startTime"] = "2027-01-15T08:00:00Z"
+    start = 1_800_000_000.0
+    assert decide(view(run(), wanted=wanted), start + 10).wake_at == start + 30
+    late = decide(view(run(), wanted=wanted), start + 30)
+    assert late.failure is not None
+    assert late.failure.reason == "DeadlineExceeded"
+    assert isinstance(late.actions[0], KillContainer)
+
+
+def test_a_pod_that_was_reported_as_through_never_starts_again():
+    wanted = pod()
+    wanted["status"]["phase"] = "Succeeded"
+    assert decide(view(wanted=wanted, sandboxes=()), NOW) == Decision()
+
+
+def test_restarts_go_on_counting_when_the_engine_lost_everything():
+    wanted = pod()
+    wanted["status"]["containerStatuses"] = [{"name": "main", "restartCount": 4, "containerID": "containerd://x"}]
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("main", 5, False),)
+
+
+def test_only_the_newest_two_runs_are_kept():
+    old = [run(state="exited", id=f"main-{n}", attempt=n) for n in (2, 1, 0)]
+    actions = decide(view(run(id="main-3", attempt=3), *old), NOW).actions
+    assert [action.container_id for action in actions if isinstance(action, lifecycle.RemoveContainer)] == [
+        "main-1",
+        "main-0",
+    ]
+
+
+def test_a_refused_pod_does_nothing_but_say_why():
+    decision = decide(view(refused="volume data: nfs", sandboxes=(), volumes_ready=False), NOW)
+    assert decision.actions == ()
+    assert decision.waiting["main"] == Waiting("Unsupported", "volume data: nfs")
+
+
+@dataclass
+class World:
+    """An engine that does at once what it is told."""
+
+    wanted: dict[str, Any]
+    view: PodView = field(init=False)
+    now: float = NOW
+    finished: bool = False
+    starts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.view = PodView(pod=self.wanted)
+
+    def settle(self, limit: int = 200) -> None:
+        for _ in range(limit):
+            decision = decide(self.view, self.now)
+            if not decision.actions:
+                return
+            for action in decision.actions:
+                self.apply(action)
+        raise AssertionError("never comes to rest")
+
+    def apply(self, action: lifecycle.Action) -> None:
+        seen = self.view
+        match action:
+            case SetUp():
+                self.view = replace(seen, volumes_ready=True)
+            case RunSandbox(attempt):
+                old = tuple(replace(s, ready=False) for s in seen.sandboxes)
+                self.view = replace(seen, sandboxes=(replace(SANDBOX, id=f"s{attempt}", attempt=attempt), *old))
+            case StopSandboxes():
+                self.view = replace(seen, sandboxes=tuple(replace(s, ready=False) for s in seen.sandboxes))
+            case StartContainer(name, attempt, restart):
+                assert seen.sandbox is not None
+                self.starts.append(name)
+                progress = next_backoff(seen.progress.get(name, Progress()), self.now) if restart else Progress()
+                started = run(name, id=f"{name}-{attempt}", attempt=attempt, sandbox_id=seen.sandbox.id)
+                runs = sorted((started, *seen.containers), key=lambda c: -c.attempt)
+                self.view = replace(seen, containers=tuple(runs), progress={**seen.progress, name: progress})
+            case KillContainer(killed):
+                self.exit(killed.id, 137)
+            case lifecycle.RemoveContainer(container_id):
+                self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
+            case lifecycle.RemoveSandbox(sandbox_id):
+                self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
+            case TearDown():
+                self.view = replace(seen, containers=(), sandboxes=(), torn_down=True)
+            case Finish():
+                self.finished = True
+                self.view = replace(seen, busy=frozenset({"finish"}))
+
+    def exit(self, container_id: str, code: int) -> None:
+        self.view = replace(
+            self.view,
+            containers=tuple(
+                replace(c, state=ContainerState.EXITED, exit_code=code, finished_seconds=self.now)
+                if c.id == container_id and c.running
+                else c
+                for c in self.view.containers
+            ),
+        )
+
+
+POLICIES = st.sampled_from(["Always", "OnFailure", "Never"])
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["exit", "lose", "wait"]), st.integers(0, 5), st.integers(0, 2)), max_size=12
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(policy=POLICIES, inits=st.integers(0, 2), sidecars=st.integers(0, 1), events=EVENTS)
+def test_whatever_happens_the_pod_comes_to_rest_keeps_its_rules_and_can_be_deleted(
+    policy: str, inits: int, sidecars: int, events: list[tuple[str, int, int]]
+):
+    first = [container(f"side{n}", restartPolicy="Always") for n in range(sidecars)]
+    first += [container(f"init{n}") for n in range(inits)]
+    world = World(pod(container("a"), container("b"), initContainers=first, restartPolicy=policy))
+    world.settle()
+    for kind, number, code in events:
+        running = [c for c in world.view.containers if c.running]
+        if kind == "exit" and running:
+            world.exit(running[number % len(running)].id, code)
+        elif kind == "lose":
+            world.view = replace(world.view, sandboxes=tuple(replace(s, ready=False) for s in world.view.sandboxes))
+            for c in running:
+                world.exit(c.id, 137)
+        elif kind == "wait":
+            world.now += 100 * number
+        world.settle()
+        running = [c for c in world.view.containers if c.running]
+        assert len({c.name for c in running}) == len(running), "two runs of one container at once"
+        assert decide(world.view, world.now).actions == (), "deciding twice acts twice"
+        if any(c.name in ("a", "b") for c in running):
+            ended = {c.name for c in world.view.containers if c.exited and c.exit_code == 0}
+            assert all(f"init{n}" in ended for n in range(inits)), "a container before its init containers"
+        assert all(
+            sum(c.name == name for c in world.view.containers) <= 3 for name in {c.name for c in world.view.containers}
+        )
+    world.view = replace(world.view, terminating=True)
+    world.settle()
+    assert world.finished
+    assert not world.view.containers
