@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sparsam.apiserver import discovery
+from sparsam.apiserver import discovery, openapi
 from sparsam.apiserver.addresses import ServiceAddresses
 from sparsam.apiserver.admission import Admission, Plugin
 from sparsam.apiserver.admission.defaults import fixed_additions
@@ -117,7 +117,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
 
 def _paths(config: ApiServerConfig) -> dict[str, PathHandler]:
     host, port = config.advertised
-    paths: dict[str, PathHandler] = dict(discovery.paths(f"{host}:{port}"))
+    paths: dict[str, PathHandler] = {**discovery.paths(f"{host}:{port}"), **openapi.paths()}
     for name in ("/healthz", "/livez", "/readyz"):
         paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
         paths[f"{name}/ping"] = paths[name]

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from sparsam.apiserver import output, pods, statuses
+from sparsam.apiserver import conversion, output, pods, statuses
 from sparsam.apiserver.app import method_not_allowed, not_served
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.discovery import subresource_verbs
@@ -23,7 +23,7 @@ from sparsam.apiserver.tokens import BINDABLE, BoundObject, ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
 from sparsam.clock import format_time, parse_time
 from sparsam.errors import BadRequest, Cause, TooManyRequests
-from sparsam.objects import pipeline
+from sparsam.objects import pipeline, scale
 from sparsam.objects.kinds import PODS, SERVICEACCOUNTS, Resource, find
 from sparsam.objects.strategy import Obj
 
@@ -46,7 +46,6 @@ class Subresources:
         self._handlers: dict[tuple[str, str], Handler] = {
             ("pods", "binding"): self._bind,
             ("pods", "eviction"): self._evict,
-            ("namespaces", "finalize"): self._part,
             ("serviceaccounts", "token"): self._token,
         }
 
@@ -58,7 +57,8 @@ class Subresources:
         verb = route.verb(request.method, watch=False)
         if verb not in allowed:
             raise method_not_allowed()
-        handler = self._handlers.get((resource.plural, route.subresource), self._part)
+        default = self._scale if route.subresource == "scale" else self._part
+        handler = self._handlers.get((resource.plural, route.subresource), default)
         return await handler(request, route, resource)
 
     async def create_binding(self, request: Request, route: Route) -> Answer:
@@ -74,6 +74,33 @@ class Subresources:
         if request.method == "PUT":
             return await self._verbs.update(request, route, resource)
         return await self._verbs.patch(request, route, resource)
+
+    async def _scale(self, request: Request, route: Route, resource: Resource) -> Answer:
+        media = negotiate(request.header(b"accept"))
+        if request.method in ("GET", "HEAD"):
+            return output.virtual(scale.view(await self._registry.read(resource, route.name, route.namespace)), media)
+        call = self._verbs.call(request, route, resource, "UpdateOptions")
+        wish = await self._scale_wish(request, call)
+
+        def change(old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            wished, warnings = wish(old)
+            return scale.update(resource, old, wished), warnings
+
+        outcome = await self._registry.change(replace(call, subresource=""), change)
+        reply = output.virtual(scale.view(conversion.decode(resource, outcome.value, outcome.revision)), media)
+        reply.headers = output.warning_headers(outcome.warnings)
+        return reply
+
+    async def _scale_wish(self, request: Request, call: Call) -> Callable[[Obj], tuple[Obj, list[str]]]:
+        """From the stored workload to the Scale that the client wants it to have."""
+        if request.method == "PATCH":
+            patch_type = self._verbs.patch_type(request)
+            raw = await self._verbs.patch_body(request)
+            return lambda old: scale.patch(call.resource, old, patch_type, raw, call.field_validation)
+        raw, content_type = await self._verbs.object_body(request)
+        ctx = self._registry.context(call)
+        wished, warnings = pipeline.decode(call.resource, raw, content_type, ctx, subresource="scale")
+        return lambda _old: (wished, warnings)
 
     async def _bind(self, request: Request, route: Route, _resource: Resource) -> Answer:
         binding = await self._body(request, _known("", "bindings"), route)

@@ -134,7 +134,7 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         patch_type = self.patch_type(request)
         call = self._call(request, route, resource, "PatchOptions")
-        raw = await request.body(self._max_body_bytes)
+        raw = await self.patch_body(request)
         outcome = await self.apply(call, patch_type, raw)
         return output.written(resource, outcome, media, request.query)
 
@@ -208,6 +208,10 @@ class Verbs:
                 f"the body of the request was in an unknown format - accepted media types include: {accepted}"
             )
         return await request.body(self._max_body_bytes), content_type
+
+    async def patch_body(self, request: Request) -> bytes:
+        """The body of a patch."""
+        return await request.body(self._max_body_bytes)
 
     def patch_type(self, request: Request) -> str:
         """The kind of patch; raises UnsupportedMediaType."""
