@@ -25,7 +25,7 @@ from sparsam.agent.podspec import (
     restart_policy,
     spec_hash,
 )
-from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
+from sparsam.agent.runtime import CONTAINER_HASH, Container, Sandbox
 from sparsam.clock import parse_time
 
 FIRST_BACKOFF_SECONDS = 10.0
@@ -225,7 +225,7 @@ def should_restart(pod: Obj, spec: Obj, run: Container) -> bool:
     if is_sidecar(spec):
         return True
     policy = restart_policy(pod)
-    failed = run.exit_code != 0 or run.state is ContainerState.UNKNOWN
+    failed = not run.succeeded
     if any(spec is init for init in init_containers(pod)):
         return policy != "Never" and failed
     return policy == "Always" or (policy == "OnFailure" and failed)
@@ -243,7 +243,7 @@ def finished(view: PodView) -> bool:
     """Whether every container ended for good (or an init container failed for good)."""
     for spec in init_containers(view.pod):
         run = view.run(spec["name"])
-        if not is_sidecar(spec) and run is not None and run.exited and run.exit_code != 0:
+        if not is_sidecar(spec) and run is not None and run.exited and not run.succeeded:
             return not should_restart(view.pod, spec, run)
     runs = [(spec, view.run(spec["name"])) for spec in main_containers(view.pod)]
     return bool(runs) and all(
@@ -384,7 +384,7 @@ def _init_done(view: PodView, spec: Obj) -> bool:
     if is_sidecar(spec):
         return is_started(view, spec)
     run = view.run(spec["name"])
-    return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0 and _in_use(view, run)
+    return run is not None and run.succeeded and _in_use(view, run)
 
 
 def _in_use(view: PodView, run: Container) -> bool:

@@ -93,6 +93,11 @@ class Container:
         """Whether its process ended (or is lost, which ends the same way)."""
         return self.state in (ContainerState.EXITED, ContainerState.UNKNOWN)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether its process ended with 0."""
+        return self.state is ContainerState.EXITED and self.exit_code == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

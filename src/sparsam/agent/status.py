@@ -116,7 +116,7 @@ def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) 
 
 def _ready(view: PodView, spec: Obj, run: Container | None, init: bool) -> bool:
     if init and not is_sidecar(spec):
-        return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0
+        return run is not None and run.succeeded
     return is_ready(view, spec)
 
 
@@ -161,7 +161,7 @@ def _phase(view: PodView, decision: Decision, mains: list[Obj]) -> str:
     specs = main_containers(view.pod)
     if finished(view):
         runs = [view.run(spec["name"]) for spec in specs]
-        return "Succeeded" if all(run is not None and run.exited and run.exit_code == 0 for run in runs) else "Failed"
+        return "Succeeded" if all(run is not None and run.succeeded for run in runs) else "Failed"
     states = [status["state"] for status in mains]
     seen = [view.run(spec["name"]) for spec in specs]
     if not initialized(view) and not any("running" in state for state in states):
@@ -179,7 +179,7 @@ def _phase_when_stopped(view: PodView, specs: list[Obj], runs: list[Container | 
         return "Running"
     ended = [run for run in runs if run is not None]
     if view.terminating:
-        return "Succeeded" if all(run.exit_code == 0 for run in ended) else "Failed"
+        return "Succeeded" if all(run.succeeded for run in ended) else "Failed"
     wanted = any(should_restart(view.pod, spec, run) for spec, run in zip(specs, ended, strict=False))
     return "Running" if wanted else "Failed"
 
@@ -233,7 +233,7 @@ def _init_complete(view: PodView, spec: Obj) -> bool:
     run = view.run(spec["name"])
     if is_sidecar(spec):
         return is_started(view, spec)
-    return run is not None and run.state is ContainerState.EXITED and run.exit_code == 0
+    return run is not None and run.succeeded
 
 
 def _containers_ready(view: PodView, phase: str, mains: list[Obj]) -> tuple[bool, str, str]:

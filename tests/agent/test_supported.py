@@ -1,0 +1,32 @@
+"""Refusals by name."""
+
+from __future__ import annotations
+
+from sparsam.agent.supported import unsupported
+from tests.support.agent import container, pod
+
+
+def test_an_ordinary_pod_is_not_refused():
+    volumes = [{"name": "a", "emptyDir": {}}, {"name": "b", "projected": {"sources": [{"serviceAccountToken": {}}]}}]
+    side = container("side", restartPolicy="Always")
+    assert unsupported(pod(volumes=volumes, initContainers=[side])) == []
+
+
+def test_each_missing_feature_is_named():
+    probe = {"grpc": {"port": 1}}
+    spec = container(livenessProbe=probe, restartPolicy="Never", securityContext={"seLinuxOptions": {"level": "x"}})
+    refused = pod(
+        spec,
+        runtimeClassName="vm",
+        hostUsers=False,
+        volumes=[{"name": "v", "nfs": {}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
+    )
+    assert unsupported(refused) == [
+        "spec.runtimeClassName (runtime classes)",
+        "spec.hostUsers: false (user namespaces)",
+        "volume v: nfs",
+        "volume h: emptyDir medium HugePages",
+        "container main: restartPolicy Never",
+        "container main: livenessProbe.grpc",
+        "container main: securityContext.seLinuxOptions",
+    ]
