@@ -80,7 +80,19 @@ def _syntax_error(text: str, reason: ValueError) -> str:
         return f"invalid character {shown} looking for beginning of object key string"
     if "Extra data" in message:
         return f"invalid character {shown} after top-level value"
-    return f"invalid character {shown} looking for beginning of value"
+    return _literal_error(text[position:]) or f"invalid character {shown} looking for beginning of value"
+
+
+def _literal_error(rest: str) -> str:
+    """What is wrong with a text that begins like null, true or false."""
+    for literal in ("null", "true", "false"):
+        if rest.startswith(literal[0]):
+            for position, wanted in enumerate(literal):
+                if position >= len(rest):
+                    return "unexpected end of JSON input"
+                if rest[position] != wanted:
+                    return f"invalid character {rest[position]!r} in literal {literal} (expecting {wanted!r})"
+    return ""
 
 
 def parse_json_strictly(raw: bytes) -> tuple[Any, list[str]]:
@@ -155,15 +167,20 @@ def parse_yaml(raw: bytes) -> Any:
         value = next(yaml.load_all(raw, Loader=_Loader), None)
         return _decoder.decode(msgspec.json.encode(_plain(value)))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise MalformedYaml(f"yaml: line {line}: {error.problem or error.context}") from error
+        raise MalformedYaml(f"yaml: {_where(error)}{error.problem or error.context}") from error
     except RecursionError:
         raise MalformedYaml("yaml: exceeded max depth") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
         if isinstance(error, MalformedYaml):
             raise
         raise MalformedYaml(f"yaml: {error}") from error
+
+
+def _where(error: yaml.MarkedYAMLError) -> str:
+    """Go's library counts lines from nought, except where the scanner found the fault."""
+    marks = [mark.line for mark in (error.context_mark, error.problem_mark) if mark and mark.line]
+    scanner = isinstance(error, yaml.scanner.ScannerError)
+    return f"line {marks[0] + (1 if scanner else 0)}: " if marks else ""
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,67 @@
+import pytest
+
+from sparsam.errors import Conflict, Invalid
+from sparsam.objects import scale
+from sparsam.objects.kinds import DEPLOYMENTS
+
+DEPLOYMENT = {
+    "kind": "Deployment",
+    "apiVersion": "apps/v1",
+    "metadata": {
+        "name": "d",
+        "namespace": "t",
+        "uid": "u",
+        "resourceVersion": "4",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {},
+    },
+    "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}}},
+    "status": {"replicas": 1},
+}
+
+
+def test_a_scale_shows_wish_state_and_selector():
+    assert scale.view(DEPLOYMENT) == {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": "d",
+            "namespace": "t",
+            "uid": "u",
+            "resourceVersion": "4",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"replicas": 2},
+        "status": {"replicas": 1, "selector": "app=x"},
+    }
+
+
+def test_a_controllers_selector_is_a_plain_map():
+    controller = DEPLOYMENT | {
+        "kind": "ReplicationController",
+        "spec": {"replicas": 0, "selector": {"b": "2", "a": "1"}},
+    }
+    shown = scale.view(controller)
+    assert shown["status"]["selector"] == "a=1,b=2"
+    assert shown["spec"] == {}
+
+
+def test_an_update_changes_the_replicas_alone():
+    wished, warnings = scale.patch(DEPLOYMENTS, DEPLOYMENT, "merge", b'{"spec":{"replicas":4}}')
+    changed = scale.update(DEPLOYMENTS, DEPLOYMENT, wished)
+    assert warnings == []
+    assert changed["spec"] == {"replicas": 4, "selector": {"matchLabels": {"app": "x"}}}
+    assert DEPLOYMENT["spec"]["replicas"] == 2
+
+
+def test_negative_replicas_are_invalid_for_the_scale():
+    wished, _ = scale.patch(DEPLOYMENTS, DEPLOYMENT, "merge", b'{"spec":{"replicas":-4}}')
+    with pytest.raises(Invalid) as caught:
+        scale.update(DEPLOYMENTS, DEPLOYMENT, wished)
+    assert caught.value.message.startswith('Scale.autoscaling "d" is invalid: spec.replicas: Invalid value: -4')
+
+
+def test_an_old_scale_is_a_conflict():
+    old = scale.view(DEPLOYMENT) | {"metadata": {"resourceVersion": "3"}}
+    with pytest.raises(Conflict):
+        scale.update(DEPLOYMENTS, DEPLOYMENT, old)
