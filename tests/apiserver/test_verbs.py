@@ -1,37 +1,13 @@
 """The verbs as a client sees them, over TLS."""
 
 import asyncio
-import io
-import json
 
-import aiohttp
 import pytest
 
 from tests.support.apiserver import serving
+from tests.support.http import http_client
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
-
-
-class Http:
-    """A client that is somebody."""
-
-    def __init__(self, server, session):
-        self.server, self.session = server, session
-
-    async def __call__(self, method, path, body=None, **headers):
-        headers = {key.replace("_", "-"): value for key, value in headers.items()}
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        if data and len(data) > 1_000_000:
-            data = io.BytesIO(data)
-        if data is not None:
-            headers.setdefault("content-type", "application/json")
-        async with self.session.request(method, self.server.url + path, data=data, headers=headers) as answer:
-            raw = await answer.read()
-            self.headers = answer.headers
-            try:
-                return answer.status, json.loads(raw)
-            except ValueError:
-                return answer.status, raw.decode()
 
 
 @pytest.fixture
@@ -42,8 +18,8 @@ async def server(tmp_path):
 
 @pytest.fixture
 async def http(server):
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=server.tls())) as session:
-        yield Http(server, session)
+    async with http_client(server) as client:
+        yield client
 
 
 def config_map(name, **fields):
@@ -281,16 +257,18 @@ async def test_services_get_addresses_and_give_them_back(http):
     assert (await http("POST", path, body))[0] == 201
 
 
-async def test_the_kubernetes_service_leads_here(http, server):
-    _, service = await http("GET", "/api/v1/namespaces/default/services/kubernetes")
-    assert service["spec"]["clusterIP"] == "10.96.0.1"
-    _, endpoints = await http("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
-    assert endpoints["subsets"][0]["ports"][0]["port"] == server.port
+async def test_the_kubernetes_service_leads_to_the_advertised_address(tmp_path):
+    async with serving(tmp_path, advertise=("192.0.2.1", 7443)) as server, http_client(server) as http:
+        _, service = await http("GET", "/api/v1/namespaces/default/services/kubernetes")
+        assert service["spec"]["clusterIP"] == "10.96.0.1"
+        _, endpoints = await http("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+        assert endpoints["subsets"][0]["ports"][0]["port"] == 7443
+        _, slice_ = await http("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+        assert slice_["endpoints"][0]["addresses"] == ["192.0.2.1"]
 
 
 async def test_unknown_tokens_are_unauthorized_and_strangers_too(server):
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=server.tls(None))) as session:
-        stranger = Http(server, session)
+    async with http_client(server, None) as stranger:
         assert (await stranger("GET", CONFIGMAPS))[0] == 401
         assert (await stranger("GET", "/version", authorization="Bearer nonsense"))[0] == 401
         assert (await stranger("GET", "/healthz")) == (200, "ok")
@@ -303,8 +281,7 @@ async def test_service_accounts_are_known_but_not_allowed(http, server):
     code, review = await http("POST", path, {"spec": {"expirationSeconds": 600}})
     assert code == 201
     bearer = f"Bearer {review['status']['token']}"
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=server.tls(None))) as session:
-        robot = Http(server, session)
+    async with http_client(server, None) as robot:
         code, status = await robot("GET", CONFIGMAPS, authorization=bearer)
         assert code == 403
         assert status["message"] == (

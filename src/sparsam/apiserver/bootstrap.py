@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 from sparsam.apiserver.authentication import User
@@ -20,11 +20,14 @@ _SLICE_LABELS = {"kubernetes.io/service-name": "kubernetes"}
 
 
 async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
-    """Create what is missing; bring the endpoints up to date."""
+    """Create what is missing; bring the endpoints up to date. A server on loopback alone has none."""
     for name in DEFAULT_NAMESPACES:
         await _ensure(registry, NAMESPACES, {"metadata": {"name": name}})
     await _ensure(registry, SERVICES, _service(config))
     host, port = config.advertised
+    if ip_address(host).is_loopback or ip_address(host).is_unspecified:
+        # Nothing but this machine could follow such endpoints, and Kubernetes forbids them.
+        return
     await _ensure(registry, ENDPOINTS, _endpoints(host, port), keep="subsets")
     await _ensure(registry, ENDPOINTSLICES, _endpoint_slice(host, port), keep="endpoints")
 

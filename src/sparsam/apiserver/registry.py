@@ -185,7 +185,7 @@ class Registry:
 
         def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
             new, warnings = change(conversion.decode(call.resource, entry.value, entry.revision), ctx)
-            _check_identity(call, new, old)
+            check_identity(call, new, old)
             updated, more = pipeline.update(call.resource, new, old, ctx, subresource=call.subresource)
             return updated, [*warnings, *more]
 
@@ -273,7 +273,7 @@ class Registry:
         raise statuses.conflict(resource, call.name)
 
 
-def _check_identity(call: Call, new: Obj, old: Obj) -> None:
+def check_identity(call: Call, new: Obj, old: Obj) -> None:
     """Raises when the object in the request is not the object at the URL, or not the version that is stored."""
     metadata, stored = new.get("metadata") or {}, old["metadata"]
     name = metadata.get("name") or call.name

@@ -17,7 +17,7 @@ from sparsam.apiserver.http import Answer, Reply, Request
 from sparsam.apiserver.media import negotiate
 from sparsam.apiserver.options import delete_options
 from sparsam.apiserver.reader import StoreReader
-from sparsam.apiserver.registry import Call, Registry
+from sparsam.apiserver.registry import Call, Registry, check_identity
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.tokens import BINDABLE, BoundObject, ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
@@ -46,6 +46,7 @@ class Subresources:
         self._handlers: dict[tuple[str, str], Handler] = {
             ("pods", "binding"): self._bind,
             ("pods", "eviction"): self._evict,
+            ("namespaces", "finalize"): self._finalize,
             ("serviceaccounts", "token"): self._token,
         }
 
@@ -74,6 +75,19 @@ class Subresources:
         if request.method == "PUT":
             return await self._verbs.update(request, route, resource)
         return await self._verbs.patch(request, route, resource)
+
+    async def _finalize(self, request: Request, route: Route, resource: Resource) -> Answer:
+        """PUT of a namespace's finalizers, which an ordinary update may not change."""
+        media = negotiate(request.header(b"accept"))
+        call = self._verbs.call(request, route, resource, "UpdateOptions")
+        wished = await self._body(request, resource, route)
+
+        def finalize(namespace: Obj) -> None:
+            check_identity(call, wished, namespace)
+            finalizers = (wished.get("spec") or {}).get("finalizers")
+            namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
+
+        return output.written(resource, await self._registry.mutate(call, finalize), media, request.query)
 
     async def _scale(self, request: Request, route: Route, resource: Resource) -> Answer:
         media = negotiate(request.header(b"accept"))
