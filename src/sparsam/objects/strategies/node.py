@@ -23,7 +23,8 @@ def default_node(node: Obj) -> None:
     if status and status.get("capacity") and status.get("allocatable") is None:
         status["allocatable"] = dict(status["capacity"])
     spec = node.get("spec") or {}
-    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+    # The older field wins where the two disagree.
+    if spec.get("podCIDR") and (spec.get("podCIDRs") or [""])[0] != spec["podCIDR"]:
         spec["podCIDRs"] = [spec["podCIDR"]]
     elif spec.get("podCIDRs"):
         spec["podCIDR"] = spec["podCIDRs"][0]
@@ -99,7 +100,7 @@ def validate_update(node: Obj, old: Obj) -> list[Cause]:
 
 def validate_node_update(node: Obj, old: Obj) -> list[Cause]:
     """Causes for an update of the main resource: those of the change, and those of the whole."""
-    return validate_update(node, old)
+    return validate(node) + validate_update(node, old)
 
 
 def warnings(node: Obj, old: Obj | None) -> list[str]:

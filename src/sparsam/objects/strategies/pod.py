@@ -38,9 +38,20 @@ def default_pod(pod: Obj) -> None:
             resources.default_requests_from_limits(container)
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
-    # A status as Kubernetes reads it always has a phase.
-    if pod.get("status") is not None:
-        pod["status"].setdefault("phase", "Pending")
+    status = pod.get("status")
+    if status is not None:
+        # A status as Kubernetes reads it always has a phase.
+        status.setdefault("phase", "Pending")
+        _same_address(status, "podIP", "podIPs")
+
+
+def _same_address(status: Obj, single: str, plural: str) -> None:
+    """Keep the older field and the first of the list alike; the older one wins."""
+    address, every = status.get(single), status.get(plural) or []
+    if address and (not every or every[0].get("ip") != address):
+        status[plural] = [{"ip": address}]
+    elif every and not address:
+        status[single] = every[0].get("ip", "")
 
 
 def prepare_create(pod: Obj) -> None:

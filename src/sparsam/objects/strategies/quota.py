@@ -39,6 +39,13 @@ def default_limit_range(limit_range: Obj) -> None:
             limit["defaultRequest"] = requests
 
 
+def prepare_limit_range(limit_range: Obj) -> None:
+    """A LimitRange without a name gets one that nobody has."""
+    meta = limit_range["metadata"]
+    if not meta.get("name") and not meta.get("generateName"):
+        meta["name"] = meta["uid"]
+
+
 def validate_limit_range(limit_range: Obj) -> list[Cause]:
     """Causes for a LimitRange."""
     causes: list[Cause] = []
@@ -239,6 +246,7 @@ def quota_status(quota: Obj, _old: Obj) -> list[Cause]:
 STRATEGIES = {
     ("", "LimitRange"): Strategy(
         default=default_limit_range,
+        prepare_create=prepare_limit_range,
         validate=validate_limit_range,
         validate_update=update_limit_range,
         has_status=False,

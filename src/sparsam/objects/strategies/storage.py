@@ -95,7 +95,8 @@ def validate_volume(volume: Obj) -> list[Cause]:
     if not capacity:
         causes.append(required("spec.capacity"))
     if set(capacity or {}) != {"storage"}:
-        causes.append(not_supported("spec.capacity", capacity, ("storage",)))
+        shown = capacity if capacity is None else dict(sorted(capacity.items()))
+        causes.append(not_supported("spec.capacity", shown, ("storage",)))
     for name, value in (capacity or {}).items():
         if quantity(value) <= 0:
             causes.append(invalid(f"spec.capacity[{name}]", str(value), "must be greater than zero"))
