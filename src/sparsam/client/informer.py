@@ -174,26 +174,38 @@ class InformerFactory:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._informers: dict[Resource, Informer] = {}
+        self._slim: dict[Resource, Informer] = {}
         self._group: asyncio.TaskGroup | None = None
 
-    def informer(self, resource: Resource, *, transform: Callable[[Obj], Obj] | None = None) -> Informer:
-        """The informer of a resource over all namespaces; the first caller chooses the transformation."""
+    def informer(self, resource: Resource) -> Informer:
+        """The informer of whole objects of a resource, over all namespaces."""
         if resource not in self._informers:
-            informer = Informer(self._client, resource, transform=transform)
-            self._informers[resource] = informer
-            if self._group is not None:
-                self._group.create_task(informer.run(), name=f"informer {resource.plural}")
+            self._informers[resource] = self._begin(Informer(self._client, resource))
         return self._informers[resource]
+
+    def metadata_informer(self, resource: Resource, transform: Callable[[Obj], Obj]) -> Informer:
+        """An informer for callers that need no more than `transform` keeps; whole objects if those are kept anyway."""
+        if resource in self._informers:
+            return self._informers[resource]
+        if resource not in self._slim:
+            self._slim[resource] = self._begin(Informer(self._client, resource, transform=transform))
+        return self._slim[resource]
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Run every informer, also those asked for later, in a task group."""
         self._group = group
-        for resource, informer in self._informers.items():
-            group.create_task(informer.run(), name=f"informer {resource.plural}")
+        for informer in (*self._informers.values(), *self._slim.values()):
+            self._begin(informer)
 
     async def synced(self) -> None:
         """Wait until every informer has listed once."""
-        await asyncio.gather(*(informer.synced.wait() for informer in self._informers.values()))
+        informers = (*self._informers.values(), *self._slim.values())
+        await asyncio.gather(*(informer.synced.wait() for informer in informers))
+
+    def _begin(self, informer: Informer) -> Informer:
+        if self._group is not None:
+            self._group.create_task(informer.run(), name=f"informer {informer.resource.plural}")
+        return informer
 
 
 def _key(obj: Obj) -> tuple[str, str]:

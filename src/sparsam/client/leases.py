@@ -15,7 +15,7 @@ import aiohttp
 
 from sparsam.client.api import ApiClient
 from sparsam.clock import Clock, SystemClock, format_micro_time
-from sparsam.errors import AlreadyExists, Conflict, NotFound, StatusError
+from sparsam.errors import AlreadyExists, Conflict, NotFound, SparsamError, StatusError
 from sparsam.objects.kinds import LEASES
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Obj = dict[str, Any]
 
 
-class LeadershipLost(Exception):
+class LeadershipLost(SparsamError):
     """The lease could not be renewed in time."""
 
 
@@ -50,23 +50,21 @@ class LeaderElector:
         self._seen: tuple[str, float] | None = None
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease, then run `lead` until it ends; when the lease is lost `lead` is cancelled and the
-        wait begins again. On cancellation the lease is given back.
+        """Wait for the lease, then run `lead` until it ends. On cancellation the lease is given back.
+
+        Raises LeadershipLost (in an exception group) after `lead` was cancelled for the lack of the lease: what it built
+        up is stale by then, so a fresh process should stand again.
         """
-        while True:
-            await self._acquire()
-            log.info("leading lease=%s identity=%s", self._name, self._identity)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    renewing = group.create_task(self._renew_forever())
-                    await lead()
-                    renewing.cancel()
-                return
-            except* LeadershipLost:
-                log.warning("leadership lost lease=%s", self._name)
-            finally:
-                with contextlib.suppress(StatusError, aiohttp.ClientError, OSError, TimeoutError):
-                    await asyncio.shield(self._release())
+        await self._acquire()
+        log.info("leading lease=%s identity=%s", self._name, self._identity)
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewing = group.create_task(self._renew_forever())
+                await lead()
+                renewing.cancel()
+        finally:
+            with contextlib.suppress(StatusError, aiohttp.ClientError, OSError, TimeoutError):
+                await asyncio.shield(self._release())
 
     async def _acquire(self) -> None:
         while not await self._try():

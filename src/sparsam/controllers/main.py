@@ -1,0 +1,113 @@
+"""The control process: every controller and the scheduler, each behind a Lease, over shared informers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from sparsam.client.api import ApiClient
+from sparsam.client.config import ClusterConfig
+from sparsam.client.informer import InformerFactory
+from sparsam.client.leases import LeaderElector, LeadershipLost
+from sparsam.clock import SystemClock
+from sparsam.controllers.deployment import DeploymentController
+from sparsam.controllers.endpoints import EndpointsController
+from sparsam.controllers.events import EventExpiry
+from sparsam.controllers.garbage import GarbageCollector
+from sparsam.controllers.namespace import NamespaceController
+from sparsam.controllers.nodelifecycle import NodeLifecycleController
+from sparsam.controllers.replicaset import ReplicaSetController
+from sparsam.controllers.runtime import Context, Controller
+from sparsam.controllers.scheduler import Scheduler
+from sparsam.controllers.serviceaccount import ServiceAccountController
+from sparsam.controllers.volumeprotection import VolumeProtection
+from sparsam.objects.kinds import NODES, PODS
+
+log = logging.getLogger(__name__)
+
+CONTROLLERS_LEASE = "kube-controller-manager"
+SCHEDULER_LEASE = "kube-scheduler"
+
+
+class HasController(Protocol):
+    """A class around one Controller."""
+
+    controller: Controller
+
+
+CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
+    NamespaceController,
+    ServiceAccountController,
+    ReplicaSetController,
+    DeploymentController,
+    EndpointsController,
+    NodeLifecycleController,
+    GarbageCollector,
+    EventExpiry,
+    VolumeProtection,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllersConfig:
+    """What the control process is told at start."""
+
+    client: ClusterConfig
+    controllers: bool = True
+    """Run the controllers."""
+    scheduler: bool = True
+    """Run the scheduler."""
+    elect_leader: bool = True
+    """Wait for a Lease first; off, this process must be the only one."""
+
+
+async def run(config: ControllersConfig) -> None:
+    """Run until cancelled or until a lease is lost. Caches are shared, and kept warm while somebody else leads."""
+    try:
+        async with ApiClient(config.client) as client:
+            await _run(config, client)
+    except* LeadershipLost as lost:
+        log.error("leaving, so that a fresh process may stand again leases=%s", [str(each) for each in lost.exceptions])
+
+
+async def _run(config: ControllersConfig, client: ApiClient) -> None:
+    identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
+    parts = (
+        (config.controllers, CONTROLLERS_LEASE, run_controllers),
+        (config.scheduler, SCHEDULER_LEASE, run_scheduler),
+    )
+    async with asyncio.TaskGroup() as group:
+        context = Context(client, InformerFactory(client), SystemClock())
+        context.informers.start(group)
+        for wanted, lease, work in parts:
+            if wanted and config.elect_leader:
+                elector = LeaderElector(client, lease, identity)
+                group.create_task(elector.run(partial(work, context)), name=lease)
+            elif wanted:
+                group.create_task(work(context), name=lease)
+
+
+async def run_controllers(context: Context) -> None:
+    """Every controller, until cancelled."""
+    parts = [make(context) for make in CONTROLLERS]
+    async with asyncio.TaskGroup() as group:
+        for part in parts:
+            group.create_task(part.controller.run(), name=part.controller.name)
+
+
+async def run_scheduler(context: Context) -> None:
+    """The scheduler, until cancelled."""
+    recorder = context.recorder("default-scheduler")
+    scheduler = Scheduler(
+        context.client, context.informer(PODS), context.informer(NODES), recorder, clock=context.clock
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.run(), name="scheduler events")
+        group.create_task(scheduler.run(), name="scheduler")
