@@ -92,16 +92,8 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     strategy.default(new)
     ctx.admit(new, old)
     meta = _metadata(new)
-    if subresource == "status":
-        _keep_all_but_status(new, old)
-        strategy.prepare_status(new, old)
-        causes = _validate_meta_update(resource, new, old) + strategy.validate_status(new, old)
-    else:
-        if strategy.has_status and not subresource:
-            _keep(new, old, "status")
-        strategy.prepare_update(new, old)
-        _raise_generation(strategy, new, old)
-        causes = _validate_meta_update(resource, new, old) + strategy.validate_update(new, old)
+    causes = _update_part(strategy, new, old, subresource)
+    causes = _validate_meta_update(resource, new, old) + causes
     _raise_if_invalid(resource, old_meta, causes)
     warnings = strategy.warnings(new, old)
     typed.complete(for_resource(resource).name, new)
@@ -117,6 +109,43 @@ def apply_patch(
     """
     patched = patches.apply(resource, old, patch_type, raw)
     return decoding.decode_patched(resource, patched, ctx.field_validation, subresource=subresource)
+
+
+def _update_part(strategy: Strategy, new: Obj, old: Obj, subresource: str) -> list[Cause]:
+    """Restores the parts that the subresource does not reach, prepares the rest; the kind's own causes."""
+    if subresource in ("status", "approval"):
+        _keep_all_but_status(new, old)
+        if subresource == "approval":
+            conditions = (new.get("status") or {}).get("conditions")
+            new["status"] = (old.get("status") or {}) | ({"conditions": conditions} if conditions else {})
+        strategy.prepare_status(new, old)
+        return strategy.validate_status(new, old)
+    if strategy.has_status:
+        _keep(new, old, "status")
+    if subresource in _POD_PARTS:
+        new["spec"] = _POD_PARTS[subresource](new["spec"], old["spec"])
+        _raise_generation(strategy, new, old)
+        return strategy.validate(new)
+    strategy.prepare_update(new, old)
+    _raise_generation(strategy, new, old)
+    return strategy.validate_update(new, old)
+
+
+def _with_ephemeral_containers(new: Obj, old: Obj) -> Obj:
+    """The old spec with the new debugging containers."""
+    spec = {name: value for name, value in old.items() if name != "ephemeralContainers"}
+    wished = new.get("ephemeralContainers")
+    return spec | {"ephemeralContainers": wished} if wished else spec
+
+
+def _with_resources(new: Obj, old: Obj) -> Obj:
+    """The old spec with the new resources of its containers."""
+    wished = {each["name"]: each.get("resources") or {} for each in new.get("containers") or []}
+    containers = [each | {"resources": wished.get(each["name"], each["resources"])} for each in old["containers"]]
+    return old | {"containers": containers}
+
+
+_POD_PARTS = {"ephemeralcontainers": _with_ephemeral_containers, "resize": _with_resources}
 
 
 def _metadata(obj: Obj) -> dict[str, Any]:
@@ -173,4 +202,6 @@ def _validate_meta_update(resource: Resource, new: Obj, old: Obj) -> list[Cause]
 
 def _raise_if_invalid(resource: Resource, meta: Obj, causes: list[Cause]) -> None:
     if causes:
-        raise invalid_object(resource.group, resource.kind, meta.get("name", ""), causes)
+        # Events of both groups are one kind inside; upstream names it by the group that it is stored under.
+        group = "" if resource.group == "events.k8s.io" else resource.group
+        raise invalid_object(group, resource.kind, meta.get("name", ""), causes)

@@ -79,7 +79,8 @@ def _zero(entry: Field) -> Zero | None:
 
 def _field_reader(entry: Field) -> Reader:
     reader = value_reader(entry.type)
-    if entry.emit:
+    # Stored as protobuf, an empty list is no list: even those that are always written come back as null.
+    if entry.emit and not (entry.emit == "always" and entry.type.startswith("[]")):
         return reader
     if entry.type.startswith("@") or entry.type == "raw":
         return reader
@@ -146,7 +147,8 @@ def _map_reader(element: str) -> Reader:
     def read_map(value: Any, unknown: list[str]) -> Any:
         if value.__class__ is not dict:
             raise Mismatch
-        return {name: reader(item, unknown) if item is not None else null() for name, item in value.items()}
+        # Go writes maps in order of their keys.
+        return {name: reader(item, unknown) if item is not None else null() for name, item in sorted(value.items())}
 
     return read_map
 
@@ -202,7 +204,8 @@ def _completer(name: str) -> Callable[[dict[str, Any]], None] | None:
 
     def complete_struct(value: dict[str, Any]) -> None:
         for field in nulls:
-            value.setdefault(field, None)
+            if not value.get(field):
+                value[field] = None
         for field, kind, complete_inner in inner:
             item = value.get(field)
             if item is not None:
