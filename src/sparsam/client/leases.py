@@ -52,8 +52,8 @@ class LeaderElector:
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then run `lead` until it ends. On cancellation the lease is given back.
 
-        Raises LeadershipLost (in an exception group) after `lead` was cancelled for the lack of the lease: what it built
-        up is stale by then, so a fresh process should stand again.
+        Raises LeadershipLost (in an exception group) after `lead` was cancelled for the lack of the lease: what it
+        built up is stale by then, so a fresh process should stand again.
         """
         await self._acquire()
         log.info("leading lease=%s identity=%s", self._name, self._identity)
