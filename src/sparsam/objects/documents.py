@@ -125,7 +125,7 @@ def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
             _find_duplicates(item, f"{path}[{position}]", found)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(yaml.CSafeLoader):
     """YAML with the values that JSON has: dates stay text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -158,7 +158,7 @@ def _null(element: str) -> Zero:
     if element.startswith("@"):
         return lambda: struct(element[1:])({}, [])
     if element in SCALARS:
-        zero = SCALARS[element].zero
+        zero = "" if element == "bytes" else SCALARS[element].zero
         return lambda: zero
     return lambda: None
 

@@ -1,0 +1,51 @@
+import pytest
+from hypothesis import given
+
+from sparsam.objects.documents import Malformed, MalformedYaml, parse_json, parse_json_strictly, parse_yaml
+from tests.support.objects import body, json_values
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"a":', "unexpected end of JSON input"),
+        (b"  ", "unexpected end of JSON input"),
+        (b'{"a" 1}', "invalid character '1' after object key"),
+        (b'{"a":1 "b":2}', "invalid character '\"' after object key:value pair"),
+        (b"[1 2]", "invalid character '2' after array element"),
+        (b"{} x", "invalid character 'x' after top-level value"),
+        (b"nope", "invalid character 'o' in literal null (expecting 'u')"),
+        (b"NaN", "invalid character 'N' looking for beginning of value"),
+    ],
+)
+def test_malformed_json_is_described_as_go_does(raw, message):
+    with pytest.raises(Malformed) as caught:
+        parse_json(raw)
+    assert str(caught.value) == message
+
+
+def test_duplicate_keys_are_found_at_their_paths_and_the_last_wins():
+    value, duplicates = parse_json_strictly(b'{"a":[{"b":1,"b":2}],"c":"\\u0022","a":[{"b":1,"b":3}]}')
+    assert value["a"] == [{"b": 3}]
+    assert duplicates == ["a[0].b", "a"]
+
+
+def test_quotes_inside_texts_are_no_duplicates():
+    assert parse_json_strictly(b'{"a":"x\\"y\\u0022", "b":"\\u00e4"}') == ({"a": 'x"y"', "b": "\u00e4"}, [])
+
+
+@given(json_values)
+def test_what_json_writes_is_read_back_without_duplicates(value):
+    assert parse_json_strictly(body(value)) == (value, [])
+
+
+def test_yaml_keeps_dates_as_text_and_keys_as_strings():
+    assert parse_yaml(b"1: 2026-01-01\ntrue: {a: 0x10}\n") == {"1": "2026-01-01", "true": {"a": 16}}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a: [", b"a: b: c", b"\t", b"!!python/object:os.system {}", b"? [a]\n: b", b"a: .nan"]
+)
+def test_bad_yaml_is_refused(raw):
+    with pytest.raises(MalformedYaml):
+        parse_yaml(raw)
