@@ -1,0 +1,140 @@
+"""The live scheduler on a real API server."""
+
+import asyncio
+import json
+
+from sparsam.client.informer import InformerFactory
+from sparsam.clock import SystemClock
+from sparsam.controllers.runtime import Context
+from sparsam.controllers.scheduler import PLACEMENT_ANNOTATION, Scheduler
+from sparsam.controllers.serviceaccount import ServiceAccountController
+from sparsam.objects.kinds import EVENTS, NODES, PODS, SERVICEACCOUNTS
+from tests.support.controllers import controlled, eventually, running
+from tests.support.scheduling import node, pod, watts
+
+
+class SchedulerPart:
+    """The scheduler in the shape in which tests run controllers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.controller = self
+
+    async def run(self) -> None:
+        recorder = self._context.recorder("default-scheduler")
+        pods, nodes = self._context.informer(PODS), self._context.informer(NODES)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(recorder.run())
+            group.create_task(Scheduler(self._context.client, pods, nodes, recorder).run())
+
+
+def _full(obj, kind):
+    return {"apiVersion": "v1", "kind": kind, **obj}
+
+
+async def make_node(client, *arguments, **options):
+    built = _full(node(*arguments, **options), "Node")
+    status = built.pop("status")
+    created = await client.create(NODES, built)
+    created["spec"]["taints"] = options.get("taints", [])
+    created = await client.update(NODES, created)
+    await client.patch(NODES, built["metadata"]["name"], {"status": status}, subresource="status")
+
+
+async def bound(client, name):
+    async def look():
+        found = await client.get(PODS, name, "default")
+        return found if found["spec"].get("nodeName") else None
+
+    return await eventually(look)
+
+
+async def test_a_pod_is_bound_where_it_costs_the_fewest_watts_and_says_so(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "hungry", annotations=watts(100, 500))
+        await make_node(client, "thrifty", annotations=watts(50, 150))
+        await client.create(PODS, _full(pod("p", cpu="1"), "Pod"))
+        found = await bound(client, "p")
+        assert found["spec"]["nodeName"] == "thrifty"
+        why = json.loads(found["metadata"]["annotations"][PLACEMENT_ANNOTATION])
+        assert why["wattsDelta"] == 25
+        assert why["runnerUp"] == "hungry"
+        assert why["runnerUpWattsDelta"] == 100
+        assert why["estimated"] is False
+
+        async def told():
+            events = (await client.list(EVENTS, "default"))["items"]
+            return [event["message"] for event in events if event["reason"] == "Scheduled"]
+
+        assert await eventually(told) == ["Successfully assigned default/p to thrifty"]
+
+
+async def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_room_appears(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "small", cpu="1")
+        await client.create(PODS, _full(pod("p", cpu="3"), "Pod"))
+
+        async def condition():
+            conditions = (await client.get(PODS, "p", "default")).get("status", {}).get("conditions") or []
+            return [c for c in conditions if c["type"] == "PodScheduled"]
+
+        [said] = await eventually(condition)
+        assert (said["status"], said["reason"]) == ("False", "Unschedulable")
+        assert said["message"].startswith("0/1 nodes are available: 1 Insufficient cpu.")
+        await make_node(client, "large", cpu="8")
+        assert (await bound(client, "p"))["spec"]["nodeName"] == "large"
+
+
+async def test_a_hundred_pods_fill_nodes_without_overfilling_any(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        for number in range(5):
+            await make_node(client, f"n{number}", cpu="2")
+        for number in range(100):
+            await client.create(PODS, _full(pod(f"p{number}", cpu="100m"), "Pod"))
+
+        async def all_bound():
+            pods = (await client.list(PODS, "default"))["items"]
+            return pods if all(p["spec"].get("nodeName") for p in pods) else None
+
+        pods = await eventually(all_bound)
+        per_node = [sum(p["spec"]["nodeName"] == f"n{number}" for p in pods) for number in range(5)]
+        assert per_node == [20] * 5
+
+
+async def test_what_cannot_be_honoured_yet_is_refused_by_name(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "n")
+        term = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kubernetes.io/hostname"}
+        affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+        await client.create(PODS, _full(pod("p", affinity=affinity), "Pod"))
+
+        async def refused():
+            conditions = (await client.get(PODS, "p", "default")).get("status", {}).get("conditions") or []
+            return [c["message"] for c in conditions if c["type"] == "PodScheduled"]
+
+        assert "required pod anti-affinity" in (await eventually(refused))[0]
+
+
+async def test_a_fresh_scheduler_counts_what_was_bound_before(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "n", cpu="1")
+        await client.create(PODS, _full(pod("old", cpu="800m", nodeName="n"), "Pod"))
+        async with running(client, SchedulerPart):
+            await client.create(PODS, _full(pod("new", cpu="500m"), "Pod"))
+
+            async def refused():
+                conditions = (await client.get(PODS, "new", "default")).get("status", {}).get("conditions") or []
+                return [c for c in conditions if c.get("reason") == "Unschedulable"]
+
+            await eventually(refused)
+
+
+def test_contexts_share_informers():
+    factory = InformerFactory(None)
+    context = Context(None, factory, SystemClock())
+    assert context.informer(PODS) is context.informer(PODS)
