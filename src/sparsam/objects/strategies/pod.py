@@ -124,7 +124,8 @@ def prepare_status(pod: Obj, old: Obj) -> None:
             meta.pop(name, None)
 
 
-def _metadata_and_spec(pod: Obj) -> list[Cause]:
+def validate_whole(pod: Obj) -> list[Cause]:
+    """Causes for a pod as it stands, whatever it was before."""
     spec, meta = pod["spec"], pod["metadata"]
     causes = validate_pod_spec(spec, "spec", meta, is_pod=True)
     if not spec.get("serviceAccountName"):
@@ -148,8 +149,9 @@ def _tokens_without_account(spec: Obj) -> list[Cause]:
 def validate(pod: Obj) -> list[Cause]:
     """Causes for a new pod."""
     spec = pod["spec"]
-    causes = _metadata_and_spec(pod)
-    if spec.get("ephemeralContainers"):
+    causes = validate_whole(pod)
+    # Only a pod that is being created is at its first generation: adding such a container later begins another.
+    if spec.get("ephemeralContainers") and pod["metadata"].get("generation", 1) == 1:
         causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
     if spec.get("nodeName") and spec.get("schedulingGates"):
         causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
@@ -158,7 +160,7 @@ def validate(pod: Obj) -> list[Cause]:
 
 def validate_update(pod: Obj, old: Obj) -> list[Cause]:
     """Causes for a changed pod: nearly all of its spec is settled when it is created."""
-    causes = _metadata_and_spec(pod)
+    causes = validate_whole(pod)
     spec, old_spec = pod["spec"], old["spec"]
     for field in ("containers", "initContainers"):
         new_containers, old_containers = spec.get(field) or [], old_spec.get(field) or []
