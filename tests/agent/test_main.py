@@ -27,7 +27,7 @@ Obj = dict[str, Any]
 @contextlib.asynccontextmanager
 async def cluster(tmp_path: Path) -> AsyncIterator[tuple[Engine, ApiClient]]:
     engine = Engine()
-    async with serving(tmp_path, nodes=(engine.config.node_name,)) as server:
+    async with serving(tmp_path, nodes=(engine.config.node_name,), advertise=("192.0.2.2", 6443)) as server:
         config = load_kubeconfig(server.kubeconfig_for(f"node-{engine.config.node_name}"))
         engine.config = replace(engine.config, client=config)
         try:

@@ -12,7 +12,7 @@ from yarl import URL
 from sparsam.agent.cri import Cri
 from sparsam.agent.podspec import Obj
 from sparsam.agent.probing import Attempt
-from sparsam.agent.runtime import RuntimeFault, RuntimeUnavailable
+from sparsam.agent.runtime import RuntimeFault, RuntimeTimeout
 
 _MAX_BODY_BYTES = 10 * 1024
 _MAX_OUTPUT_BYTES = 10 * 1024
@@ -43,14 +43,14 @@ async def check(probe: Obj, spec: Obj, *, cri: Cri, container_id: str, ip: str, 
 
 
 async def check_exec(cri: Cri, container_id: str, command: list[str], timeout_seconds: float) -> Attempt:
-    """Success is exit code 0."""
+    """Success is exit code 0; an engine that cannot run the command says nothing about the container."""
     try:
         result = await cri.exec(container_id, command, timeout_seconds)
-    except RuntimeUnavailable:
+    except RuntimeTimeout:
         words = " ".join(command)
         return Attempt(False, f'command timed out: "{words}" timed out after {int(timeout_seconds)}s')
     except RuntimeFault as error:
-        return Attempt(False, str(error))
+        return Attempt(None, str(error))
     return Attempt(result.exit_code == 0, result.output[:_MAX_OUTPUT_BYTES].decode(errors="replace"))
 
 

@@ -21,6 +21,7 @@ from sparsam.agent.runtime import (
     Image,
     RuntimeFault,
     RuntimeNotFound,
+    RuntimeTimeout,
     RuntimeUnavailable,
     RuntimeUnsupported,
     Sandbox,
@@ -38,7 +39,7 @@ _STATES = {
 _FAULTS = {
     grpc.StatusCode.NOT_FOUND: RuntimeNotFound,
     grpc.StatusCode.UNAVAILABLE: RuntimeUnavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: RuntimeUnavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: RuntimeTimeout,
     grpc.StatusCode.UNIMPLEMENTED: RuntimeUnsupported,
 }
 
@@ -56,7 +57,12 @@ class Cri:
     """The engine behind one socket. Use as an async context manager."""
 
     def __init__(self, socket: str) -> None:
-        options = [("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES), ("grpc.enable_http_proxy", 0)]
+        options = [
+            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
         self.channel = grpc.aio.insecure_channel(f"unix://{socket}", options=options)
         self._runtime: Any = api_pb2_grpc.RuntimeServiceStub(self.channel)  # type: ignore[no-untyped-call]
         self._images: Any = api_pb2_grpc.ImageServiceStub(self.channel)  # type: ignore[no-untyped-call]
@@ -190,7 +196,7 @@ class Cri:
         return container
 
     async def exec(self, container_id: str, command: Iterable[str], seconds: float) -> ExecResult:
-        """Run a command to its end; raises RuntimeUnavailable when it takes longer than that."""
+        """Run a command to its end; raises RuntimeTimeout when it takes longer than that."""
         request = pb.ExecSyncRequest(container_id=container_id, cmd=list(command), timeout=max(1, int(seconds)))
         answer = await self._call(self._runtime.ExecSync, request, seconds + 5.0)
         return ExecResult(answer.exit_code, answer.stdout + answer.stderr)

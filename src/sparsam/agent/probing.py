@@ -25,9 +25,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Result of one probe run; `message` is its output."""
+    """Result of one probe run: None when it could not be made; `message` is its output."""
 
-    success: bool
+    success: bool | None
     message: str = ""
 
 
@@ -137,7 +137,8 @@ class Probes:
                 attempt = await asyncio.wait_for(check(probe, settings.timeout_seconds), settings.timeout_seconds + 5)
             except TimeoutError:
                 attempt = Attempt(False, "probe timed out")
-            tally = tally.add(attempt.success, settings.success_threshold, settings.failure_threshold)
+            if attempt.success is not None:
+                tally = tally.add(attempt.success, settings.success_threshold, settings.failure_threshold)
             self._report(ProbeReport(container_id, spec["name"], kind, tally.verdict, attempt))
             spent = asyncio.get_running_loop().time() - began
             await asyncio.sleep(max(0.0, settings.period_seconds - spent))

@@ -30,13 +30,7 @@ async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
     Runs in the network namespace of the node. An engine that is not ours is not stopped, nor are its images removed;
     call `remove_pods` for it.
     """
-    engine = Containerd(config.data_dir, config.run_dir)
-    if await engine.alive():
-        with contextlib.suppress(RuntimeFault, TimeoutError):
-            async with asyncio.timeout(_CLEAN_SECONDS), Cri(str(engine.socket)) as cri:
-                await remove_pods(cri, config.node_name)
-    await engine.stop()
-    _kill_shims(config.run_dir)
+    await stop(config)
     for root in (config.run_dir, config.data_dir):
         for point in mounts_below(root):
             with contextlib.suppress(OSError):
@@ -48,6 +42,17 @@ async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
     if not keep_data:
         await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)
     log.info("node purged node=%s", config.node_name)
+
+
+async def stop(config: AgentPaths) -> None:
+    """End the node's pods and its own engine, keep images and directories: what an orderly `down` does."""
+    engine = Containerd(config.data_dir, config.run_dir)
+    if await engine.alive():
+        with contextlib.suppress(RuntimeFault, TimeoutError):
+            async with asyncio.timeout(_CLEAN_SECONDS), Cri(str(engine.socket)) as cri:
+                await remove_pods(cri, config.node_name)
+    await engine.stop()
+    _kill_shims(config.run_dir)
 
 
 async def remove_pods(cri: Cri, node_name: str) -> None:

@@ -32,6 +32,10 @@ class RuntimeUnavailable(RuntimeFault):
     """The engine does not answer."""
 
 
+class RuntimeTimeout(RuntimeFault):
+    """The call took longer than it was given."""
+
+
 class RuntimeUnsupported(RuntimeFault):
     """The engine is too old for this call."""
 

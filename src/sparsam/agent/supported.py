@@ -9,7 +9,6 @@ from sparsam.agent.podspec import Obj, all_containers, init_containers, is_sidec
 VOLUME_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath"})
 _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})
 _POD_FIELDS = {
-    "ephemeralContainers": "ephemeral containers",
     "resourceClaims": "resource claims",
     "runtimeClassName": "runtime classes",
     "resources": "pod-level resources",
@@ -18,7 +17,10 @@ _SECURITY_FIELDS = ("seLinuxOptions", "windowsOptions")
 
 
 def unsupported(pod: Obj) -> list[str]:
-    """Names of the features that keep this pod from running here; empty when it may run."""
+    """Names of the features that keep this pod from running here; empty when it may run.
+
+    Ephemeral containers are not among them: they are added to pods that run, which must not suffer.
+    """
     return [*dict.fromkeys((*_pod_features(pod), *_volume_features(pod), *_container_features(pod)))]
 
 

@@ -59,6 +59,7 @@ class PodWorker:
         self._failure: Waiting | None = None
         self._refused = ""
         self._gone = gone
+        self._told_ephemeral = False
         self._torn_down = False
         self._adopted = False
         self._done = False
@@ -187,6 +188,9 @@ class PodWorker:
             self._progress[run.name] = Progress(container_id=run.id, ready=ready, started=started)
 
     def _refuse(self) -> None:
+        if self.pod["spec"].get("ephemeralContainers") and not self._told_ephemeral:
+            self._told_ephemeral = True
+            self._node.api.event(self.pod, "Warning", "Unsupported", "not supported by this node: ephemeral containers")
         names = unsupported(self.pod)
         refused = f"not supported by this node: {'; '.join(names)}" if names else ""
         if refused and refused != self._refused:
@@ -197,7 +201,7 @@ class PodWorker:
         progress = self._progress.get(report.name, NO_PROGRESS)
         if progress.container_id != report.container_id:
             progress = replace(progress, container_id=report.container_id, ready=None, started=None, unhealthy="")
-        if not report.attempt.success:
+        if report.attempt.success is False:
             message = f"{report.kind.capitalize()} probe failed: {report.attempt.message}"
             self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
         after = _with_verdict(progress, report)
@@ -367,8 +371,6 @@ class PodWorker:
     async def _send(self, patch: Obj) -> None:
         try:
             pod = await self._node.api.patch_status(self.pod, patch)
-        except (NotFound, Conflict):
-            self._gone = True
         except (SparsamError, OSError) as error:
             self._status_failures += 1
             self._status_retry_at = self._node.now() + _pause(self._status_failures)
