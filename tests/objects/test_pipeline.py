@@ -141,3 +141,35 @@ def test_any_object_is_created_or_refused(resource, obj):
         pipeline.create(resource, wished, context(namespace="t" if resource.namespaced else ""))
     except StatusError as error:
         assert error.code in (400, 422)
+
+
+def stored_pod():
+    spec = {
+        "containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}}],
+        "serviceAccountName": "default",
+    }
+    return stored(created(PODS, {"metadata": {"name": "p"}, "spec": spec}))
+
+
+def test_debugging_containers_are_added_and_nothing_else_changes():
+    old = stored_pod()
+    wished = {
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "z", "image": "z"}], "ephemeralContainers": []},
+    }
+    wished["spec"]["ephemeralContainers"] = [{"name": "debug", "image": "i"}]
+    new, _ = decode(PODS, wished)
+    updated, _ = pipeline.update(PODS, new, old, context(), subresource="ephemeralcontainers")
+    assert [each["name"] for each in updated["spec"]["ephemeralContainers"]] == ["debug"]
+    assert updated["spec"]["containers"] == old["spec"]["containers"]
+
+
+def test_a_resize_changes_resources_alone():
+    old = stored_pod()
+    resources = {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}}
+    new, _ = decode(
+        PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "z", "resources": resources}]}}
+    )
+    updated, _ = pipeline.update(PODS, new, old, context(), subresource="resize")
+    (container,) = updated["spec"]["containers"]
+    assert (container["image"], container["resources"]) == ("i", resources)

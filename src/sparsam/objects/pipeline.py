@@ -17,6 +17,7 @@ from sparsam.objects.fields import invalid_object
 from sparsam.objects.kinds import Resource
 from sparsam.objects.schema import for_resource
 from sparsam.objects.strategies import strategy_for
+from sparsam.objects.strategies.pod_subresources import validate_ephemeral_containers, validate_resize
 from sparsam.objects.strategy import Obj, Strategy
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -123,9 +124,10 @@ def _update_part(strategy: Strategy, new: Obj, old: Obj, subresource: str) -> li
     if strategy.has_status:
         _keep(new, old, "status")
     if subresource in _POD_PARTS:
-        new["spec"] = _POD_PARTS[subresource](new["spec"], old["spec"])
+        restrict, validate = _POD_PARTS[subresource]
+        new["spec"] = restrict(new["spec"], old["spec"])
         _raise_generation(strategy, new, old)
-        return strategy.validate(new)
+        return validate(new, old)
     strategy.prepare_update(new, old)
     _raise_generation(strategy, new, old)
     return strategy.validate_update(new, old)
@@ -145,7 +147,10 @@ def _with_resources(new: Obj, old: Obj) -> Obj:
     return old | {"containers": containers}
 
 
-_POD_PARTS = {"ephemeralcontainers": _with_ephemeral_containers, "resize": _with_resources}
+_POD_PARTS = {
+    "ephemeralcontainers": (_with_ephemeral_containers, validate_ephemeral_containers),
+    "resize": (_with_resources, validate_resize),
+}
 
 
 def _metadata(obj: Obj) -> dict[str, Any]:
