@@ -12,7 +12,6 @@ from sparsam.objects.fields import invalid, not_supported, required
 from sparsam.objects.names import port_name_errors, port_number_errors
 
 MAX_INT32 = 2**31 - 1
-MAX_INT64 = 2**63 - 1
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"

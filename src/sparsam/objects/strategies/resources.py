@@ -33,7 +33,6 @@ INTEGER_RESOURCES = frozenset(
     }
 )  # fmt: skip
 _NOT_INTEGER = "must be an integer"
-_NOT_OVERCOMMIT = "must be equal to %s limit"
 
 
 @lru_cache(maxsize=4096)
