@@ -1,0 +1,105 @@
+"""The application: which path leads where, and who is turned away. Plain ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+from sparsam.agent.config import AgentConfig
+from sparsam.agent.registry import PodRegistry
+from sparsam.agent.server.http import Query, Receive, Scope, Send, refuse, reply, stream
+from sparsam.agent.server.logs import container_log
+from sparsam.agent.server.streaming import Streaming
+from sparsam.agent.server.websocket import WebSocket
+from sparsam.errors import BadRequest, Forbidden, InternalError, MethodNotAllowed, NotFound, StatusError
+
+log = logging.getLogger(__name__)
+
+STATE_ALLOWED = "allowed"
+
+
+class App:
+    """One node's application."""
+
+    def __init__(self, config: AgentConfig, registry: PodRegistry) -> None:
+        self._registry = registry
+        self._streaming = Streaming(config, registry)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End streams, so that the server can."""
+        self._stopping.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            admit(scope)
+            if scope["method"] not in ("GET", "HEAD"):
+                raise MethodNotAllowed("405: Method Not Allowed")
+            await self._get(scope, receive, send)
+        except StatusError as error:
+            await refuse(send, error)
+        except (OSError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("request failed path=%s", scope["path"])
+            await refuse(send, InternalError("Internal Server Error"))
+
+    async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        words, query = path_words(scope), Query(scope["query_string"])
+        match words:
+            case ["healthz"] | ["healthz", "ping" | "log" | "syncloop"]:
+                await reply(send, b"ok")
+            case ["containerLogs", namespace, pod, container]:
+                chunks = container_log(self._registry, namespace, pod, container, query)
+                await self._until_stopped(stream(receive, send, chunks))
+            case ["exec" | "attach" | "portForward", *_]:
+                raise BadRequest("unable to upgrade: only WebSocket is spoken here")
+            case _:
+                raise NotFound("404 page not found")
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        try:
+            admit(scope)
+            await self._until_stopped(self._open(socket, path_words(scope), Query(scope["query_string"])))
+        except StatusError as error:
+            await socket.refuse(error)
+
+    async def _open(self, socket: WebSocket, words: list[str], query: Query) -> None:
+        match words:
+            case ["exec", namespace, pod, container]:
+                await self._streaming.exec(socket, namespace, pod, container, query)
+            case _:
+                raise NotFound("404 page not found")
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do long work; cut it off when the server stops."""
+        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+def admit(scope: Scope) -> None:
+    """Let the API server and administrators in; raises Forbidden for all others."""
+    if not (scope.get("state") or {}).get(STATE_ALLOWED):
+        raise Forbidden("Forbidden")
+
+
+def path_words(scope: Scope) -> list[str]:
+    """The path's segments, decoded."""
+    return [unquote(word) for word in scope["raw_path"].decode("latin-1").strip("/").split("/")]

@@ -1,0 +1,107 @@
+"""The node's server, wired together: TLS with a client certificate required, uvicorn, the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
+
+from sparsam.agent.config import AgentConfig
+from sparsam.agent.registry import PodRegistry
+from sparsam.agent.server.app import STATE_ALLOWED, App
+from sparsam.agent.server.identity import may_enter
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN_SECONDS = 2
+_KEEP_ALIVE_SECONDS = 600
+
+
+async def serve(config: AgentConfig, registry: PodRegistry) -> None:
+    """Serve a node's pods until cancelled."""
+    listener = bind(config.node_ip, config.port)
+    app = App(config, registry)
+    server = _EmbeddedServer(_settings(app, config))
+    log.info("node server up node=%s address=%s:%d", config.node_name, config.node_ip, config.port)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        app.stop()
+        server.should_exit = True
+        await serving
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def tls_context(config: AgentConfig) -> ssl.SSLContext:
+    """TLS 1.2 and up; nobody without a certificate of our authority gets as far as a request."""
+    if config.serving_cert is None or config.serving_key is None or config.ca is None:
+        raise ValueError("the node's server needs serving_cert, serving_key and ca")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.serving_cert, config.serving_key)
+    context.load_verify_locations(config.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class _CertificateProtocol(AutoZttpProtocol):
+    """Tells the application whether the client's certificate lets it in."""
+
+    def connection_made(self, transport: Any) -> None:
+        ssl_object = transport.get_extra_info("ssl_object")
+        certificate = ssl_object.getpeercert() if ssl_object is not None else None
+        self.app_state = {STATE_ALLOWED: may_enter((certificate or {}).get("subject"))}
+        super().connection_made(transport)
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process it runs in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _settings(app: App, config: AgentConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_CertificateProtocol,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=32 << 20,
+        ws_ping_interval=None,
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        # The context factory below decides on TLS alone; uvicorn only needs to be told that there is some.
+        ssl_certfile=config.serving_cert,
+        ssl_context_factory=lambda _config, _default: tls_context(config),
+    )
