@@ -229,7 +229,9 @@ class Replay:
             )
         if version and version != str(revision):
             details = {"name": name, "group": resource.group, "kind": resource.plural}
-            raise Conflict("the object has been modified", details={key: each for key, each in details.items() if each})
+            text = "the object has been modified; please apply your changes to the latest version and try again"
+            message = f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {text}'
+            raise Conflict(message, details={key: each for key, each in details.items() if each})
         new, more = pipeline.update(resource, new, old, ctx, subresource=subresource)
         return 200, self._store(resource, key, new, dry_run, revision), warnings + more
 

@@ -20,11 +20,7 @@ def strategies() -> dict[tuple[str, str], Strategy]:
     """All registered strategies; raises ValueError when two modules claim one kind."""
     merged: dict[tuple[str, str], Strategy] = {}
     for module in pkgutil.iter_modules(__path__):
-        try:
-            loaded = import_module(f"{__name__}.{module.name}")
-        except ImportError:
-            continue
-        table: dict[tuple[str, str], Strategy] = getattr(loaded, "STRATEGIES", {})
+        table: dict[tuple[str, str], Strategy] = getattr(import_module(f"{__name__}.{module.name}"), "STRATEGIES", {})
         twice = merged.keys() & table.keys()
         if twice:
             raise ValueError(f"{module.name} registers {sorted(twice)} again")
