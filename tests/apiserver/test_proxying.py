@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from sparsam.apiserver.pki import ensure_pki, node_serving_identity
-from tests.support.apiserver import free_port, serving
+from tests.support.apiserver import SANS, free_port, serving
 from tests.support.http import http_client
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -51,7 +51,7 @@ async def hello(request):
 @pytest.fixture
 async def cluster(tmp_path):
     async with serving(tmp_path, nodes=("n1",)) as server:
-        ensure_pki(server.pki_dir, sans=server_sans(server), identities=[node_serving_identity("n1", "127.0.0.1")])
+        ensure_pki(server.pki_dir, sans=SANS, identities=[node_serving_identity("n1", "127.0.0.1")])
         app = web.Application()
         app.router.add_get("/containerLogs/{ns}/{pod}/refused", refuse)
         app.router.add_get("/containerLogs/{ns}/{pod}/{container}", logs)
@@ -66,10 +66,6 @@ async def cluster(tmp_path):
             await add_node_and_pod(http, port)
             yield http
         await runner.cleanup()
-
-
-def server_sans(server):
-    return ["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"]
 
 
 def agent_tls(pki_dir):

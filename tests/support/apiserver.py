@@ -5,9 +5,13 @@ it beside a synchronous test (kubectl, replays, blocking clients). Both end with
 """
 
 import asyncio
+import atexit
 import contextlib
+import functools
+import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from sparsam.store.interface import Store
 from sparsam.store.memory import MemoryStore
 
 START_SECONDS = 20
+SANS = ("127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc")
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,8 @@ async def serving(
     store = store or await MemoryStore.open()
     port = free_port()
     pki_dir = tmp_path / "pki"
-    ensure_pki(
-        pki_dir,
-        sans=["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"],
-        identities=[node_identity(name) for name in nodes],
-    )
+    shutil.copytree(_common_pki(), pki_dir)
+    ensure_pki(pki_dir, sans=SANS, identities=[node_identity(name) for name in nodes])
     config = ApiServerConfig(
         data_dir=tmp_path / "store", pki_dir=pki_dir, listen=(("127.0.0.1", port),), shutdown_seconds=2.0, **settings
     )
@@ -136,6 +138,16 @@ def serving_in_thread(tmp_path: Path, *, nodes: tuple[str, ...] = (), **settings
         thread.join(START_SECONDS)
         if failures:
             raise failures[0]
+
+
+@functools.cache
+def _common_pki() -> Path:
+    """One authority for all servers of a test run: making keys takes longer than most tests."""
+    directory = tempfile.TemporaryDirectory(prefix="sparsam-test-pki-")
+    atexit.register(directory.cleanup)
+    path = Path(directory.name)
+    ensure_pki(path, sans=SANS)
+    return path
 
 
 def free_port() -> int:
