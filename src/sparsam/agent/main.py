@@ -17,10 +17,11 @@ from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd, EngineFailed
 from sparsam.agent.cri import Cri
 from sparsam.agent.dns import Resolver, parse_resolv_conf
+from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import Machine, read_machine
-from sparsam.agent.network import apply_sysctls, write_network_config
+from sparsam.agent.network import write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.node_object import allocatable
@@ -28,6 +29,7 @@ from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.runtime_events import listen
+from sparsam.agent.server.main import serve as serve_pods
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder
 from sparsam.client.informer import Informer
@@ -43,7 +45,12 @@ Serve = Callable[[AgentConfig, PodRegistry], Coroutine[Any, Any, None]]
 
 
 async def run(config: AgentConfig, serve: Serve | None = None) -> None:
-    """Run a node until cancelled; `serve` offers its pods' logs and commands to the API server."""
+    """Run a node until cancelled; `serve` offers its pods' logs and commands to the API server.
+
+    By default that is the agent's own server, if there is a certificate to serve with.
+    """
+    if serve is None and config.serving_cert is not None:
+        serve = serve_pods
     socket = await start_engine(config)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -56,7 +63,7 @@ async def start_engine(config: AgentConfig) -> str:
     """Make sure that an engine runs, with our network and sandbox image if it is ours; returns its socket."""
     for directory in (config.data_dir, config.run_dir, config.pods_dir, config.logs_dir):
         directory.mkdir(parents=True, exist_ok=True)
-    apply_sysctls()
+    await prepare(config.data_dir)
     if config.cri_socket:
         return config.cri_socket
     engine = Containerd(config.data_dir, config.run_dir)
