@@ -71,16 +71,6 @@ def decode_patched(
         raise invalid_object("", "", "", [invalid("patch", shown, problem)]) from error
 
 
-def decode_as(kind: tuple[str, str, str], raw: bytes, content_type: str) -> Obj:
-    """A body of a kind that is no stored resource, such as DeleteOptions or Eviction; unknown fields are dropped."""
-    try:
-        value = documents.parse_yaml(raw) if "yaml" in content_type else documents.parse_json(raw)
-    except documents.Malformed as error:
-        raise _unrecognized(kind, f"couldn't get version/kind; json parse error: {error}", raw) from error
-    _check_type_meta(kind, value, raw)
-    return _read(kind, value, "Ignore", [])[0]
-
-
 def _unrecognized(kind: tuple[str, str, str], problem: str, raw: bytes) -> BadRequest:
     text = f"the object provided is unrecognized (must be of type {kind[2]}): {problem} ({_summary(raw)})"
     return BadRequest(text)

@@ -20,10 +20,6 @@ from sparsam.objects.strategies import strategy_for
 from sparsam.objects.strategies.pod_subresources import validate_ephemeral_containers, validate_resize
 from sparsam.objects.strategy import Obj, Strategy
 
-MERGE_PATCH = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
-STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
-
 
 def nothing(_new: Obj, _old: Obj | None) -> None:
     """Admission that has no opinion."""

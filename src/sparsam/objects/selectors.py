@@ -13,7 +13,7 @@ from sparsam.objects.names import label_value_errors, qualified_name_errors
 
 _TOKEN = re.compile(r"\s*(==|!=|=|!|\(|\)|,|<|>|[^\s=!(),<>]+)")
 _SPECIAL = frozenset(["==", "!=", "=", "!", "(", ")", ",", "<", ">"])
-_SINGLE = {"=": "=", "==": "==", "!=": "!=", "<": "gt", ">": "gt"}
+_SINGLE = {"=": "in", "==": "in", "!=": "notin", ">": "gt", "<": "lt"}
 _OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
@@ -162,7 +162,7 @@ class _LabelParser:
         value = self._take() if self._peek() not in (",", "") else ""
         if value in _SPECIAL:
             raise BadRequest(f"unable to parse requirement: found '{value}', expected: identifier")
-        return _checked(key, {"=": "in", "==": "in", "!=": "notin", ">": "gt", "<": "lt"}[operator], (value,))
+        return _checked(key, _SINGLE[operator], (value,))
 
     def _is_bare_key(self, negated: bool) -> bool:
         return negated or self._peek() in ("", ",")
