@@ -81,7 +81,6 @@ class PodView:
     progress: Mapping[str, Progress] = field(default_factory=dict)
     busy: frozenset[str] = frozenset()
     volumes_ready: bool = False
-    fault: Waiting | None = None
     retry_at: float = 0.0
     refused: str = ""
     failure: Waiting | None = None

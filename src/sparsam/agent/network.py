@@ -6,6 +6,7 @@ nftables table, while the bridge plugin would need iptables.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -65,3 +66,11 @@ def apply_sysctls(root: Path = Path("/proc/sys")) -> dict[str, str]:
             path.write_text(value)
             changed[name] = previous
     return changed
+
+
+def restore_sysctls(previous: Mapping[str, str], root: Path = Path("/proc/sys")) -> None:
+    """Put settings back that nobody else changed since."""
+    for name, value in previous.items():
+        path = root / name
+        if path.exists() and path.read_text().strip() == _SYSCTLS.get(name):
+            path.write_text(value)

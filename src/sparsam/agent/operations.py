@@ -29,11 +29,10 @@ _SOURCES_MAX_AGE_SECONDS = 5.0
 
 
 class OperationFailed(SparsamError):
-    """Set-up or sandbox failed: waiting reason, message, and the event's reason."""
+    """Set-up or sandbox failed: message, and the event's reason."""
 
-    def __init__(self, reason: str, message: str, event: str) -> None:
+    def __init__(self, message: str, event: str) -> None:
         super().__init__(message)
-        self.reason = reason
         self.message = message
         self.event = event
 
@@ -54,7 +53,7 @@ class Operations:
             log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
             await self._write_volumes(view)
         except (OSError, SparsamError) as error:
-            raise OperationFailed("ContainerCreating", str(error), "FailedMount") from error
+            raise OperationFailed(str(error), "FailedMount") from error
 
     async def refresh(self, view: PodView) -> None:
         """Bring volumes up to date; what went away meanwhile leaves the old content."""
@@ -83,7 +82,7 @@ class Operations:
             await self.node.cri.run_sandbox(self.starter.sandbox_config(pod, attempt))
         except RuntimeFault as error:
             message = f"Failed to create pod sandbox: {error}"
-            raise OperationFailed("ContainerCreating", message, "FailedCreatePodSandBox") from error
+            raise OperationFailed(message, "FailedCreatePodSandBox") from error
 
     async def stop_sandboxes(self, ids: tuple[str, ...]) -> None:
         """Stop sandboxes."""

@@ -15,6 +15,7 @@ from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentPaths
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
+from sparsam.agent.footprint import restore
 from sparsam.agent.mounts import mounts_below, unmount
 from sparsam.agent.runtime import RuntimeFault
 
@@ -36,6 +37,7 @@ async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
             with contextlib.suppress(OSError):
                 unmount(point)
     await _remove_link(config.bridge)
+    await restore(config.data_dir)
     with contextlib.suppress(OSError):
         Cgroups(f"/sparsam/{config.node_name}").remove_all()
     await asyncio.to_thread(shutil.rmtree, config.run_dir, ignore_errors=True)

@@ -53,7 +53,6 @@ class PodWorker:
         self._messages = MessageReader(operations.directory)
         self._probes = Probes(self._on_probe)
         self._volumes_ready = False
-        self._fault: Waiting | None = None
         self._failures = 0
         self._retry_at = 0.0
         self._failure: Waiting | None = None
@@ -86,7 +85,6 @@ class PodWorker:
             progress=dict(self._progress),
             busy=frozenset(key for key in self._tasks if key not in (_STATUS, _REFRESH)),
             volumes_ready=self._volumes_ready,
-            fault=self._fault,
             retry_at=self._retry_at,
             refused=self._refused,
             failure=self._failure,
@@ -261,22 +259,22 @@ class PodWorker:
             self.kick()
 
     async def _set_up(self) -> None:
-        await self._with_retries(self._operations.set_up(self.view))
-        self._volumes_ready = self._fault is None
+        self._volumes_ready = await self._with_retries(self._operations.set_up(self.view))
 
     async def _run_sandbox(self, attempt: int) -> None:
         await self._with_retries(self._operations.run_sandbox(self.view, attempt))
 
-    async def _with_retries(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _with_retries(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the work succeeded; when it did not, an event says so and the next try is later each time."""
         try:
             await work
         except OperationFailed as error:
             self._failures += 1
-            self._fault = Waiting(error.reason, error.message)
             self._retry_at = self._node.now() + _pause(self._failures)
             self._node.api.event(self.pod, "Warning", error.event, error.message)
-        else:
-            self._fault, self._failures, self._retry_at = None, 0, 0.0
+            return False
+        self._failures, self._retry_at = 0, 0.0
+        return True
 
     async def _start(self, action: lifecycle.StartContainer) -> None:
         name, now = action.name, self._node.now()
