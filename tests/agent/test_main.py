@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from sparsam.agent.main import run
 from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
-from sparsam.errors import NotFound
+from sparsam.errors import AlreadyExists, NotFound
 from sparsam.objects.kinds import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, SERVICEACCOUNTS, Resource
 from tests.support.agent import Engine, busybox_archive, container
 from tests.support.apiserver import serving
@@ -32,6 +34,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[tuple[Engine, ApiClient]]:
         engine.config = replace(engine.config, client=config)
         try:
             async with ApiClient(load_kubeconfig(server.kubeconfig)) as client:
+                account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+                with contextlib.suppress(AlreadyExists):
+                    await client.create(SERVICEACCOUNTS, account, "default")
                 yield engine, client
         finally:
             await engine.stop()
@@ -99,12 +104,6 @@ async def test_a_pod_bound_to_the_node_runs_reports_survives_the_agent_and_goes(
             lease = await found(client, LEASES, engine.config.node_name, "kube-node-lease")
             assert lease["spec"]["holderIdentity"] == engine.config.node_name
             await engine.containerd.import_image(busybox_archive(tmp_path / "busybox.tar"))
-            with contextlib.suppress(Exception):
-                await client.create(
-                    SERVICEACCOUNTS,
-                    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}},
-                    "default",
-                )
             settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}}
             await client.create(CONFIGMAPS, {**settings, "data": {"ca.crt": "certificate"}}, "default")
             began = asyncio.get_running_loop().time()
@@ -123,3 +122,17 @@ async def test_a_pod_bound_to_the_node_runs_reports_survives_the_agent_and_goes(
                     await asyncio.sleep(0.02)
         events = [event["reason"] for event in (await client.list(EVENTS, "default"))["items"]]
         assert sorted(set(events)) == ["Created", "Killing", "Pulled", "Started"]
+
+
+async def test_an_engine_that_dies_is_started_again_and_containers_live_on(tmp_path: Path):
+    async with cluster(tmp_path) as (engine, client), agent(engine):
+        await node_ready(client, engine.config.node_name)
+        await engine.containerd.import_image(busybox_archive(tmp_path / "busybox.tar"))
+        plain = {"automountServiceAccountToken": False}
+        await client.create(PODS, bound_pod(engine, container(), **plain), "default")
+        first = await until(client, "web", lambda status: status.get("phase") == "Running")
+        os.kill(int((engine.config.run_dir / "containerd.pid").read_text()), signal.SIGKILL)
+        await client.create(PODS, bound_pod(engine, container(), name="later", **plain), "default")
+        await until(client, "later", lambda status: status.get("phase") == "Running")
+        now = await client.get(PODS, "web", "default")
+        assert now["status"]["containerStatuses"] == first["status"]["containerStatuses"]

@@ -293,6 +293,14 @@ async def test_a_lost_sandbox_is_made_anew(node: Node):
     assert "SandboxChanged" in node.api.reasons()
 
 
+async def test_a_pod_that_breaks_its_worker_leaves_the_others_alone_and_can_be_deleted(node: Node):
+    broken = node.run(pod(container(resources={"limits": {"cpu": "not a quantity"}})))
+    fine = node.run(pod(container()))
+    await node.api.until(fine, ready)
+    node.delete(broken)
+    await node.api.until_gone(broken)
+
+
 async def test_a_pod_on_the_host_network_has_the_nodes_address(node: Node):
     running = node.run(pod(container(command="cat /etc/hosts > /dev/termination-log; sleep 3600"), hostNetwork=True))
     state = await node.api.until(running, ready)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsam.agent.downward import PodFacts
-from sparsam.agent.payloads import File, volume_files
+from sparsam.agent.payloads import File, token_wishes, volume_files
 from sparsam.agent.references import ConfigFault, Sources
 from sparsam.agent.volumes import PodDirectory, check_host_path, write_atomically
 from tests.support.agent import container, pod
@@ -85,3 +85,12 @@ def test_items_choose_keys_paths_and_modes():
     assert volume_files({"name": "v", "emptyDir": {}}, facts, sources, {}) is None
     absent = {"name": "v", "secret": {"secretName": "s", "optional": True}}
     assert volume_files(absent, facts, sources, {}) == {}
+
+
+def test_tokens_can_be_read_by_any_user_unless_a_group_narrows_them():
+    source = {"serviceAccountToken": {"path": "token", "audience": "me", "expirationSeconds": 600}}
+    volume = {"name": "v", "projected": {"sources": [source]}}
+    for context, mode in (({}, 0o644), ({"fsGroup": 2000}, 0o600)):
+        wanted = pod(volumes=[volume], securityContext=context)
+        tokens = dict.fromkeys(token_wishes(wanted), "secret")
+        assert volume_files(volume, PodFacts(wanted), Sources(), tokens) == {"token": File(b"secret", mode)}

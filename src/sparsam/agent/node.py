@@ -17,7 +17,7 @@ from sparsam.agent.podspec import Obj
 from sparsam.agent.runtime import RuntimeFault
 from sparsam.client.api import ApiClient
 from sparsam.clock import Clock, format_micro_time, format_time
-from sparsam.errors import AlreadyExists, NotFound, StatusError
+from sparsam.errors import AlreadyExists, NotFound, SparsamError
 from sparsam.objects.kinds import LEASES, NODES
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _CHECK_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _RENEWALS_PER_LEASE = 4
-_API_FAULTS = (StatusError, aiohttp.ClientError, OSError, TimeoutError)
+_FAULTS = (SparsamError, aiohttp.ClientError, OSError, TimeoutError)
 _HEARTBEAT_FIELDS = ("lastHeartbeatTime",)
 
 
@@ -50,7 +50,7 @@ class NodeReporter:
                 self._node = await self._create_or_adopt(wanted)
                 await self.report()
                 break
-            except _API_FAULTS as error:
+            except _FAULTS as error:
                 log.warning("not registered node=%s error=%s", self.config.node_name, error or type(error).__name__)
                 await self.clock.sleep(_RETRY_SECONDS)
         log.info("registered node=%s", self.config.node_name)
@@ -62,7 +62,7 @@ class NodeReporter:
                 await self.report()
             except NotFound:
                 await self.register()
-            except _API_FAULTS as error:
+            except _FAULTS as error:
                 log.warning("node status not sent error=%s", error or type(error).__name__)
             try:
                 async with asyncio.timeout(_CHECK_SECONDS):
@@ -77,7 +77,7 @@ class NodeReporter:
         while True:
             try:
                 await self._renew()
-            except _API_FAULTS as error:
+            except _FAULTS as error:
                 log.warning("lease not renewed error=%s", error or type(error).__name__)
                 await self.clock.sleep(_RETRY_SECONDS)
                 continue

@@ -67,6 +67,7 @@ def _token_wish(source: Obj) -> TokenWish:
 def _projected(projected: Obj, facts: PodFacts, sources: Sources, tokens: Mapping[TokenWish, str]) -> dict[str, File]:
     files: dict[str, File] = {}
     mode = _mode(projected)
+    group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
     for source in projected.get("sources") or ():
         if "configMap" in source:
             key = CONFIG_MAP, source["configMap"].get("name", "")
@@ -78,7 +79,7 @@ def _projected(projected: Obj, facts: PodFacts, sources: Sources, tokens: Mappin
             files.update(_downward(source["downwardAPI"], facts, mode))
         if "serviceAccountToken" in source:
             wish = _token_wish(source["serviceAccountToken"])
-            files[wish.path] = File(tokens[wish].encode(), 0o600 if mode == _DEFAULT_MODE else mode)
+            files[wish.path] = File(tokens[wish].encode(), mode if group is None else 0o600)
     return files
 
 

@@ -129,7 +129,7 @@ class PodWorker:
         try:
             while not self._done:
                 self._wake.clear()
-                pause = await self._turn()
+                pause = await self._guarded_turn()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
         finally:
@@ -137,6 +137,14 @@ class PodWorker:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _guarded_turn(self) -> float | None:
+        """One turn; a pod that breaks its worker must not take the node's other pods with it."""
+        try:
+            return await self._turn()
+        except Exception:
+            log.exception("turn broke pod=%s", key_of(self.pod))
+            return _LAST_RETRY_SECONDS
 
     async def _turn(self) -> float | None:
         try:
