@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import ContainerTarget, PodRegistry
 from sparsam.agent.server import channels
+from sparsam.agent.server.dialing import PodDialer
 from sparsam.agent.server.exec import Exec, ExecRequest
 from sparsam.agent.server.http import Query
+from sparsam.agent.server.portchannels import PortChannels, wanted_ports
 from sparsam.agent.server.tasks import Tasks
 from sparsam.agent.server.terminal import Terminal
+from sparsam.agent.server.tunnel import PROTOCOL, Tunnel
 from sparsam.agent.server.websocket import WebSocket
 from sparsam.errors import BadRequest, NotFound
 
@@ -33,6 +36,24 @@ class Streaming:
             raise BadRequest("you must specify at least one command for the container")
         target = self._running(namespace, name, container)
         await self._converse(socket, lambda terminal: self._exec(target, container, request, terminal), request)
+
+    async def port_forward(self, socket: WebSocket, namespace: str, name: str, query: Query) -> None:
+        """Carry connections to the pod's ports."""
+        pod = self._registry.pod(namespace, name)
+        if pod is None:
+            raise NotFound("pod does not exist")
+        protocol = channels.choose(socket.protocols, (PROTOCOL, *channels.PROTOCOLS))
+        if protocol is None:
+            raise BadRequest(f"unable to upgrade: none of {', '.join((PROTOCOL, *channels.PROTOCOLS))} is offered")
+        dialer = PodDialer(self._registry, namespace, name)
+        label = f"{name}_{namespace}, uid {pod['metadata']['uid']}"
+        if protocol == PROTOCOL:
+            await socket.accept(protocol)
+            await Tunnel(socket, dialer, label).run()
+            return
+        ports = wanted_ports(query)
+        await socket.accept(protocol)
+        await PortChannels(socket, protocol, dialer, label).run(ports)
 
     async def _exec(
         self, target: ContainerTarget | None, container: str, request: ExecRequest, terminal: Terminal
