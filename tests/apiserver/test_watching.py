@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 
@@ -126,6 +127,20 @@ async def test_all_watchers_end_at_shutdown(tmp_path):
         await running.__aexit__(None, None, None)
         async with asyncio.timeout(10):
             assert await events.next() == {}
+
+
+async def test_a_watcher_that_does_not_read_is_cut_off_and_holds_nothing_up(tmp_path, caplog):
+    async with serving(tmp_path, watch_send_seconds=0.2) as server, http_client(server) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=server.tls(), limit=1024)
+        writer.write(f"GET {CONFIGMAPS_PATH}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(20):
+            for number in itertools.count():
+                body = {"metadata": {"name": f"big{number}"}, "data": {"k": "x" * 900_000}}
+                assert (await client("POST", CONFIGMAPS_PATH, body))[0] == 201
+                if "client stopped reading and was cut off" in caplog.text:
+                    break
+        writer.transport.abort()
 
 
 async def test_tables_can_be_watched(http):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def _unreachable(error: BaseException) -> StatusError:
     return ServiceUnavailable(f"error trying to reach service: {error or type(error).__name__}")
 
 
-async def _body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _body(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in answer.content.iter_any():
             yield chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -137,9 +138,10 @@ class App:
             await send({"type": "http.response.body", "body": b""})
 
     async def _pump(self, answer: StreamReply, send: Send) -> None:
-        async for chunk in answer.chunks:
-            async with asyncio.timeout(self._send_seconds):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with contextlib.aclosing(answer.chunks) as chunks:
+            async for chunk in chunks:
+                async with asyncio.timeout(self._send_seconds):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 async def _end_pump(pump: asyncio.Future[None]) -> bool:

@@ -6,7 +6,8 @@ The store fans out the very same bytes to all watchers; a line is made by splici
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import msgspec
@@ -87,18 +88,19 @@ class Watch:
     selection: Selection
     render: Render
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Event lines in batches; an ERROR event is the last word when the watch cannot go on."""
         try:
-            async for chunk in self._chunks():
-                yield chunk
+            async with aclosing(self._chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except (Compacted, SlowWatcher):
             version = self.options.version or 0
             yield error_line(statuses.expired(f"too old resource version: {version} ({self.store.revision})"))
         except StatusError as error:
             yield error_line(error)
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
         since = self.options.version or self.store.revision
         if since > self.store.revision:
             raise statuses.too_large_version(since, self.store.revision)
@@ -110,11 +112,14 @@ class Watch:
                 yield b"".join([_line(b"ADDED", self.render(entry)) for entry in entries])
             if self.options.end_mark:
                 yield bookmark_line(self.resource, since, initial_events_end=True)
-        async with self.store.watch(self.prefix, since=since) as batches:
-            async for chunk in self._live(batches, since):
+        async with (
+            self.store.watch(self.prefix, since=since) as batches,
+            aclosing(self._live(batches, since)) as chunks,
+        ):
+            async for chunk in chunks:
                 yield chunk
 
-    async def _live(self, batches: AsyncIterator[EventBatch], since: int) -> AsyncIterator[bytes]:
+    async def _live(self, batches: AsyncIterator[EventBatch], since: int) -> AsyncGenerator[bytes, None]:
         marked = since
         async for batch in batches:
             lines = [line for event in batch if (line := event_line(event, self.selection, self.render))]
