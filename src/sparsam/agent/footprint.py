@@ -1,7 +1,8 @@
 """What the node changes in its network namespace outside of its own objects, written down so that it can be undone.
 
-Kernel settings are put back. The portmap plugin leaves empty chains behind in iptables' `nat` table; the
-table goes when it was not there before and nothing of anybody else has come into it since.
+Kernel settings are put back. Directories that containerd and the CNI library make at fixed places go when they are
+empty. The portmap plugin leaves empty chains behind in iptables' `nat` table; the table goes when it was not
+there before and nothing of anybody else has come into it since.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sparsam.agent.network import apply_sysctls, restore_sysctls
 
 _FILE = "machine-before.json"
 _FAMILIES = {"ip": "iptables-save", "ip6": "ip6tables-save"}
+_DIRECTORIES = ("/run/containerd/s", "/run/containerd", "/var/lib/cni/results", "/var/lib/cni")
 _PORTMAP = "CNI-HOSTPORT-"
 _PORTMAP_TARGETS = "-A CNI-HOSTPORT-DNAT"
 
@@ -45,9 +47,16 @@ async def restore(data_dir: Path) -> None:
     except (OSError, msgspec.DecodeError):
         return
     restore_sysctls(before.sysctls)
+    _remove_empty_directories()
     for family in await _nat_families():
         if family not in before.nat_families and only_portmap_is_left(await _run(_FAMILIES[family], "-t", "nat")):
             await _run("nft", "delete", "table", family, "nat")
+
+
+def _remove_empty_directories() -> None:
+    for directory in _DIRECTORIES:
+        with contextlib.suppress(OSError):  # not empty: somebody else is at home there
+            Path(directory).rmdir()
 
 
 def only_portmap_is_left(saved: str) -> bool:
