@@ -78,6 +78,8 @@ class App:
         match words:
             case ["exec", namespace, pod, container]:
                 await self._streaming.exec(socket, namespace, pod, container, query)
+            case ["attach", namespace, pod, container]:
+                await self._streaming.attach(socket, namespace, pod, container, query)
             case ["portForward", namespace, pod]:
                 await self._streaming.port_forward(socket, namespace, pod, query)
             case _:

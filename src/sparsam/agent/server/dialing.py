@@ -42,7 +42,7 @@ class PodDialer:
             except TimeoutError:
                 failures.append(f"dial {network} {address}:{port}: i/o timeout")
             except OSError as error:
-                failures.append(f"dial {network} {address}:{port}: connect: {(error.strerror or str(error)).lower()}")
+                failures.append(f"dial {network} {address}:{port}: connect: {reason(error)}")
         place = f'inside namespace "{target.sandbox.id}"' if target.netns_path else "on the node"
         raise DialFailed(f"failed to connect to localhost:{port} {place}, IPv4: {failures[0]} IPv6: {failures[1]}")
 
@@ -97,3 +97,8 @@ def enter_netns(path: str) -> None:
             raise OSError(number, os.strerror(number), path)
     finally:
         os.close(descriptor)
+
+
+def reason(error: OSError) -> str:
+    """The kernel's words on an error, as Go prints them."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)

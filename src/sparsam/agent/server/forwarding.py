@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from sparsam.agent.server.dialing import Connection, DialFailed, PodDialer
+from sparsam.agent.server.dialing import Connection, DialFailed, PodDialer, reason
 
 READ_BYTES = 32 * 1024
 
@@ -50,7 +50,7 @@ async def _downward(connection: Connection, send: Send) -> str:
         try:
             data = await reader.read(READ_BYTES)
         except OSError as error:
-            return f"read from the pod: {(error.strerror or str(error)).lower()}"
+            return f"read from the pod: {reason(error)}"
         if not data:
             return ""
         await send(data)

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server.app import STATE_ALLOWED, App
+from sparsam.agent.server.handshake import WebSocketProtocol
 from sparsam.agent.server.identity import may_enter
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _settings(app: App, config: AgentConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_CertificateProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_per_message_deflate=False,
         ws_max_size=32 << 20,
         ws_ping_interval=None,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from dataclasses import replace
+
+import msgspec
 
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.podspec import container_spec
 from sparsam.agent.registry import ContainerTarget, PodRegistry
+from sparsam.agent.runtime import RuntimeFault
 from sparsam.agent.server import channels
+from sparsam.agent.server.bridge import StreamingFailed, bridge
 from sparsam.agent.server.dialing import PodDialer
+from sparsam.agent.server.engine import attach_address, exec_address
 from sparsam.agent.server.exec import Exec, ExecRequest
 from sparsam.agent.server.http import Query
 from sparsam.agent.server.portchannels import PortChannels, wanted_ports
@@ -19,7 +25,7 @@ from sparsam.agent.server.tunnel import PROTOCOL, Tunnel
 from sparsam.agent.server.websocket import WebSocket
 from sparsam.errors import BadRequest, NotFound
 
-log = logging.getLogger(__name__)
+_NOT_RUNNING = 'unable to upgrade connection: container not found ("{container}")'
 
 
 class Streaming:
@@ -35,7 +41,26 @@ class Streaming:
         if not request.command:
             raise BadRequest("you must specify at least one command for the container")
         target = self._running(namespace, name, container)
-        await self._converse(socket, lambda terminal: self._exec(target, container, request, terminal), request)
+        protocol = await _accept(socket)
+        if target is None:
+            await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
+        elif self._config.cri_socket:
+            await self._bridge(socket, protocol, exec_address(self._registry.cri, target.container.id, request))
+        else:
+            await self._exec(socket, protocol, target, request)
+
+    async def attach(self, socket: WebSocket, namespace: str, name: str, container: str, query: Query) -> None:
+        """Join the container's own process."""
+        request = exec_request(query)
+        target = self._running(namespace, name, container)
+        protocol = await _accept(socket)
+        if target is None:
+            await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
+            return
+        # A container has a terminal or not; what the client thinks of it does not matter.
+        tty = bool((container_spec(target.pod, container) or {}).get("tty"))
+        request = replace(request, tty=tty, stderr=request.stderr and not tty)
+        await self._bridge(socket, protocol, attach_address(self._registry.cri, target.container.id, request))
 
     async def port_forward(self, socket: WebSocket, namespace: str, name: str, query: Query) -> None:
         """Carry connections to the pod's ports."""
@@ -55,43 +80,51 @@ class Streaming:
         await socket.accept(protocol)
         await PortChannels(socket, protocol, dialer, label).run(ports)
 
-    async def _exec(
-        self, target: ContainerTarget | None, container: str, request: ExecRequest, terminal: Terminal
-    ) -> channels.Obj:
-        if target is None:
-            return channels.failure(f'unable to upgrade connection: container not found ("{container}")')
-        tasks = Tasks(self._registry.cri.channel, target.engine_namespace)
-        return await Exec(tasks, target.container.id, request, terminal, self._config.run_dir / "io").run()
-
-    async def _converse(
-        self, socket: WebSocket, run: Callable[[Terminal], Awaitable[channels.Obj]], request: ExecRequest
-    ) -> None:
-        """Accept, run, send the last word; ends early when the client leaves.
-
-        What goes wrong is told after the handshake: a client takes a refused one as a sign to try SPDY.
-        """
-        protocol = channels.choose(socket.protocols)
-        if protocol is None:
-            raise BadRequest(f"unable to upgrade: none of {', '.join(channels.PROTOCOLS)} is offered")
-        await socket.accept(protocol)
+    async def _exec(self, socket: WebSocket, protocol: str, target: ContainerTarget, request: ExecRequest) -> None:
+        """Run a command through containerd; ends the command when the client leaves."""
         terminal = Terminal(socket, protocol)
         await terminal.write(first_channel(request), b"")
-        listening = asyncio.ensure_future(terminal.listen())
-        running = asyncio.ensure_future(run(terminal))
+        tasks = Tasks(self._registry.cri.channel, target.engine_namespace)
+        command = Exec(tasks, target.container.id, request, terminal, self._config.run_dir / "io")
+        listening, running = asyncio.ensure_future(terminal.listen()), asyncio.ensure_future(command.run())
         try:
             await asyncio.wait({listening, running}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
-                await terminal.finish(running.result())
+                await _say(socket, running.result())
         finally:
             for task in (listening, running):
                 task.cancel()
             await asyncio.gather(listening, running, return_exceptions=True)
+
+    async def _bridge(self, socket: WebSocket, protocol: str, address: Awaitable[str]) -> None:
+        try:
+            await bridge(socket, protocol, await address)
+        except (RuntimeFault, StreamingFailed) as error:
+            await _say(socket, channels.failure(f"error executing command in container: {error}"))
 
     def _running(self, namespace: str, name: str, container: str) -> ContainerTarget | None:
         if self._registry.pod(namespace, name) is None:
             raise NotFound("pod does not exist")
         target = self._registry.container(namespace, name, container)
         return target if target is not None and target.container.running else None
+
+
+async def _accept(socket: WebSocket) -> str:
+    """Complete the handshake; returns the protocol, or raises BadRequest.
+
+    What goes wrong later is told on the error channel: clients take a refused handshake as a sign to try SPDY.
+    """
+    protocol = channels.choose(socket.protocols)
+    if protocol is None:
+        raise BadRequest(f"unable to upgrade: none of {', '.join(channels.PROTOCOLS)} is offered")
+    await socket.accept(protocol)
+    return protocol
+
+
+async def _say(socket: WebSocket, status: channels.Obj) -> None:
+    """Say the last word and end the connection."""
+    await socket.send(channels.encode(channels.ERROR, msgspec.json.encode(status)))
+    await socket.close()
 
 
 def exec_request(query: Query) -> ExecRequest:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import msgspec
-
 from sparsam.agent.server import channels
 from sparsam.agent.server.websocket import WebSocket
 
@@ -77,8 +75,3 @@ class Terminal:
     async def write(self, channel: int, data: bytes) -> None:
         """Send output."""
         await self._socket.send(channels.encode(channel, data))
-
-    async def finish(self, status: channels.Obj) -> None:
-        """Send the last word and end the connection."""
-        await self.write(channels.ERROR, msgspec.json.encode(status))
-        await self._socket.close()

@@ -1,0 +1,54 @@
+"""CRI calls that only the node's server makes: streaming addresses and statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cri_api.v1 import api_pb2 as pb
+
+from sparsam.agent.cri import Cri, translated
+from sparsam.agent.server.exec import ExecRequest
+
+_SERVICE = "/runtime.v1.RuntimeService"
+_CALL_SECONDS = 10.0
+
+
+async def exec_address(cri: Cri, container_id: str, request: ExecRequest) -> str:
+    """Where the engine waits for an exec's streams; raises RuntimeFault."""
+    message = pb.ExecRequest(
+        container_id=container_id,
+        cmd=request.command,
+        tty=request.tty,
+        stdin=request.stdin,
+        stdout=request.stdout,
+        stderr=request.stderr,
+    )
+    return str((await _call(cri, "Exec", message, pb.ExecResponse)).url)
+
+
+async def attach_address(cri: Cri, container_id: str, request: ExecRequest) -> str:
+    """Where the engine waits for an attach's streams; raises RuntimeFault."""
+    message = pb.AttachRequest(
+        container_id=container_id,
+        tty=request.tty,
+        stdin=request.stdin,
+        stdout=request.stdout,
+        stderr=request.stderr,
+    )
+    return str((await _call(cri, "Attach", message, pb.AttachResponse)).url)
+
+
+async def container_stats(cri: Cri) -> list[Any]:
+    """The engine's statistics of all running containers; raises RuntimeFault."""
+    answer = await _call(cri, "ListContainerStats", pb.ListContainerStatsRequest(), pb.ListContainerStatsResponse)
+    return list(answer.stats)
+
+
+async def _call(cri: Cri, method: str, message: Any, answer: Any) -> Any:
+    call = cri.channel.unary_unary(
+        f"{_SERVICE}/{method}",
+        request_serializer=type(message).SerializeToString,
+        response_deserializer=answer.FromString,
+    )
+    with translated():
+        return await call(message, timeout=_CALL_SECONDS)
