@@ -158,7 +158,7 @@ def _cores(node: Json) -> float:
 
 
 def _millicores(stats: Json) -> float:
-    return round(stats.get("cpu", {}).get("usageNanoCores", 0) / 1e6, 1)
+    return round(float(stats.get("cpu", {}).get("usageNanoCores", 0)) / 1e6, 1)
 
 
 def _memory(stats: Json) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -41,6 +40,9 @@ MAX = "deployment.kubernetes.io/max-replicas"
 _OWN_ANNOTATIONS = frozenset({REVISION, HISTORY, DESIRED, MAX, "kubectl.kubernetes.io/last-applied-configuration"})
 _HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 NO_DEADLINE = 2**31 - 1
+
+Words = tuple[str, str, str]
+"""Status, reason and message of a condition."""
 
 
 def template_hash(template: Obj, collisions: int) -> str:
@@ -85,8 +87,9 @@ def size_of(replica_set: Obj) -> SetSize:
     )
 
 
-def set_condition(conditions: list[Obj], kind: str, status: str, reason: str, message: str, now: str) -> list[Obj]:
+def set_condition(conditions: list[Obj], kind: str, words: Words, now: str) -> list[Obj]:
     """Replace a condition; its transition time moves only with its status, its update time with any change."""
+    status, reason, message = words
     old = next((each for each in conditions if each["type"] == kind), None)
     if old is not None and (old["status"], old.get("reason"), old.get("message")) == (status, reason, message):
         return conditions
@@ -247,7 +250,7 @@ class DeploymentController:
             await self._name_taken(deployment, fresh.name)
             return None
         message = f"Created new replica set {json_name(fresh.name)}"
-        await self._progress(deployment, "True", "NewReplicaSetCreated", message)
+        await self._progress(deployment, ("True", "NewReplicaSetCreated", message))
         if size:
             self._say_scaled(deployment, created, 0, size)
         return created
@@ -359,9 +362,9 @@ class DeploymentController:
         message = f"Scaled {direction} replica set {replica_set['metadata']['name']} from {before} to {size}"
         self.controller.recorder.event(deployment, "Normal", "ScalingReplicaSet", message)
 
-    async def _progress(self, deployment: Obj, status: str, reason: str, message: str) -> None:
+    async def _progress(self, deployment: Obj, words: Words) -> None:
         conditions = deployment.get("status", {}).get("conditions") or []
-        changed = set_condition(conditions, "Progressing", status, reason, message, format_time(self._clock.now()))
+        changed = set_condition(conditions, "Progressing", words, format_time(self._clock.now()))
         if changed is not conditions:
             patch = {"status": {"conditions": changed}}
             namespace, name = key_of(deployment)
@@ -455,35 +458,37 @@ def _availability(deployment: Obj, counts: Obj, conditions: list[Obj], now: str)
         words = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
         words = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
-    return set_condition(conditions, "Available", *words, now)
+    return set_condition(conditions, "Available", words, now)
 
 
 def _paused(conditions: list[Obj], now: str) -> list[Obj]:
     known = next((each for each in conditions if each["type"] == "Progressing"), {})
     if known.get("reason") == "ProgressDeadlineExceeded":
         return conditions
-    return set_condition(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", now)
+    return set_condition(conditions, "Progressing", ("Unknown", "DeploymentPaused", "Deployment is paused"), now)
 
 
 def _progressing(deployment: Obj, counts: Obj, new: Obj | None, conditions: list[Obj], now: datetime) -> list[Obj]:
     known = next((each for each in conditions if each["type"] == "Progressing"), {})
     old, stamp = deployment.get("status", {}), format_time(now)
     if known.get("reason") == "DeploymentPaused":
-        return set_condition(conditions, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", stamp)
+        return set_condition(
+            conditions, "Progressing", ("Unknown", "DeploymentResumed", "Deployment is resumed"), stamp
+        )
     name = json_name(new["metadata"]["name"]) if new else json_name(deployment["metadata"]["name"])
     if known.get("reason") == "NewReplicaSetAvailable" and counts["replicas"] == counts["updatedReplicas"]:
         return conditions
     if is_complete(deployment, counts):
         message = f"ReplicaSet {name} has successfully progressed."
-        return set_condition(conditions, "Progressing", "True", "NewReplicaSetAvailable", message, stamp)
+        return set_condition(conditions, "Progressing", ("True", "NewReplicaSetAvailable", message), stamp)
     if _moved(old, counts) or not known:
         message = f"ReplicaSet {name} is progressing."
-        moved = set_condition(conditions, "Progressing", "True", "ReplicaSetUpdated", message, stamp)
+        moved = set_condition(conditions, "Progressing", ("True", "ReplicaSetUpdated", message), stamp)
         return [{**each, "lastUpdateTime": stamp} if each["type"] == "Progressing" else each for each in moved]
     left_seconds = deadline_left(deployment, {"conditions": conditions}, now)
     if left_seconds is not None and left_seconds <= 0:
         message = f"ReplicaSet {name} has timed out progressing."
-        return set_condition(conditions, "Progressing", "False", "ProgressDeadlineExceeded", message, stamp)
+        return set_condition(conditions, "Progressing", ("False", "ProgressDeadlineExceeded", message), stamp)
     return conditions
 
 
@@ -513,6 +518,6 @@ def _failure(sets: list[Obj], new: Obj | None, conditions: list[Obj], now: str) 
     for each in candidates:
         for condition in each.get("status", {}).get("conditions") or ():
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-                words: tuple[Any, ...] = (condition.get("reason", ""), condition.get("message", ""))
-                return set_condition(conditions, "ReplicaFailure", "True", *words, now)
+                words = ("True", condition.get("reason", ""), condition.get("message", ""))
+                return set_condition(conditions, "ReplicaFailure", words, now)
     return [each for each in conditions if each["type"] != "ReplicaFailure"]

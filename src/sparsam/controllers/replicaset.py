@@ -69,7 +69,7 @@ def available_in_seconds(pod: Obj, min_ready_seconds: int, now: datetime) -> flo
 
 
 def pods_to_delete(pods: Iterable[Obj], count: int, crowding: dict[str, int]) -> list[Obj]:
-    """The pods that are missed least, upstream's order: unassigned, pending, not ready, cheap, crowded, young, restarted.
+    """The pods that are missed least: unassigned, pending, not ready, cheap, crowded, young, restarted (upstream's order).
 
     `crowding` is the number of the owner's related pods on each node.
     """
@@ -119,7 +119,7 @@ def status_of(replica_set: Obj, pods: list[Obj], now: datetime, failure: str | N
     status["observedGeneration"] = replica_set["metadata"].get("generation", 0)
     conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
     if failure is not None:
-        before = next((c for c in old.get("conditions") or () if c["type"] == "ReplicaFailure"), {})
+        before: Obj = next((c for c in old.get("conditions") or () if c["type"] == "ReplicaFailure"), {})
         since = before.get("lastTransitionTime") or format_time(now)
         reason = "FailedCreate" if len(active) < spec["replicas"] else "FailedDelete"
         entry = {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": failure}
