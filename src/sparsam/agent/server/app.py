@@ -5,20 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import PodRegistry
-from sparsam.agent.server.http import Query, Receive, Scope, Send, refuse, reply, stream
+from sparsam.agent.server.http import JSON, Query, Receive, Scope, Send, refuse, reply, stream
 from sparsam.agent.server.logs import container_log
 from sparsam.agent.server.streaming import Streaming
+from sparsam.agent.server.summary import resource_metrics, summary
+from sparsam.agent.server.usage import Sampler
 from sparsam.agent.server.websocket import WebSocket
-from sparsam.errors import BadRequest, Forbidden, InternalError, MethodNotAllowed, NotFound, StatusError
+from sparsam.clock import format_time
+from sparsam.errors import (
+    BadRequest,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    NotImplementedHere,
+    StatusError,
+)
 
 log = logging.getLogger(__name__)
 
 STATE_ALLOWED = "allowed"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_TYPE = ("kind", "apiVersion")
 
 
 class App:
@@ -27,6 +43,9 @@ class App:
     def __init__(self, config: AgentConfig, registry: PodRegistry) -> None:
         self._registry = registry
         self._streaming = Streaming(config, registry)
+        self._sampler = Sampler(config, registry)
+        self._node_name = config.node_name
+        self._started = format_time(datetime.now(UTC))
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -61,10 +80,29 @@ class App:
             case ["containerLogs", namespace, pod, container]:
                 chunks = container_log(self._registry, namespace, pod, container, query)
                 await self._until_stopped(stream(receive, send, chunks))
+            case ["pods"]:
+                await reply(send, msgspec.json.encode(self._pod_list()), content_type=JSON)
+            case ["stats", "summary"]:
+                await reply(send, msgspec.json.encode(await self._summary()), content_type=JSON)
+            case ["metrics", "resource"]:
+                text = resource_metrics(self._registry.pods(), await self._sampler.now())
+                await reply(send, text.encode(), content_type=METRICS)
+            case ["metrics", "cadvisor"]:
+                raise NotImplementedHere(
+                    "metrics of cAdvisor are not offered; see /metrics/resource and /stats/summary"
+                )
             case ["exec" | "attach" | "portForward", *_]:
                 raise BadRequest("unable to upgrade: only WebSocket is spoken here")
             case _:
                 raise NotFound("404 page not found")
+
+    def _pod_list(self) -> dict[str, Any]:
+        items = [{key: value for key, value in pod.items() if key not in _TYPE} for pod in self._registry.pods()]
+        return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
+
+    async def _summary(self) -> dict[str, Any]:
+        older, newer = await self._sampler.pair()
+        return summary(self._node_name, self._registry.pods(), older, newer, started=self._started)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)

@@ -62,7 +62,7 @@ class Exec:
 
     async def _run_in(self, directory: Path) -> channels.Obj:
         request = self._request
-        spec = exec_spec(await self._tasks.process_spec(self._container_id), request)
+        spec = exec_spec(await self._tasks.process_spec(self._container_id), request, self._terminal.size)
         streams = _make_pipes(directory, request)
         process = self._tasks.process(self._container_id, uuid.uuid4().hex)
         async with contextlib.AsyncExitStack() as stack:
@@ -145,14 +145,16 @@ class _Idle:
                 return
 
 
-def exec_spec(container: dict[str, Any], request: ExecRequest) -> dict[str, Any]:
-    """The process to run: as the container's own, with another command and, if wanted, a terminal."""
+def exec_spec(container: dict[str, Any], request: ExecRequest, size: channels.Resized | None) -> dict[str, Any]:
+    """The process to run: as the container's own, with another command and, if wanted, a terminal of that size."""
     spec = {**container, "args": request.command, "terminal": request.tty}
     spec.pop("commandLine", None)
     spec.pop("consoleSize", None)
     if request.tty:
         env = [entry for entry in container.get("env") or () if not entry.startswith("TERM=")]
         spec["env"] = [*env, "TERM=xterm"]
+        if size is not None:
+            spec["consoleSize"] = {"width": size.width, "height": size.height}
     return spec
 
 

@@ -23,7 +23,7 @@ class Terminal:
         self._ended = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self._size: channels.Resized | None = None
+        self.size: channels.Resized | None = None
         self._sized = asyncio.Event()
 
     async def listen(self) -> None:
@@ -31,7 +31,7 @@ class Terminal:
         async for message in self._socket.messages():
             event = channels.decode(message, self._protocol)
             if isinstance(event, channels.Resized):
-                self._size = event
+                self.size = event
                 self._sized.set()
             elif isinstance(event, channels.Closed) and event.channel == channels.STDIN:
                 self._ended = True
@@ -69,8 +69,8 @@ class Terminal:
         """The newest size that was not asked for yet."""
         await self._sized.wait()
         self._sized.clear()
-        assert self._size is not None
-        return self._size
+        assert self.size is not None
+        return self.size
 
     async def write(self, channel: int, data: bytes) -> None:
         """Send output."""
