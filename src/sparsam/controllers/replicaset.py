@@ -69,7 +69,7 @@ def available_in_seconds(pod: Obj, min_ready_seconds: int, now: datetime) -> flo
 
 
 def pods_to_delete(pods: Iterable[Obj], count: int, crowding: dict[str, int]) -> list[Obj]:
-    """The pods that are missed least: unassigned, pending, not ready, cheap, crowded, young, restarted (upstream's order).
+    """The pods that are missed least, as upstream ranks: unassigned, pending, not ready, cheap, crowded, young.
 
     `crowding` is the number of the owner's related pods on each node.
     """

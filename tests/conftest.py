@@ -1,0 +1,42 @@
+"""What this machine can do decides which tests run; every skip says why.
+
+SPARSAM_REQUIRE=root,nft,containerd,data turns such skips into failures, for machines that should be able to.
+"""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("SPARSAM_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@cache
+def lack(need: str) -> str:
+    """Why this machine cannot serve a need; empty when it can."""
+    if need == "data":
+        return "" if (DATA / "api_transcripts.jsonl.gz").exists() else f"no recordings in {DATA}; set SPARSAM_DATA"
+    if os.geteuid() != 0:
+        return "needs root"
+    if need == "root":
+        return ""
+    programs = {"nft": ("nft", "ip"), "containerd": ("containerd", "runc", "ctr")}[need]
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        return f"needs {', '.join(missing)}; run make setup"
+    if need == "nft":
+        probe = subprocess.run(["unshare", "-n", "nft", "list", "ruleset"], capture_output=True, text=True, check=False)
+        return "" if probe.returncode == 0 else f"nftables does not work here: {probe.stderr.strip()}"
+    return "" if Path("/usr/lib/cni/bridge").exists() else "needs containernetworking-plugins; run make setup"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = os.environ.get("SPARSAM_REQUIRE", "").split(",")
+    for need in ("data", "root", "nft", "containerd"):
+        if item.get_closest_marker(f"needs_{need}") and (why := lack(need)):
+            if need in required:
+                pytest.fail(f"SPARSAM_REQUIRE names {need}, but: {why}", pytrace=False)
+            pytest.skip(why)
