@@ -43,7 +43,7 @@ asyncio.run(main())
 
 def run_and_kill(path: Path, seconds: float) -> list[tuple[int, int, int]]:
     """Acknowledgements (worker, number, revision) that came out before the kill."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, bufsize=0)
     assert process.stdout is not None
     with process.stdout as acknowledged:
         assert acknowledged.readline() == b"ready\n"
