@@ -18,6 +18,7 @@ from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 
 from sparsam.apiserver.authentication import user_of_subject
 from sparsam.apiserver.config import ApiServerConfig
+from sparsam.serving.handshake import WebSocketProtocol
 
 KEEP_ALIVE_SECONDS = 600
 TICK_SECONDS = 1.0
@@ -65,7 +66,7 @@ def make_server(app: Any, config: ApiServerConfig) -> EmbeddedServer:
     settings = uvicorn.Config(
         app,
         http=CertificateProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_per_message_deflate=False,
         ws_max_size=32 * 1024 * 1024,
         ws_ping_interval=None,

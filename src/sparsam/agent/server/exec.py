@@ -62,13 +62,14 @@ class Exec:
 
     async def _run_in(self, directory: Path) -> channels.Obj:
         request = self._request
-        spec = exec_spec(await self._tasks.process_spec(self._container_id), request, self._terminal.size)
+        size = await self._terminal.first_size() if request.tty else None
+        spec = exec_spec(await self._tasks.process_spec(self._container_id), request, size)
         streams = _make_pipes(directory, request)
         process = self._tasks.process(self._container_id, uuid.uuid4().hex)
         async with contextlib.AsyncExitStack() as stack:
             outputs = []
             for channel, path in ((channels.STDOUT, streams.stdout), (channels.STDERR, streams.stderr)):
-                if path:
+                if path not in ("", os.devnull):
                     reader = FifoReader(Path(path))
                     stack.callback(reader.close)
                     outputs.append((channel, reader))
@@ -159,18 +160,20 @@ def exec_spec(container: dict[str, Any], request: ExecRequest, size: channels.Re
 
 
 def _make_pipes(directory: Path, request: ExecRequest) -> Streams:
-    def pipe(name: str, wanted: bool) -> str:
-        path = directory / name
-        if wanted:
-            os.mkfifo(path, 0o600)
-        return str(path) if wanted else ""
+    """Named pipes for the wanted streams; containerd wants some place for both outputs unless there is a terminal."""
 
-    # A terminal has one output; without one, each is its own.
+    def pipe(name: str) -> str:
+        path = directory / name
+        os.mkfifo(path, 0o600)
+        return str(path)
+
+    stdin = pipe("in") if request.stdin else ""
+    if request.tty:
+        return Streams(stdin, pipe("out"), terminal=True)
     return Streams(
-        stdin=pipe("in", request.stdin),
-        stdout=pipe("out", request.stdout or request.tty),
-        stderr=pipe("err", request.stderr and not request.tty),
-        terminal=request.tty,
+        stdin,
+        pipe("out") if request.stdout else os.devnull,
+        pipe("err") if request.stderr else os.devnull,
     )
 
 

@@ -16,8 +16,8 @@ from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server.app import STATE_ALLOWED, App
-from sparsam.agent.server.handshake import WebSocketProtocol
 from sparsam.agent.server.identity import may_enter
+from sparsam.serving.handshake import WebSocketProtocol
 
 log = logging.getLogger(__name__)
 

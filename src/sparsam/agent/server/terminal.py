@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 from sparsam.agent.server import channels
@@ -10,6 +11,7 @@ from sparsam.agent.server.websocket import WebSocket
 
 _BUFFER_BYTES = 1 << 20
 _PROBE_SECONDS = 5.0
+_FIRST_SIZE_SECONDS = 0.1
 
 
 class Terminal:
@@ -23,7 +25,7 @@ class Terminal:
         self._ended = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
-        self.size: channels.Resized | None = None
+        self._size: channels.Resized | None = None
         self._sized = asyncio.Event()
 
     async def listen(self) -> None:
@@ -31,7 +33,7 @@ class Terminal:
         async for message in self._socket.messages():
             event = channels.decode(message, self._protocol)
             if isinstance(event, channels.Resized):
-                self.size = event
+                self._size = event
                 self._sized.set()
             elif isinstance(event, channels.Closed) and event.channel == channels.STDIN:
                 self._ended = True
@@ -65,12 +67,18 @@ class Terminal:
         self._room.set()
         return data
 
+    async def first_size(self) -> channels.Resized | None:
+        """The size that a client with a terminal sends right away; None when it does not."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._sized.wait(), _FIRST_SIZE_SECONDS)
+        return self._size
+
     async def resized(self) -> channels.Resized:
         """The newest size that was not asked for yet."""
         await self._sized.wait()
         self._sized.clear()
-        assert self.size is not None
-        return self.size
+        assert self._size is not None
+        return self._size
 
     async def write(self, channel: int, data: bytes) -> None:
         """Send output."""
