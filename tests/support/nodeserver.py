@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import aiohttp
 import msgspec
 
 from sparsam.agent.config import AgentConfig
-from sparsam.agent.registry import PodRegistry
+from sparsam.agent.registry import ContainerTarget, PodRegistry, SandboxTarget
+from sparsam.agent.runtime import Container, ContainerState
 from sparsam.agent.server.main import serve
 from sparsam.apiserver.pki import ensure_pki, node_identity, node_serving_identity
 from tests.support.agent import Engine, Node
@@ -85,6 +86,43 @@ async def collect(socket: aiohttp.ClientWebSocketResponse) -> Stream:
         parts[message.data[0]] += message.data[1:]
     status = msgspec.json.decode(bytes(parts[3])) if parts[3] else None
     return Stream(bytes(parts[1]), bytes(parts[2]), status)
+
+
+@dataclass
+class FakeRegistry:
+    """The registry's read view over values that a test sets."""
+
+    pod_list: list[Obj] = field(default_factory=list)
+    runs: tuple[Container, ...] = ()
+    """Newest first."""
+    cri: Any = None
+
+    def pods(self) -> Iterator[Obj]:
+        yield from self.pod_list
+
+    def pod(self, namespace: str, name: str) -> Obj | None:
+        found = (pod for pod in self.pod_list if pod["metadata"]["name"] == name)
+        return next((pod for pod in found if pod["metadata"]["namespace"] == namespace), None)
+
+    def containers(self, namespace: str, name: str) -> tuple[Container, ...]:
+        return self.runs
+
+    def container(self, namespace: str, name: str, container: str, *, previous: bool = False) -> ContainerTarget | None:
+        runs = [run for run in self.runs if run.name == container][1 if previous else 0 :]
+        pod = self.pod(namespace, name)
+        if not runs or pod is None:
+            return None
+        return ContainerTarget(pod, runs[0], "sandbox", Path(runs[0].log_path), "", "k8s.io")
+
+    async def sandbox(self, namespace: str, name: str) -> SandboxTarget | None:
+        return None
+
+
+def run_of(name: str = "main", state: ContainerState = ContainerState.RUNNING, **fields: Any) -> Container:
+    """One run of a container."""
+    number = fields.pop("attempt", 0)
+    identity = {"id": f"{name}-{number}", "sandbox_id": "sandbox", "uid": "uid", "name": name, "attempt": number}
+    return Container(**identity, state=state, created_seconds=float(number), **fields)
 
 
 @contextlib.asynccontextmanager

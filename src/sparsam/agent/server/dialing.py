@@ -9,6 +9,7 @@ import socket
 import threading
 
 from sparsam.agent.registry import PodRegistry
+from sparsam.agent.runtime import RuntimeFault
 from sparsam.errors import SparsamError
 
 CONNECT_SECONDS = 10.0
@@ -32,7 +33,10 @@ class PodDialer:
 
     async def connect(self, port: int) -> Connection:
         """A connection to a port of the pod's loopback address; raises DialFailed."""
-        target = await self._registry.sandbox(self._namespace, self._name)
+        try:
+            target = await self._registry.sandbox(self._namespace, self._name)
+        except RuntimeFault as error:
+            raise DialFailed(str(error)) from error
         if target is None or not target.sandbox.ready:
             raise DialFailed(f'sandbox of pod "{self._name}" is not running')
         failures = []

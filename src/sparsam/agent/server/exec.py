@@ -82,31 +82,33 @@ class Exec:
     async def _converse(self, process: Process, outputs: list[tuple[int, FifoReader]], stdin: str) -> int:
         """Carry input and output until the command has ended and all it wrote is sent; returns its exit code."""
         idle = _Idle()
-        async with asyncio.TaskGroup() as group:
-            copies = [group.create_task(self._copy_out(channel, reader, idle)) for channel, reader in outputs]
-            feeding = [group.create_task(self._resize(process))]
-            if stdin:
-                feeding.append(group.create_task(self._feed(process, Path(stdin))))
+        copies = [asyncio.ensure_future(self._copy_out(channel, reader, idle)) for channel, reader in outputs]
+        feeding = [asyncio.ensure_future(self._resize(process))]
+        if stdin:
+            feeding.append(asyncio.ensure_future(self._feed(process, Path(stdin))))
+        try:
             code = await process.wait()
             await idle.drained(copies)
+        finally:
             for task in (*feeding, *copies):
                 task.cancel()
+            await asyncio.gather(*feeding, *copies, return_exceptions=True)
         return code
 
     async def _copy_out(self, channel: int, reader: FifoReader, idle: _Idle) -> None:
-        while data := await idle.watch(reader.read()):
-            await self._terminal.write(channel, data)
+        # Without a client this ends too: whoever listens to it notices, and cancels the command.
+        with contextlib.suppress(OSError):
+            while data := await idle.watch(reader.read()):
+                await self._terminal.write(channel, data)
 
     async def _feed(self, process: Process, path: Path) -> None:
-        writer = await FifoWriter.open(path)
-        try:
-            while data := await self._terminal.read():
-                await writer.write(data)
-        except BrokenPipeError:
-            return
-        finally:
-            writer.close()
-        with contextlib.suppress(RuntimeFault):
+        with contextlib.suppress(OSError, RuntimeFault):
+            writer = await FifoWriter.open(path)
+            try:
+                while data := await self._terminal.read():
+                    await writer.write(data)
+            finally:
+                writer.close()
             await process.close_stdin()
 
     async def _resize(self, process: Process) -> None:

@@ -51,6 +51,8 @@ async def read_log(path: Path, options: LogOptions, ended: Callable[[], bool]) -
             yield text
         if formatter.full:
             return
+        # A long log is read from memory without ever waiting: others get their turn here.
+        await asyncio.sleep(0)
 
 
 async def _blocks(path: Path, options: LogOptions, ended: Callable[[], bool]) -> AsyncGenerator[bytes, None]:

@@ -6,11 +6,12 @@ The first message on each channel is ours: the port as two bytes, low byte first
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 
 from sparsam.agent.server import channels
 from sparsam.agent.server.dialing import PodDialer
-from sparsam.agent.server.forwarding import forward
+from sparsam.agent.server.forwarding import Send, forward
 from sparsam.agent.server.http import Query
 from sparsam.agent.server.websocket import WebSocket
 from sparsam.errors import BadRequest
@@ -73,6 +74,10 @@ class PortChannels:
         async def send(payload: bytes) -> None:
             await self._socket.send(channels.encode(2 * index, payload))
 
+        with contextlib.suppress(OSError):
+            await self._carry(index, port, queue, send)
+
+    async def _carry(self, index: int, port: int, queue: asyncio.Queue[bytes], send: Send) -> None:
         problem = await forward(self._dialer, port, queue.get, send)
         if problem:
             text = f"error forwarding port {port} to pod {self._pod}: {problem}"

@@ -59,16 +59,23 @@ class Tunnel:
         """Serve until the client leaves or breaks the protocol."""
         async with asyncio.TaskGroup() as group:
             try:
-                async for message in self._socket.messages():
-                    for frame in self._decoder.feed(message):
-                        await self._handle(frame, group)
-            except spdy.SpdyError as error:
-                log.info("port-forward ended by a protocol error pod=%s error=%s", self._pod, error)
-                await self._send(spdy.GoAway(max(self._streams, default=0), spdy.PROTOCOL_ERROR))
+                await self._read(group)
+            except OSError:
+                # The client has gone; there is nobody to tell.
+                return
             finally:
                 for request in self._requests.values():
                     if request.task is not None:
                         request.task.cancel()
+
+    async def _read(self, group: asyncio.TaskGroup) -> None:
+        try:
+            async for message in self._socket.messages():
+                for frame in self._decoder.feed(message):
+                    await self._handle(frame, group)
+        except spdy.SpdyError as error:
+            log.info("port-forward ended by a protocol error pod=%s error=%s", self._pod, error)
+            await self._send(spdy.GoAway(max(self._streams, default=0), spdy.PROTOCOL_ERROR))
 
     async def _handle(self, frame: spdy.Frame, group: asyncio.TaskGroup) -> None:
         match frame:
