@@ -1,0 +1,175 @@
+"""Three real nodes on one machine, and a machine left as it was."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Cluster, running_cluster, until
+from tests.e2e.test_walkthrough import fetch
+
+SHELL = "localhost/sparsam/busybox:1"
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("three"), "--nodes", "3", "--node-name", "e2e") as cluster:
+        yield cluster
+
+
+def spread(name: str, replicas: int, seconds: int) -> dict:
+    """A Deployment with as many CPUs asked as makes nodes fill one after the other, and little patience for lost ones."""
+    tolerations = [
+        {"key": f"node.kubernetes.io/{why}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+        for why in ("not-ready", "unreachable")
+    ]
+    container = {
+        "name": "web",
+        "image": "localhost/sparsam/web:1",
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "resources": {"requests": {"cpu": "400m"}},
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+    }
+    spec = {"tolerations": tolerations, "terminationGracePeriodSeconds": 1, "containers": [container]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    }
+
+
+def nodes_of(cluster: Cluster, app: str) -> set[str]:
+    pods = cluster.get("pods", "-l", f"app={app}")["items"]
+    return {pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+
+def test_three_nodes_are_ready_and_their_pods_reach_each_other(three: Cluster):
+    names = [node["metadata"]["name"] for node in three.get("nodes")["items"]]
+    assert names == ["e2e-1", "e2e-2", "e2e-3"]
+    three.apply(spread("web", 6, 300))
+    three.kubectl("rollout", "status", "deployment/web", "--timeout=80s")
+    three.kubectl("expose", "deployment", "web", "--port=80", "--target-port=8080")
+    assert nodes_of(three, "web") == set(names)
+    pods = three.get("pods", "-l", "app=web")["items"]
+    first = pods[0]
+    for other in {pod["spec"]["nodeName"]: pod for pod in pods}.values():
+        address = other["status"]["podIP"]
+        page = three.kubectl("exec", first["metadata"]["name"], "--", "wget", "-qO-", f"http://{address}:8080/")
+        assert f"pod {other['metadata']['name']}" in page
+    assert "sparsam demo" in three.kubectl("exec", first["metadata"]["name"], "--", "wget", "-qO-", "http://web/")
+    service = three.get("service", "web")["spec"]["clusterIP"]
+    until(lambda: "sparsam demo" in fetch(f"http://{service}/"), what="the Service from the machine itself")
+
+
+def test_watts_decide_among_nodes_of_different_hunger(three: Cluster):
+    for name, full in (("e2e-1", "400"), ("e2e-2", "100"), ("e2e-3", "400")):
+        three.kubectl(
+            "annotate", "node", name, "power.sparsam.dev/idle-watts=50", f"power.sparsam.dev/max-watts={full}"
+        )
+    thrifty = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "thrifty"},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {"name": "c", "image": SHELL, "command": ["sleep", "60"], "resources": {"requests": {"cpu": "100m"}}}
+            ],
+        },
+    }
+    three.apply(thrifty)
+    pod = until(
+        lambda: (p := three.get("pod", "thrifty")) and p["spec"].get("nodeName") and p, what="placement of thrifty"
+    )
+    why = json.loads(pod["metadata"]["annotations"]["power.sparsam.dev/placement"])
+    assert pod["spec"]["nodeName"] == "e2e-2"
+    assert why["wattsDelta"] < why["runnerUpWattsDelta"]
+    assert why["estimated"] is False
+    three.kubectl("delete", "pod", "thrifty")
+
+
+def test_a_node_that_is_cut_off_becomes_not_ready_and_its_pods_run_elsewhere(three: Cluster):
+    three.kubectl("scale", "deployment", "web", "--replicas=0")
+    three.apply(spread("mobile", 3, 2))
+    three.kubectl("rollout", "status", "deployment/mobile", "--timeout=80s")
+    lost = sorted(nodes_of(three, "mobile"))[0]
+    link = ["ip", "netns", "exec", f"sparsam-{lost}", "ip", "link", "set", "eth0"]
+    subprocess.run([*link, "down"], check=True)
+    try:
+        until(lambda: ready(three, lost) == "Unknown", 120, "NotReady")
+
+        def moved() -> bool:
+            pods = three.get("pods", "-l", "app=mobile")["items"]
+            running = [
+                p
+                for p in pods
+                if "deletionTimestamp" not in p["metadata"]
+                and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"]["conditions"])
+            ]
+            return len(running) == 3 and lost not in {p["spec"]["nodeName"] for p in running}
+
+        until(moved, 90, "three ready pods elsewhere")
+        assert "NotReady" in three.kubectl("get", "node", lost)
+    finally:
+        subprocess.run([*link, "up"], check=True)
+        subprocess.run(
+            ["ip", "netns", "exec", f"sparsam-{lost}", "ip", "route", "replace", "default", "via", "10.245.0.1"],
+            check=False,
+        )
+    until(lambda: ready(three, lost) == "True", 120, "Ready again")
+
+
+def ready(cluster: Cluster, node: str) -> str:
+    conditions = cluster.get("node", node)["status"]["conditions"]
+    return next(c["status"] for c in conditions if c["type"] == "Ready")
+
+
+def traces(cluster_dirs: tuple[Path, ...]) -> dict[str, list[str]]:
+    """What a cluster could leave behind on this machine."""
+
+    def lines(*command: str) -> list[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+
+    return {
+        "links": sorted(line.split()[0] for line in lines("ip", "-br", "link")),
+        "netns": sorted(line.split()[0] for line in lines("ip", "netns", "list")),
+        "nftables": lines("nft", "list", "ruleset"),
+        "routes": sorted(lines("ip", "route")),
+        "mounts": sorted(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/sparsam*")),
+        "shims": [line for line in lines("ps", "-eo", "args") if "containerd-shim" in line and "/run/spt" in line],
+        "directories": [str(path) for path in cluster_dirs if path.exists()],
+    }
+
+
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_purge_leaves_the_machine_as_it_was(tmp_path: Path, nodes: str):
+    before = traces(())
+    with running_cluster(tmp_path, "--nodes", nodes, "--node-name", "brief") as cluster:
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p"},
+            "spec": {
+                "volumes": [{"name": "m", "emptyDir": {"medium": "Memory"}}],
+                "containers": [
+                    {
+                        "name": "c",
+                        "image": SHELL,
+                        "command": ["sleep", "600"],
+                        "volumeMounts": [{"name": "m", "mountPath": "/m"}],
+                    }
+                ],
+            },
+        }
+        until(lambda: cluster.get("serviceaccounts")["items"], what="default service account")
+        cluster.apply(pod)
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=60s")
+    assert traces((cluster.data_dir, cluster.run_dir)) == before
