@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +15,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server import spdy
 from tests.support.agent import Engine, container, phase, pod
-from tests.support.nodeserver import NodeServer, collect, serving_engine
+from tests.support.nodeserver import NodeServer, collect, serving_engine, serving_node, with_certificates
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs_root, pytest.mark.needs_containerd]
 
@@ -55,6 +57,12 @@ def exec_path(*command: str, pod: str = "web", streams: str = "output=1&error=1"
 def processes_with(word: str) -> list[str]:
     lines = subprocess.run(("ps", "-eo", "args"), capture_output=True, text=True, check=False).stdout.splitlines()
     return [line for line in lines if word in line]
+
+
+async def begun(word: str) -> None:
+    async with asyncio.timeout(15):
+        while not processes_with(word):
+            await asyncio.sleep(0.02)
 
 
 async def gone(word: str) -> None:
@@ -115,9 +123,7 @@ async def test_a_terminal_has_the_clients_size_and_follows_it(server: NodeServer
 
 async def test_a_client_that_leaves_ends_its_command(server: NodeServer):
     async with server.socket(exec_path("sleep", "98761")) as socket:
-        async with asyncio.timeout(10):
-            while not processes_with("sleep 98761"):
-                await asyncio.sleep(0.02)
+        await begun("sleep 98761")
         await socket.close()
     await gone("sleep 98761")
 
@@ -246,3 +252,25 @@ async def test_resource_metrics_name_every_container(server: NodeServer):
     assert status == 200
     assert 'container_cpu_usage_seconds_total{container="main",namespace="default",pod="web"}' in text
     assert "resource_scrape_error 0" in text
+
+
+async def test_a_foreign_engine_runs_commands_over_its_own_streaming_server(server: NodeServer, tmp_path: Path):
+    assert server.node is not None
+    node, socket = server.node, str(server.node.engine.socket)
+    config = with_certificates(replace(node.config, cri_socket=socket), tmp_path)
+    registry = PodRegistry(node.pods, node.cri, engine_address=socket, node_ip=config.node_ip)
+    async with serving_node(config, registry, tmp_path) as foreign:
+        stream = await foreign.exec(exec_path("sh", "-c", "echo out; echo err >&2; exit 4"))
+    assert (stream.stdout, stream.stderr) == (b"out\n", b"err\n")
+    assert stream.status is not None
+    assert stream.status["details"]["causes"] == [{"reason": "ExitCode", "message": "4"}]
+
+
+async def test_a_client_that_leaves_while_its_input_is_stuck_ends_its_command(server: NodeServer):
+    async with server.socket(exec_path("sleep", "98763", streams="input=1&output=1")) as socket:
+        for _ in range(48):
+            await asyncio.wait_for(socket.send_bytes(b"\0" + b"x" * 32768), 10)
+        await begun("sleep 98763")
+        # Without a goodbye, as a client that is killed.
+        socket._response.connection.transport.abort()
+    await gone("sleep 98763")

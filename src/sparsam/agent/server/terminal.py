@@ -10,7 +10,7 @@ from sparsam.agent.server import channels
 from sparsam.agent.server.websocket import WebSocket
 
 _BUFFER_BYTES = 1 << 20
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
 _FIRST_SIZE_SECONDS = 0.1
 
 
