@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 CLONE_NEWNET = 0x40000000
 ROOT = Path(__file__).parents[2]
+_NUMBERS = itertools.count(1)
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
@@ -106,7 +108,8 @@ def _isolated() -> None:
 
 @contextlib.contextmanager
 def running_cluster(tmp: Path, *flags: str) -> Iterator[Cluster]:
-    cluster = Cluster(tmp / "data", Path(f"/run/spt{os.getpid()}"))
+    # Short, since a socket path holds 108 bytes at most, and one's own, since several clusters may run in turn.
+    cluster = Cluster(tmp / "data", Path(f"/run/spt{os.getpid()}-{next(_NUMBERS)}"))
     try:
         cluster.sparsam(
             "up", "--detach", "--data-dir", str(cluster.data_dir), "--run-dir", str(cluster.run_dir), *flags
