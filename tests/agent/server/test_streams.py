@@ -264,13 +264,3 @@ async def test_a_foreign_engine_runs_commands_over_its_own_streaming_server(serv
     assert (stream.stdout, stream.stderr) == (b"out\n", b"err\n")
     assert stream.status is not None
     assert stream.status["details"]["causes"] == [{"reason": "ExitCode", "message": "4"}]
-
-
-async def test_a_client_that_leaves_while_its_input_is_stuck_ends_its_command(server: NodeServer):
-    async with server.socket(exec_path("sleep", "98763", streams="input=1&output=1")) as socket:
-        for _ in range(48):
-            await asyncio.wait_for(socket.send_bytes(b"\0" + b"x" * 32768), 10)
-        await begun("sleep 98763")
-        # Without a goodbye, as a client that is killed.
-        socket._response.connection.transport.abort()
-    await gone("sleep 98763")
