@@ -33,7 +33,9 @@ def emit(value: Any, output: str, table: Callable[[], Table]) -> None:
     elif output == "yaml":
         click.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
     else:
-        Console(highlight=False).print(table())
+        # A table that a program reads, or that is wider than the terminal, is not to be cut.
+        console = Console(highlight=False)
+        console.print(table(), soft_wrap=not console.is_terminal)
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -170,27 +170,22 @@ def _label(power: ServerPower) -> str:
 
 
 def _node_table(usages: list[Usage]) -> Table:
-    rows = [
-        [u.name, f"{u.cpu_millicores:.0f}m", f"{u.memory_bytes >> 20}Mi", _watts(u), u.watts_source] for u in usages
-    ]
-    return plain_table(("NAME", "CPU", "MEMORY", "WATTS", "SOURCE"), rows)
+    rows = [[u.name, *_figures(u)] for u in usages]
+    return _with_sources(plain_table(("NAME", "CPU", "MEMORY", "WATTS"), rows), usages)
 
 
 def _pod_table(usages: list[Usage]) -> Table:
-    rows = [
-        [
-            u.namespace,
-            u.name,
-            u.node,
-            f"{u.cpu_millicores:.0f}m",
-            f"{u.memory_bytes >> 20}Mi",
-            _watts(u),
-            u.watts_source,
-        ]
-        for u in usages
-    ]
-    return plain_table(("NAMESPACE", "NAME", "NODE", "CPU", "MEMORY", "WATTS", "SOURCE"), rows)
+    rows = [[u.namespace, u.name, u.node, *_figures(u)] for u in usages]
+    return _with_sources(plain_table(("NAMESPACE", "NAME", "NODE", "CPU", "MEMORY", "WATTS"), rows), usages)
 
 
-def _watts(usage: Usage) -> str:
-    return "-" if usage.watts is None else f"{usage.watts:g}"
+def _figures(usage: Usage) -> tuple[str, str, str]:
+    watts = "-" if usage.watts is None else f"{usage.watts:g} ({usage.watts_source.split()[0]})"
+    return f"{usage.cpu_millicores:.0f}m", f"{usage.memory_bytes >> 20}Mi", watts
+
+
+def _with_sources(table: Table, usages: list[Usage]) -> Table:
+    """Where the watts come from, below the table: it is too long for a column."""
+    table.caption = "\n".join(dict.fromkeys(f"watts: {usage.watts_source}" for usage in usages))
+    table.caption_justify = "left"
+    return table
