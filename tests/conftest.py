@@ -10,6 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure.
+settings.register_profile("sparsam", deadline=None, print_blob=True)
+settings.load_profile("sparsam")
 
 DATA = Path(os.environ.get("SPARSAM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

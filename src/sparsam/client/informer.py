@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from sparsam.client.api import ApiClient
+from sparsam.client.sharing import Pool
 from sparsam.errors import Gone, StatusError
 from sparsam.objects.kinds import Resource
 
@@ -52,6 +53,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._indexes: dict[str, tuple[IndexFunction, dict[str, dict[tuple[str, str], Obj]]]] = {}
         self._version = ""
+        self._pool = Pool()
 
     def add_handler(self, handler: Handler) -> None:
         """Call `handler` for all that is known and for every change to come."""
@@ -132,8 +134,7 @@ class Informer:
         # Items of a list come without these; handlers and event recorders want them.
         obj.setdefault("kind", self.resource.kind)
         obj.setdefault("apiVersion", self.resource.api_version)
-        if self._transform is not None:
-            obj = self._transform(obj)
+        obj = self._pool.share(self._transform(obj) if self._transform is not None else obj)
         key = _key(obj)
         old = self._objects.pop(key, None)
         for name in self._indexes:

@@ -1,9 +1,9 @@
-"""What a pod asks of a node, compiled once from its spec into small values."""
+"""What a pod asks of a node, compiled once from its spec into small hashable values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sparsam.units import parse_bytes, parse_millicores
@@ -82,8 +82,8 @@ class Term:
 class PodDemand:
     """Everything about a pod that its placement depends on. Equal demands are placed alike."""
 
-    requests: dict[str, int] = field(default_factory=dict)
-    """Resource name to amount: millicores for cpu, whole units or bytes for all others."""
+    requests: tuple[tuple[str, int], ...] = ()
+    """Resource name and amount: millicores for cpu, whole units or bytes for all others."""
     scored_cpu_millicores: int = 0
     scored_memory_bytes: int = 0
     node_name: str = ""
@@ -94,17 +94,20 @@ class PodDemand:
     tolerations: tuple[Toleration, ...] = ()
     ports: tuple[HostPort, ...] = ()
 
+    def amount(self, resource: str) -> int:
+        """What is requested of one resource; 0 when nothing is."""
+        return next((amount for name, amount in self.requests if name == resource), 0)
+
 
 def compile_pod(pod: Obj) -> PodDemand:
     """Compile a v1 Pod. Raises ValueError on quantities that the API server would have refused."""
     spec = pod["spec"]
-    requests = effective_requests(spec)
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
     scored = effective_requests(spec, stand_ins=True)
     return PodDemand(
-        requests=requests,
+        requests=tuple(effective_requests(spec).items()),
         scored_cpu_millicores=scored.get("cpu", 0),
         scored_memory_bytes=scored.get("memory", 0),
         node_name=spec.get("nodeName", ""),

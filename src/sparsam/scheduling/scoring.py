@@ -45,7 +45,7 @@ def score(
     watts_delta = marginal_watts(
         snapshot.idle_watts, snapshot.max_watts, scored[:, 0] / capacity[:, 0], added[0] / capacity[:, 0]
     )
-    exact = np.array((demand.requests.get("cpu", 0), demand.requests.get("memory", 0)), np.float64)
+    exact = np.array((demand.amount("cpu"), demand.amount("memory")), np.float64)
     total = (
         policy.watts_weight * _fewest(watts_delta, feasible)
         + policy.least_allocated_weight * least_allocated((scored + added) / capacity)

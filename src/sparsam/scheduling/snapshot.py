@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,7 @@ class Interned:
         return self.numbers.get(name, ABSENT)
 
 
-@dataclass(slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A pod as it counts on its node."""
 
     row: int
@@ -83,6 +82,7 @@ class Snapshot:
     """Fixed pseudo-random rank of each node by its name: breaks ties the same way whatever the row order."""
     _placed: dict[str, _Placed] = field(default_factory=dict)
     _homeless: dict[str, tuple[str, PodDemand]] = field(default_factory=dict)
+    _demands: dict[PodDemand, PodDemand] = field(default_factory=dict)
 
     def node_count(self) -> int:
         """Nodes that count."""
@@ -137,6 +137,8 @@ class Snapshot:
         if known and known.node == node and known.demand == demand:
             return
         self.remove_pod(key)
+        # Replicas ask for the same: one copy serves them all.
+        demand = self._demands.setdefault(demand, demand)
         if node in self.rows:
             self._place(key, node, demand)
         else:
@@ -151,10 +153,10 @@ class Snapshot:
 
     def request_vector(self, demand: PodDemand) -> Ints:
         """The demand in the order of the resource columns, shape (resources,); a new resource adds a column."""
-        numbers = [self.resources.number(name) for name in demand.requests]
+        numbers = [self.resources.number(name) for name, _ in demand.requests]
         self._fit_columns()
         vector = np.zeros(len(self.resources), np.int64)
-        vector[numbers] = list(demand.requests.values())
+        vector[numbers] = [amount for _, amount in demand.requests]
         vector[PODS] = 1
         return vector
 
