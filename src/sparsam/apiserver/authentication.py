@@ -12,6 +12,7 @@ from sparsam.errors import Unauthorized
 
 AUTHENTICATED_GROUP = "system:authenticated"
 UNAUTHENTICATED_GROUP = "system:unauthenticated"
+BOOTSTRAPPERS_GROUP = "system:bootstrappers"
 
 
 @dataclass(frozen=True, slots=True)

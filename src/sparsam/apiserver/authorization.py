@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from sparsam.apiserver.authentication import AUTHENTICATED_GROUP, User
+from sparsam.apiserver.authentication import AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, User
 from sparsam.errors import Forbidden, StatusError, Unauthorized
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
@@ -25,6 +25,7 @@ _ALMIGHTY_USERS = frozenset(
     }
 )
 _ALMIGHTY_GROUPS = frozenset({"system:masters", "system:nodes"})
+_REQUEST_VERBS = frozenset({"create", "get", "list", "watch"})
 _SELF_REVIEWS = frozenset({"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"})
 
 
@@ -62,8 +63,16 @@ class ComponentAuthorizer:
         if AUTHENTICATED_GROUP not in user.groups:
             return False
         if action.resource:
+            if BOOTSTRAPPERS_GROUP in user.groups and _asks_for_certificate(action):
+                return True
             return action.resource in _SELF_REVIEWS and action.verb == "create"
         return action.verb == "get" and action.path.startswith(_DISCOVERY_PREFIXES)
+
+
+def _asks_for_certificate(action: Action) -> bool:
+    """All that a node with nothing but a bootstrap token may do: file a signing request and see what becomes of it."""
+    resource = (action.group, action.resource, action.subresource)
+    return resource == ("certificates.k8s.io", "certificatesigningrequests", "") and action.verb in _REQUEST_VERBS
 
 
 def denial(user: User, action: Action) -> StatusError:

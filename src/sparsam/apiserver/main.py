@@ -15,11 +15,13 @@ from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.serviceaccount import service_account
+from sparsam.apiserver.admission.signing import requester_identity
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App, PathHandler
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
 from sparsam.apiserver.authorization import ComponentAuthorizer
 from sparsam.apiserver.bootstrap import api_service_ip, bootstrap
+from sparsam.apiserver.bootstraptokens import BootstrapTokens
 from sparsam.apiserver.config import ApiServerConfig
 from sparsam.apiserver.http import TEXT, Reply, Request
 from sparsam.apiserver.reader import StoreReader
@@ -34,7 +36,7 @@ from sparsam.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
-PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle, service_account, priority, fixed_additions)
+PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle, service_account, priority, fixed_additions, requester_identity)
 
 VERSION = {
     "major": "1",
@@ -92,7 +94,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
     await bootstrap(registry, config)
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)
-    known: list[TokenAuthenticator] = [tokens]
+    known: list[TokenAuthenticator] = [tokens, BootstrapTokens(reader, clock)]
     if config.token_file:
         known.append(StaticTokens(config.token_file))
     authenticator, authorizer = Authenticator(tuple(known)), ComponentAuthorizer()

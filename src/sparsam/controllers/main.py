@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from sparsam.client.api import ApiClient
@@ -17,6 +18,7 @@ from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import InformerFactory
 from sparsam.client.leases import LeaderElector, LeadershipLost
 from sparsam.clock import SystemClock
+from sparsam.controllers.csr import CertificateController, load_signer
 from sparsam.controllers.deployment import DeploymentController
 from sparsam.controllers.endpoints import EndpointsController
 from sparsam.controllers.events import EventExpiry
@@ -27,6 +29,7 @@ from sparsam.controllers.replicaset import ReplicaSetController
 from sparsam.controllers.runtime import Context, Controller
 from sparsam.controllers.scheduler import Scheduler
 from sparsam.controllers.serviceaccount import ServiceAccountController
+from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
 from sparsam.objects.kinds import NODES, PODS
 
@@ -52,6 +55,7 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     GarbageCollector,
     EventExpiry,
     VolumeProtection,
+    TokenCleaner,
 )
 
 
@@ -64,6 +68,10 @@ class ControllersConfig:
     """Run the controllers."""
     scheduler: bool = True
     """Run the scheduler."""
+    signing_certificate: Path | None = None
+    """Certificate of the cluster's authority."""
+    signing_key: Path | None = None
+    """Its key; with both, the certificates that nodes ask for are signed here."""
     elect_leader: bool = True
     """Wait for a Lease first; off, this process must be the only one."""
 
@@ -79,8 +87,9 @@ async def run(config: ControllersConfig) -> None:
 
 async def _run(config: ControllersConfig, client: ApiClient) -> None:
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
+    signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
     parts = (
-        (config.controllers, CONTROLLERS_LEASE, run_controllers),
+        (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, signing=signing)),
         (config.scheduler, SCHEDULER_LEASE, run_scheduler),
     )
     async with asyncio.TaskGroup() as group:
@@ -94,9 +103,9 @@ async def _run(config: ControllersConfig, client: ApiClient) -> None:
                 group.create_task(work(context), name=lease)
 
 
-async def run_controllers(context: Context) -> None:
+async def run_controllers(context: Context, *, signing: Callable[[Context], HasController]) -> None:
     """Every controller, until cancelled."""
-    parts = [make(context) for make in CONTROLLERS]
+    parts = [make(context) for make in (*CONTROLLERS, signing)]
     async with asyncio.TaskGroup() as group:
         for part in parts:
             group.create_task(part.controller.run(), name=part.controller.name)

@@ -1,0 +1,179 @@
+"""Routes to the pods of nodes on other machines: each node's pod network, by way of the node's own address.
+
+Only routes with our own protocol number are ever changed or removed; a destination that has a route of somebody
+else's is left alone, which is how nodes on one machine, wired by their cluster, take no part here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_address
+from typing import Any
+
+from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from sparsam.client.api import ApiClient
+from sparsam.client.config import ClusterConfig
+from sparsam.client.informer import Informer
+from sparsam.objects.kinds import NODES
+
+log = logging.getLogger(__name__)
+
+Obj = dict[str, Any]
+
+PROTOCOL = 115
+"""Marks our routes; a number that /etc/iproute2/rt_protos gives to nobody."""
+CHECK_SECONDS = 30.0
+_BATCH_SECONDS = 0.05
+_MAIN_TABLE = 254
+_UNICAST, _LOCAL = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesConfig:
+    """What the keeper of routes is told at start; it works in the network namespace that it runs in."""
+
+    client: ClusterConfig
+    node_name: str
+    cluster_cidr: str
+    """Routes are made to networks within it only, whatever a Node object says."""
+    check_seconds: float = CHECK_SECONDS
+    """How often the kernel's table is compared, in case a link went down and took routes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """The main table as far as it matters: destination to gateway."""
+
+    own: Mapping[str, str]
+    foreign: frozenset[str]
+    """Destinations that routes of somebody else's have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to do to the table."""
+
+    add: Mapping[str, str]
+    remove: tuple[str, ...]
+
+
+async def run(config: RoutesConfig) -> None:
+    """Keep the routes until cancelled; they stay then, since pods live on too. `purge` removes them."""
+    changed = asyncio.Event()
+    async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
+        nodes = Informer(client, NODES)
+        nodes.add_handler(lambda *_: changed.set())
+        group.create_task(nodes.run(), name="nodes for routes")
+        await nodes.synced.wait()
+        keeper = _Keeper()
+        while True:
+            changed.clear()
+            wanted = wanted_routes(nodes.items(), config.node_name, config.cluster_cidr)
+            await asyncio.to_thread(keeper.apply, wanted, config.cluster_cidr)
+            try:
+                async with asyncio.timeout(config.check_seconds):
+                    await changed.wait()
+                await asyncio.sleep(_BATCH_SECONDS)
+            except TimeoutError:
+                continue
+
+
+def purge(cluster_cidr: str) -> None:
+    """Remove every route of ours."""
+    _Keeper().apply({}, cluster_cidr)
+
+
+def wanted_routes(nodes: Iterable[Obj], own_name: str, cluster_cidr: str) -> dict[str, str]:
+    """Pod network to node address for all other nodes that have both. Pure."""
+    cluster = IPv4Network(cluster_cidr)
+    routes: dict[str, str] = {}
+    for node in sorted(nodes, key=lambda each: str(each["metadata"]["name"])):
+        cidr, address = (node.get("spec") or {}).get("podCIDR"), _internal_ip(node)
+        if node["metadata"]["name"] == own_name or not cidr or not address:
+            continue
+        try:
+            network = IPv4Network(cidr)
+        except ValueError:
+            continue
+        if network.subnet_of(cluster) and network.prefixlen > cluster.prefixlen:
+            routes.setdefault(str(network), address)
+    return routes
+
+
+def plan_changes(wanted: Mapping[str, str], table: RoutingTable) -> Changes:
+    """What brings the table to what is wanted. Pure."""
+    mine = {destination: via for destination, via in wanted.items() if destination not in table.foreign}
+    return Changes(
+        {destination: via for destination, via in mine.items() if table.own.get(destination) != via},
+        tuple(destination for destination in table.own if destination not in mine),
+    )
+
+
+def _internal_ip(node: Obj) -> str:
+    for each in (node.get("status") or {}).get("addresses") or ():
+        if each.get("type") == "InternalIP":
+            try:
+                return str(ip_address(each["address"])) if ip_address(each["address"]).version == 4 else ""
+            except ValueError:
+                return ""
+    return ""
+
+
+class _Keeper:
+    """Applies plans to the kernel, blocking for some milliseconds; says only once what it cannot do."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def apply(self, wanted: Mapping[str, str], cluster_cidr: str) -> None:
+        constructor: Any = IPRoute
+        with constructor() as netlink:
+            direct = {dst: via for dst, via in wanted.items() if self._is_direct(netlink, dst, via)}
+            changes = plan_changes(direct, _read_table(netlink, cluster_cidr))
+            for destination in changes.remove:
+                netlink.route("del", dst=destination, proto=PROTOCOL)
+                log.info("route removed destination=%s", destination)
+            for destination, via in changes.add.items():
+                try:
+                    netlink.route("replace", dst=destination, gateway=via, proto=PROTOCOL)
+                    log.info("route set destination=%s via=%s", destination, via)
+                except NetlinkError as error:
+                    log.warning("route not set destination=%s via=%s error=%s", destination, via, error)
+        self._told &= set(wanted.items())
+
+    def _is_direct(self, netlink: Any, destination: str, via: str) -> bool:
+        """Whether a node's address is a neighbour; routers between would not know the pods' network."""
+        try:
+            (route,) = netlink.route("get", dst=via)
+        except (NetlinkError, ValueError):
+            reachable = False
+        else:
+            if route["type"] == _LOCAL:
+                return False
+            reachable = route.get("gateway") is None and route["type"] == _UNICAST
+        if not reachable and (destination, via) not in self._told:
+            self._told.add((destination, via))
+            log.warning(
+                "node is not on a network of this one, its pods are not reached pods=%s node=%s", destination, via
+            )
+        return reachable
+
+
+def _read_table(netlink: Any, cluster_cidr: str) -> RoutingTable:
+    cluster = IPv4Network(cluster_cidr)
+    own: dict[str, str] = {}
+    foreign: set[str] = set()
+    for route in netlink.get_routes(family=2, table=_MAIN_TABLE):
+        destination = f"{route.get('dst')}/{route['dst_len']}" if route.get("dst") else ""
+        if not destination or not IPv4Network(destination).subnet_of(cluster):
+            continue
+        if route["proto"] == PROTOCOL:
+            own[destination] = str(route.get("gateway"))
+        else:
+            foreign.add(destination)
+    return RoutingTable(own, frozenset(foreign))
