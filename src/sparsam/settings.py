@@ -69,6 +69,10 @@ class Settings:
     """DNS domain of the cluster."""
     cri_socket: str = ""
     """Socket of a container engine that runs already; empty starts a containerd of our own."""
+    server: str = ""
+    """URL of the API server on another machine; `sparsam node join` sets it."""
+    pod_cidr: str = ""
+    """Network of the only node's pods; by default the first /24 of `cluster_cidr`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; raises SettingsError naming the field."""
@@ -90,6 +94,13 @@ class Settings:
                 raise SettingsError(f"{first}: {one} overlaps {second} {other}")
         for name in ("listen", "node_ip"):
             _address(name, getattr(self, name))
+        self._check_node_of_another(networks["cluster_cidr"])
+
+    def _check_node_of_another(self, cluster: IPv4Network) -> None:
+        if self.pod_cidr and not _network("pod_cidr", self.pod_cidr).subnet_of(cluster):
+            raise SettingsError(f"pod_cidr: {self.pod_cidr} is not within cluster_cidr {self.cluster_cidr}")
+        if self.server and (self.part_list != ("node",) or self.nodes != 1):
+            raise SettingsError("server: with an API server on another machine, one node alone runs here")
 
     @property
     def part_list(self) -> tuple[str, ...]:
@@ -113,8 +124,8 @@ class Settings:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
-        return self.data_path / "kubeconfig"
+        """The administrator's kubeconfig; on a machine that joined, which has none, its node's."""
+        return self.data_path / (f"node-{self.node_name}.kubeconfig" if self.server else "kubeconfig")
 
     @property
     def machine_ip(self) -> str:
@@ -136,13 +147,18 @@ class Settings:
         """Where a client on this machine finds the API server."""
         return "127.0.0.1" if self.listen in ("", "0.0.0.0") else self.listen
 
+    @property
+    def server_url(self) -> str:
+        """The API server as processes of this machine reach it."""
+        return self.server or f"https://{self.client_host}:{self.port}"
+
     def node_list(self, hostname: str, primary_ip: str | None) -> list[NodeSettings]:
         """The nodes of this machine, given its host name and its address (None without a default route)."""
         base = self.node_name or hostname
         pods = _network("cluster_cidr", self.cluster_cidr).subnets(new_prefix=24)
         if self.nodes == 1:
             ip = self.node_ip or primary_ip or self.machine_ip
-            return [NodeSettings(base, ip, str(next(pods)), None)]
+            return [NodeSettings(base, ip, self.pod_cidr or str(next(pods)), None)]
         machine = _network("machine_cidr", self.machine_cidr)
         return [
             NodeSettings(f"{base}-{number}", str(machine[10 + number]), str(next(pods)), f"sparsam-{base}-{number}")

@@ -32,7 +32,7 @@ def test_a_token_is_the_bootstrapper_its_secret_names():
         {"usage_bootstrap_authentication": "false"},
         {"auth_extra_groups": "system:masters"},
     ],
-    ids=lambda changes: "-".join(changes),
+    ids="-".join,
 )
 def test_a_secret_that_does_not_vouch_is_nobody(changes):
     secret = token_secret()

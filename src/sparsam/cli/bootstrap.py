@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sparsam.cli.nodes import public_host
 from sparsam.settings import NodeSettings, Settings
 
 PROBE_SECONDS = 2.0
@@ -26,18 +27,22 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
     own = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
     sans = [*own, f"kubernetes.default.svc.{settings.cluster_domain}", "localhost", "127.0.0.1"]
     sans += [settings.client_host, settings.machine_ip, settings.api_service_ip]
+    if host := public_host(settings):
+        sans.append(host)
     pki.ensure_pki(settings.pki_dir, sans=sans, identities=identities)
 
-    here = f"https://{settings.client_host}:{settings.port}"
-    _write_kubeconfig(settings.kubeconfig, settings, here, "admin")
-    _write_kubeconfig(settings.data_path / "control.kubeconfig", settings, here, "control")
+    here = settings.server_url
+    write_kubeconfig(settings.kubeconfig, settings, here, "admin")
+    write_kubeconfig(settings.data_path / "control.kubeconfig", settings, here, "control")
     for node in nodes:
         server = f"https://{settings.machine_ip}:{settings.port}" if node.netns else here
         path = settings.data_path / f"node-{node.name}.kubeconfig"
-        _write_kubeconfig(path, settings, server, f"node-{node.name}")
+        write_kubeconfig(path, settings, server, f"node-{node.name}")
 
 
-def _write_kubeconfig(path: Path, settings: Settings, server: str, identity: str) -> None:
+def write_kubeconfig(path: Path, settings: Settings, server: str, identity: str) -> None:
+    """A kubeconfig for an identity whose certificate and key are in the cluster's directory of certificates."""
+
     def inline(name: str) -> str:
         return base64.b64encode((settings.pki_dir / name).read_bytes()).decode()
 
@@ -60,7 +65,7 @@ def api_is_ready(settings: Settings) -> bool:
     """Whether the API server says so itself."""
     context = ssl.create_default_context(cafile=str(settings.pki_dir / "ca.crt"))
     try:
-        url = f"https://{settings.client_host}:{settings.port}/readyz"
+        url = f"{settings.server_url}/readyz"
         with urllib.request.urlopen(url, timeout=PROBE_SECONDS, context=context) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):

@@ -36,6 +36,8 @@ def clear_machine(settings: Settings, *, keep_data: bool) -> None:
     for node in local_nodes(settings):
         _clear_node(settings, node, keep_data=keep_data)
     asyncio.run(_clear_services())
+    if settings.server:
+        return
     from sparsam.proxy.links import remove_network
 
     kept = settings.data_path / "network.json"
@@ -53,8 +55,10 @@ def agent_paths(settings: Settings, node: NodeSettings) -> AgentPaths:
 async def clear_node_here(settings: Settings, node: NodeSettings, *, keep_data: bool) -> None:
     """Remove what a node made; runs in the node's network namespace."""
     from sparsam.agent.purge import purge
+    from sparsam.agent.routes import purge as purge_routes
 
     await purge(agent_paths(settings, node), keep_data=keep_data)
+    await asyncio.to_thread(purge_routes, settings.cluster_cidr)
     await _clear_services()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import socket
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from sparsam.settings import NodeSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
     from sparsam.agent.config import AgentConfig
+    from sparsam.agent.routes import RoutesConfig
     from sparsam.client.config import ClusterConfig
     from sparsam.proxy.config import ProxyConfig
 
@@ -35,6 +37,13 @@ def primary_ip() -> str | None:
         except OSError:
             return None
         return str(probe.getsockname()[0])
+
+
+def public_host(settings: Settings) -> str | None:
+    """The address at which other machines find the API server of this one, or None when it is not for them."""
+    if ip_address(settings.listen or "0.0.0.0").is_unspecified:
+        return settings.node_ip or primary_ip()
+    return None if ip_address(settings.listen).is_loopback else settings.listen
 
 
 def node_client(settings: Settings, node: NodeSettings) -> ClusterConfig:
@@ -78,3 +87,10 @@ def proxy_config(settings: Settings, node: NodeSettings) -> ProxyConfig:
         dns_ip=settings.dns_ip,
         cluster_domain=settings.cluster_domain,
     )
+
+
+def routes_config(settings: Settings, node: NodeSettings) -> RoutesConfig:
+    """What keeps the routes to the pods of other machines' nodes."""
+    from sparsam.agent.routes import RoutesConfig
+
+    return RoutesConfig(client=node_client(settings, node), node_name=node.name, cluster_cidr=settings.cluster_cidr)

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from sparsam.cli.nodes import local_node, local_nodes
+from sparsam.cli.nodes import local_node, local_nodes, public_host
 from sparsam.cli.supervisor import Child, Supervisor
 from sparsam.settings import DEFAULT_DATA_DIR, NodeSettings, Settings, read_settings
 
@@ -57,6 +57,8 @@ def api(data_dir: Path) -> None:
         listen = [(settings.listen, settings.port)]
         if "node" in settings.part_list and settings.listen != "0.0.0.0":
             listen.append((settings.machine_ip, settings.port))
+        # Pods of other machines' nodes follow it too.
+        host = public_host(settings) or (settings.machine_ip if "node" in settings.part_list else settings.listen)
         tokens = settings.data_path / "tokens.csv"
         config = ApiServerConfig(
             data_dir=settings.data_path / "store",
@@ -65,7 +67,7 @@ def api(data_dir: Path) -> None:
             service_cidr=settings.service_cidr,
             cluster_domain=settings.cluster_domain,
             token_file=tokens if tokens.exists() else None,
-            advertise=(settings.machine_ip if len(listen) > 1 else settings.listen, settings.port),
+            advertise=(host, settings.port),
         )
         return run(config)
 
@@ -82,7 +84,10 @@ def control(data_dir: Path) -> None:
         from sparsam.client.config import load_kubeconfig
         from sparsam.controllers.main import ControllersConfig, run
 
-        return run(ControllersConfig(client=load_kubeconfig(settings.data_path / "control.kubeconfig")))
+        authority = settings.pki_dir / "ca.crt", settings.pki_dir / "ca.key"
+        certificate, key = authority if all(path.exists() for path in authority) else (None, None)
+        client = load_kubeconfig(settings.data_path / "control.kubeconfig")
+        return run(ControllersConfig(client=client, signing_certificate=certificate, signing_key=key))
 
     _serve(start)
 
@@ -135,12 +140,15 @@ def clear_node(name: str, keep_data: bool, data_dir: Path) -> None:
 
 async def _run_node(settings: Settings, here: NodeSettings) -> None:
     from sparsam.agent.main import run as run_agent
-    from sparsam.cli.nodes import agent_config, proxy_config
+    from sparsam.agent.routes import run as keep_routes
+    from sparsam.cli.nodes import agent_config, proxy_config, routes_config
     from sparsam.proxy.main import run as run_proxy
 
     async with asyncio.TaskGroup() as group:
         group.create_task(run_agent(agent_config(settings, here)), name="agent")
         group.create_task(run_proxy(proxy_config(settings, here)), name="proxy")
+        if not here.netns:
+            group.create_task(keep_routes(routes_config(settings, here)), name="routes")
 
 
 def make_supervisor(settings: Settings) -> Supervisor:

@@ -60,12 +60,12 @@ def _look(settings: Settings) -> dict[str, Any]:
             {"name": name, "pid": pid, "restarts": state.restarts.get(name, 0), **_usage(pid)}
             for name, pid in state.children.items()
         ]
-    api_ready = state is not None and "api" in settings.part_list and api_is_ready(settings)
+    api_ready = state is not None and bool(settings.server or "api" in settings.part_list) and api_is_ready(settings)
     nodes = {node.name: False for node in local_nodes(settings)} if "node" in settings.part_list else {}
     if api_ready and nodes:
         nodes = {name: name not in _not_ready(settings, set(nodes)) for name in nodes}
     return {
-        "server": f"https://{settings.client_host}:{settings.port}",
+        "server": settings.server_url,
         "running": state is not None,
         "apiReady": api_ready,
         "nodes": [{"name": name, "ready": ready} for name, ready in nodes.items()],

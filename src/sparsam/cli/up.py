@@ -21,6 +21,7 @@ from sparsam.cli.bootstrap import (
     nodes_not_ready,
     write_credentials,
 )
+from sparsam.cli.joining import forget_node, joined, refresh_credentials
 from sparsam.cli.network import clear_machine, ensure_machine_network
 from sparsam.cli.nodes import local_nodes
 from sparsam.cli.output import step
@@ -62,7 +63,12 @@ def up(config: Path | None, detach: bool, **flags: Any) -> None:
       sparsam up --only api --data-dir /tmp/a  an API server alone
     """
     settings = load_settings(flags, config=config)
-    _require_root(settings)
+    start(joined(settings.data_path) or settings, detach=detach)
+
+
+def start(settings: Settings, *, detach: bool) -> None:
+    """Run what the settings say, in the background or until stopped; nothing when it runs already."""
+    require_root(settings)
     if read_state(settings.run_path):
         click.echo("The cluster runs already.", err=True)
         _print_next_steps(settings)
@@ -102,6 +108,8 @@ def down(data_dir: Path, purge: bool) -> None:
         with step("stop the containers and take the network down"):
             clear_machine(settings, keep_data=not purge)
     if purge:
+        if settings.server:
+            forget_node(settings)
         with step("remove the data"):
             shutil.rmtree(settings.data_path, ignore_errors=True)
             shutil.rmtree(settings.run_path, ignore_errors=True)
@@ -111,6 +119,10 @@ def prepare(settings: Settings) -> None:
     """Everything that must exist before the first process starts. Idempotent."""
     settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o711)
     settings.run_path.mkdir(parents=True, exist_ok=True)
+    if settings.server:
+        with step("certificates of the node"):
+            refresh_credentials(settings)
+        return
     nodes = local_nodes(settings) if "node" in settings.part_list else []
     with step("certificates and kubeconfigs"):
         write_credentials(settings, nodes)
@@ -120,7 +132,8 @@ def prepare(settings: Settings) -> None:
     settings.write(settings.data_path / "cluster.json")
 
 
-def _require_root(settings: Settings) -> None:
+def require_root(settings: Settings) -> None:
+    """Raises SettingsError when a node is to run and we are not root."""
     if "node" in settings.part_list and os.geteuid() != 0:
         raise SettingsError("a node needs root: run as root, or only the control plane with --only api,control")
 
@@ -167,7 +180,7 @@ async def _wait_until_ready(settings: Settings) -> None:
             while not await asyncio.to_thread(api_is_ready, settings):
                 await _pause(deadline, settings, "the API server does not answer")
             await create_system_objects(settings)
-    if {"api", "node"} <= set(settings.part_list):
+    if "node" in settings.part_list and (settings.server or "api" in settings.part_list):
         names = {node.name for node in local_nodes(settings)}
         with step(f"{len(names)} node{'s' if len(names) > 1 else ''} ready"):
             while missing := await nodes_not_ready(settings, names):
@@ -191,9 +204,12 @@ def _stop(pid: int) -> None:
 
 
 def _print_next_steps(settings: Settings) -> None:
+    if settings.server:
+        click.echo(f"\nNode {settings.node_name} runs and belongs to {settings.server}.\n")
+        return
     kubectl = Path(sys.executable).with_name("kubectl")
     click.echo(
-        f"\nYour cluster answers at https://{settings.client_host}:{settings.port}. Type next:\n\n"
+        f"\nYour cluster answers at {settings.server_url}. Type next:\n\n"
         f"  export KUBECONFIG={settings.kubeconfig} PATH={kubectl.parent}:$PATH\n"
         f"  kubectl get nodes -o wide\n"
     )

@@ -1,0 +1,335 @@
+"""A node on a machine of its own: how it gets its certificates and its pod network from a running cluster.
+
+This is Kubernetes' TLS bootstrapping. The invitation carries a short-lived token; with it the machine asks for the
+node's client certificate, and as the node then for the serving certificate. Private keys never leave the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import click
+import msgspec
+
+from sparsam.cli.bootstrap import write_kubeconfig
+from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError
+from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES
+from sparsam.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    from sparsam.client.api import ApiClient
+
+Obj = dict[str, Any]
+
+CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
+SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+_PURPOSES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
+SIGN_SECONDS = 60.0
+FORGET_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_ATTEMPTS = 20
+_UNREACHED = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+class JoinError(SparsamError):
+    """The node could not join; the message says why and what to do."""
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine needs to know to join; one line of text to copy."""
+
+    server: str
+    ca: str
+    token: str
+    cluster_cidr: str
+    service_cidr: str
+    cluster_domain: str
+
+    def format(self) -> str:
+        """As one word."""
+        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+
+
+def parse_invitation(text: str) -> Invitation:
+    """Read `Invitation.format` back; raises JoinError."""
+    text = text.strip()
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Invitation)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise JoinError("this is no invitation; copy the whole line that `sparsam node token` printed") from error
+
+
+def joined(data_dir: Path) -> Settings | None:
+    """The settings of a node that joined from here before, or None."""
+    try:
+        settings = read_settings(data_dir / "cluster.json")
+    except SettingsError:
+        return None
+    return settings if settings.server else None
+
+
+def address_towards(url: str) -> str:
+    """The address of this machine that a server would see; raises JoinError. Sends nothing."""
+    parts = urlsplit(url)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((parts.hostname or "", parts.port or 443))
+        except OSError as error:
+            raise JoinError(f"no way to {url} from here: {error.strerror or error}") from error
+        return str(probe.getsockname()[0])
+
+
+def free_pod_cidr(cluster_cidr: str, taken: Iterable[str], dice: random.Random | None = None) -> str:
+    """A /24 that no node has; raises JoinError. The last free one, or with dice any.
+
+    From the end, since the server's own nodes take theirs from the beginning and may come later.
+    """
+    used = [IPv4Network(each) for each in taken]
+    candidates = list(IPv4Network(cluster_cidr).subnets(new_prefix=24))
+    free = [each for each in candidates if not any(each.overlaps(other) for other in used)]
+    if not free:
+        raise JoinError(f"every /24 of {cluster_cidr} belongs to a node; the cluster is full")
+    return str(dice.choice(free) if dice else free[-1])
+
+
+def must_yield(node: Obj, others: Iterable[Obj]) -> bool:
+    """Whether a node that has just registered must give its pod network up to one that was there before.
+
+    Of two that registered in the same second each yields: the other one may not have seen this one.
+    """
+    mine, since = IPv4Network(node["spec"]["podCIDR"]), node["metadata"]["creationTimestamp"]
+    return any(
+        mine.overlaps(IPv4Network(other["spec"]["podCIDR"])) and other["metadata"]["creationTimestamp"] <= since
+        for other in others
+        if other["metadata"]["uid"] != node["metadata"]["uid"] and other["spec"].get("podCIDR")
+    )
+
+
+def needs_renewal(pem: bytes, now: datetime) -> bool:
+    """Whether less than a third of a certificate's life is left."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate(pem)
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return end - now < (end - begin) / 3
+
+
+async def enroll(invitation: Invitation, settings: Settings) -> Settings:
+    """Make this machine a node of the cluster, as far as papers go; returns the settings to run it with.
+
+    `settings` name node and address. Raises JoinError.
+    """
+    from sparsam.client.api import ApiClient
+    from sparsam.client.config import ClusterConfig, load_kubeconfig
+
+    settings.pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(settings.pki_dir / "ca.crt", invitation.ca.encode(), mode=0o644)
+    try:
+        config = ClusterConfig(server=invitation.server, ca=invitation.ca.encode(), token=invitation.token)
+        async with ApiClient(config) as bootstrapper:
+            await _obtain(bootstrapper, settings, CLIENT_SIGNER)
+        write_kubeconfig(settings.kubeconfig, settings, settings.server, f"node-{settings.node_name}")
+        async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
+            pod_cidr = await register(client, settings)
+            await _obtain(client, settings, SERVING_SIGNER)
+    except StatusError as error:
+        raise JoinError(f"{invitation.server} says: {error}; is the token still valid?") from error
+    except _UNREACHED as error:
+        raise JoinError(f"cannot reach {invitation.server}: {error or type(error).__name__}") from error
+    return replace(settings, pod_cidr=pod_cidr)
+
+
+async def register(client: ApiClient, settings: Settings) -> str:
+    """Make the Node, or take over one of this name that is not at work; its pod network. Raises JoinError."""
+    dice = None
+    for _ in range(_ATTEMPTS):
+        nodes = (await client.list(NODES))["items"]
+        known = next((node for node in nodes if node["metadata"]["name"] == settings.node_name), None)
+        if known is not None and _is_ready(known):
+            raise JoinError(f"node {settings.node_name} is at work already; choose another name with --node-name")
+        if known is None:
+            taken = [node["spec"]["podCIDR"] for node in nodes if node["spec"].get("podCIDR")]
+            known = await _create_node(client, settings.node_name, free_pod_cidr(settings.cluster_cidr, taken, dice))
+        elif not known["spec"].get("podCIDR"):
+            await client.delete(NODES, settings.node_name, uid=known["metadata"]["uid"])
+            continue
+        if known is not None and not must_yield(known, (await client.list(NODES))["items"]):
+            await _set_address(client, settings)
+            return str(known["spec"]["podCIDR"])
+        if known is not None:
+            # The network of a Node never changes: another Node has to take its place.
+            await client.delete(NODES, settings.node_name, uid=known["metadata"]["uid"])
+        dice = random.Random()
+        await asyncio.sleep(dice.uniform(0, 1))
+    raise JoinError("other nodes keep taking the same pod network; try again")
+
+
+def refresh_credentials(settings: Settings) -> None:
+    """Renew what has less than a third of its life left, with the key that is there; raises JoinError.
+
+    While the API server is away, an old certificate serves as long as it is valid.
+    """
+    due = [signer for signer in _PURPOSES if needs_renewal(_certificate(settings, signer).read_bytes(), _now())]
+    if not due:
+        return
+    try:
+        asyncio.run(_renew(settings, due))
+    except (StatusError, JoinError, *_UNREACHED) as error:
+        click.echo(f"sparsam: certificates not renewed: {error or type(error).__name__}", err=True)
+
+
+def forget_node(settings: Settings) -> None:
+    """Take the Node out of the cluster if the cluster can be reached; says so otherwise."""
+    try:
+        asyncio.run(_delete_node(settings))
+    except (StatusError, SparsamError, *_UNREACHED):
+        click.echo(f"The cluster still lists the node; there, type: kubectl delete node {settings.node_name}", err=True)
+
+
+async def _delete_node(settings: Settings) -> None:
+    from sparsam.client.api import ApiClient
+    from sparsam.client.config import load_kubeconfig
+
+    async with asyncio.timeout(FORGET_SECONDS), ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
+        try:
+            await client.delete(NODES, settings.node_name)
+        except NotFound:
+            return
+
+
+async def _renew(settings: Settings, signers: Iterable[str]) -> None:
+    from sparsam.client.api import ApiClient
+    from sparsam.client.config import load_kubeconfig
+
+    async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
+        for signer in signers:
+            await _obtain(client, settings, signer)
+    write_kubeconfig(settings.kubeconfig, settings, settings.server, f"node-{settings.node_name}")
+
+
+async def _obtain(client: ApiClient, settings: Settings, signer: str) -> None:
+    """File a request, wait for its certificate and write it down beside its key."""
+    certificate = _certificate(settings, signer)
+    sans = (settings.node_name, settings.node_ip, "127.0.0.1") if signer == SERVING_SIGNER else ()
+    name = f"csr-{secrets.token_hex(5)}"
+    request = {
+        "apiVersion": CERTIFICATESIGNINGREQUESTS.api_version,
+        "kind": CERTIFICATESIGNINGREQUESTS.kind,
+        "metadata": {"name": name},
+        "spec": {
+            "request": base64.b64encode(
+                signing_request(settings.node_name, sans, _ensure_key(certificate.with_suffix(".key")))
+            ).decode(),
+            "signerName": signer,
+            "usages": ["digital signature", _PURPOSES[signer]],
+        },
+    }
+    await client.create(CERTIFICATESIGNINGREQUESTS, request)
+    _write(certificate, await _await_certificate(client, name), mode=0o644)
+
+
+async def _await_certificate(client: ApiClient, name: str) -> bytes:
+    deadline = time.monotonic() + SIGN_SECONDS
+    while time.monotonic() < deadline:
+        status = (await client.get(CERTIFICATESIGNINGREQUESTS, name)).get("status") or {}
+        if status.get("certificate"):
+            return base64.b64decode(status["certificate"])
+        for condition in status.get("conditions") or ():
+            if condition["type"] in ("Denied", "Failed"):
+                raise JoinError(f"the cluster refuses a certificate: {condition.get('message', '')}")
+        await asyncio.sleep(_POLL_SECONDS)
+    raise JoinError(f"nobody signed the request {name} within {SIGN_SECONDS:.0f} s; do the cluster's controllers run?")
+
+
+def signing_request(node_name: str, sans: Sequence[str], key: EllipticCurvePrivateKey) -> bytes:
+    """A node's signing request as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import NameOID
+
+    subject = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+        x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node_name}"),
+    ]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if sans:
+        names: list[x509.GeneralName] = []
+        for san in sans:
+            try:
+                names.append(x509.IPAddress(ip_address(san)))
+            except ValueError:
+                names.append(x509.DNSName(san))
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _ensure_key(path: Path) -> EllipticCurvePrivateKey:
+    """The key in a file, made if it is not there: with a key that stays, a new certificate is one file to replace."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if path.exists():
+        known = serialization.load_pem_private_key(path.read_bytes(), None)
+        if isinstance(known, ec.EllipticCurvePrivateKey):
+            return known
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    _write(path, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()), mode=0o600)
+    return key
+
+
+def _certificate(settings: Settings, signer: str) -> Path:
+    name = f"node-{settings.node_name}" + ("-serving" if signer == SERVING_SIGNER else "")
+    return settings.pki_dir / f"{name}.crt"
+
+
+def _write(path: Path, data: bytes, *, mode: int) -> None:
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+    beside.replace(path)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _is_ready(node: Obj) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+async def _create_node(client: ApiClient, name: str, pod_cidr: str) -> Obj | None:
+    """The new Node, or None when somebody was faster."""
+    spec = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec}
+    try:
+        return await client.create(NODES, node)
+    except AlreadyExists:
+        return None
+
+
+async def _set_address(client: ApiClient, settings: Settings) -> None:
+    """Say where the node is, since serving certificates are signed for registered addresses only."""
+    addresses = [
+        {"type": "InternalIP", "address": settings.node_ip},
+        {"type": "Hostname", "address": settings.node_name},
+    ]
+    await client.patch(NODES, settings.node_name, {"status": {"addresses": addresses}}, subresource="status")
