@@ -44,10 +44,17 @@ class Streaming:
         protocol = await _accept(socket)
         if target is None:
             await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
-        elif self._config.cri_socket:
-            await self._bridge(socket, protocol, exec_address(self._registry.cri, target.container.id, request))
-        else:
+        elif await self._is_containerd():
             await self._exec(socket, protocol, target, request)
+        else:
+            await self._bridge(socket, protocol, exec_address(self._registry.cri, target.container.id, request))
+
+    async def _is_containerd(self) -> bool:
+        """Whether the engine has containerd's task API, which can end a command's input; CRI's v4 streams cannot."""
+        if self._config.cri_socket is None:
+            return True
+        name, _ = await self._registry.cri.version()
+        return name == "containerd"
 
     async def attach(self, socket: WebSocket, namespace: str, name: str, container: str, query: Query) -> None:
         """Join the container's own process."""
