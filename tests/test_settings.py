@@ -25,6 +25,8 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path):
         ({"service_cidr": "10.244.0.0/16"}, "overlaps"),
         ({"listen": "home"}, "listen: 'home'"),
         ({"nodes": 2, "cri_socket": "/run/x.sock"}, "cri_socket"),
+        ({"pod_cidr": "10.1.0.0/24"}, "not within cluster_cidr"),
+        ({"server": "https://192.0.2.1:6443"}, "one node alone"),
         ({"port": "many"}, "port: 'many' is not a whole number"),
     ],
 )

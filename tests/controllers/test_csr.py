@@ -1,5 +1,7 @@
 import base64
 import contextlib
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -8,6 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
+from sparsam.clock import SystemClock
 from sparsam.controllers.csr import CertificateController, Malformed, load_signer, may_ask, read_request
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES, SECRETS
@@ -135,6 +138,23 @@ async def test_malformed_requests_are_denied_and_other_signers_left_alone(tmp_pa
         status = await decided(joiner, "bad")
         assert [each["type"] for each in status["conditions"]] == ["Denied"]
         assert not (await admin.get(CERTIFICATESIGNINGREQUESTS, "other")).get("status")
+
+
+class TwoHoursLater(SystemClock):
+    def now(self):
+        return super().now() + timedelta(hours=2)
+
+
+async def test_decided_requests_are_removed_after_an_hour_and_undecided_ones_later(tmp_path):
+    async with signing_cluster(tmp_path) as (admin, joiner, _):
+        other = signing_request("undecided")
+        other["spec"]["signerName"] = "example.com/signer"
+        await admin.create(CERTIFICATESIGNINGREQUESTS, other)
+        await joiner.create(CERTIFICATESIGNINGREQUESTS, signing_request("decided"))
+        await decided(joiner, "decided")
+        async with running(admin, lambda context: CertificateController(replace(context, clock=TwoHoursLater()))):
+            await gone(lambda: admin.get(CERTIFICATESIGNINGREQUESTS, "decided"))
+        assert await admin.get(CERTIFICATESIGNINGREQUESTS, "undecided")
 
 
 async def test_expired_tokens_are_removed(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_address
 from typing import Any
@@ -24,6 +24,9 @@ from sparsam.objects.kinds import NODES
 log = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
+
+Apply = Callable[[Mapping[str, str], str, set[tuple[str, str]]], None]
+"""Brings a routing table to what is wanted; see `apply_to_kernel`."""
 
 PROTOCOL = 115
 """Marks our routes; a number that /etc/iproute2/rt_protos gives to nobody."""
@@ -62,30 +65,50 @@ class Changes:
     remove: tuple[str, ...]
 
 
-async def run(config: RoutesConfig) -> None:
+async def run(config: RoutesConfig, apply: Apply | None = None) -> None:
     """Keep the routes until cancelled; they stay then, since pods live on too. `purge` removes them."""
+    apply = apply or apply_to_kernel
     changed = asyncio.Event()
     async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
-        nodes = Informer(client, NODES)
+        nodes = Informer(client, NODES, transform=essence)
         nodes.add_handler(lambda *_: changed.set())
         group.create_task(nodes.run(), name="nodes for routes")
         await nodes.synced.wait()
-        keeper = _Keeper()
+        told: set[tuple[str, str]] = set()
+        former: dict[str, str] | None = None
         while True:
             changed.clear()
             wanted = wanted_routes(nodes.items(), config.node_name, config.cluster_cidr)
-            await asyncio.to_thread(keeper.apply, wanted, config.cluster_cidr)
+            if wanted != former:
+                await asyncio.to_thread(apply, wanted, config.cluster_cidr, told)
+            former = wanted
             try:
                 async with asyncio.timeout(config.check_seconds):
                     await changed.wait()
                 await asyncio.sleep(_BATCH_SECONDS)
             except TimeoutError:
-                continue
+                former = None
 
 
 def purge(cluster_cidr: str) -> None:
     """Remove every route of ours."""
-    _Keeper().apply({}, cluster_cidr)
+    apply_to_kernel({}, cluster_cidr, set())
+
+
+def apply_to_kernel(wanted: Mapping[str, str], cluster_cidr: str, told: set[tuple[str, str]]) -> None:
+    """Bring the kernel's table to what is wanted, blocking for some milliseconds.
+
+    `told` remembers what cannot be done between calls, so that it is said once.
+    """
+    constructor: Any = IPRoute
+    with constructor() as netlink:
+        direct = {dst: via for dst, via in wanted.items() if _is_direct(netlink, dst, via, told)}
+        changes = plan_changes(direct, _read_table(netlink, cluster_cidr))
+        for destination in changes.remove:
+            _change(netlink, "del", destination)
+        for destination, via in changes.add.items():
+            _change(netlink, "replace", destination, gateway=via)
+    told &= set(wanted.items())
 
 
 def wanted_routes(nodes: Iterable[Obj], own_name: str, cluster_cidr: str) -> dict[str, str]:
@@ -103,6 +126,16 @@ def wanted_routes(nodes: Iterable[Obj], own_name: str, cluster_cidr: str) -> dic
         if network.subnet_of(cluster) and network.prefixlen > cluster.prefixlen:
             routes.setdefault(str(network), address)
     return routes
+
+
+def essence(node: Obj) -> Obj:
+    """The part of a Node that routes depend on; the rest need not stay in memory."""
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    return {
+        "metadata": {name: node["metadata"][name] for name in ("name", "resourceVersion")},
+        "spec": {"podCIDR": spec.get("podCIDR")},
+        "status": {"addresses": status.get("addresses") or []},
+    }
 
 
 def plan_changes(wanted: Mapping[str, str], table: RoutingTable) -> Changes:
@@ -124,44 +157,30 @@ def _internal_ip(node: Obj) -> str:
     return ""
 
 
-class _Keeper:
-    """Applies plans to the kernel, blocking for some milliseconds; says only once what it cannot do."""
+def _change(netlink: Any, verb: str, destination: str, **gateway: str) -> None:
+    """One change; a link that has just gone down takes its routes along, and the next round sees what is there."""
+    try:
+        netlink.route(verb, dst=destination, proto=PROTOCOL, **gateway)
+    except NetlinkError as error:
+        log.warning("route not changed verb=%s destination=%s error=%s", verb, destination, error)
+    else:
+        log.info("route changed verb=%s destination=%s via=%s", verb, destination, gateway.get("gateway", ""))
 
-    def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
 
-    def apply(self, wanted: Mapping[str, str], cluster_cidr: str) -> None:
-        constructor: Any = IPRoute
-        with constructor() as netlink:
-            direct = {dst: via for dst, via in wanted.items() if self._is_direct(netlink, dst, via)}
-            changes = plan_changes(direct, _read_table(netlink, cluster_cidr))
-            for destination in changes.remove:
-                netlink.route("del", dst=destination, proto=PROTOCOL)
-                log.info("route removed destination=%s", destination)
-            for destination, via in changes.add.items():
-                try:
-                    netlink.route("replace", dst=destination, gateway=via, proto=PROTOCOL)
-                    log.info("route set destination=%s via=%s", destination, via)
-                except NetlinkError as error:
-                    log.warning("route not set destination=%s via=%s error=%s", destination, via, error)
-        self._told &= set(wanted.items())
-
-    def _is_direct(self, netlink: Any, destination: str, via: str) -> bool:
-        """Whether a node's address is a neighbour; routers between would not know the pods' network."""
-        try:
-            (route,) = netlink.route("get", dst=via)
-        except (NetlinkError, ValueError):
-            reachable = False
-        else:
-            if route["type"] == _LOCAL:
-                return False
-            reachable = route.get("gateway") is None and route["type"] == _UNICAST
-        if not reachable and (destination, via) not in self._told:
-            self._told.add((destination, via))
-            log.warning(
-                "node is not on a network of this one, its pods are not reached pods=%s node=%s", destination, via
-            )
-        return reachable
+def _is_direct(netlink: Any, destination: str, via: str, told: set[tuple[str, str]]) -> bool:
+    """Whether a node's address is a neighbour; routers between would not know the pods' network."""
+    try:
+        (route,) = netlink.route("get", dst=via)
+    except (NetlinkError, ValueError):
+        reachable = False
+    else:
+        if route["type"] == _LOCAL:
+            return False
+        reachable = route.get("gateway") is None and route["type"] == _UNICAST
+    if not reachable and (destination, via) not in told:
+        told.add((destination, via))
+        log.warning("no network in common with the node, its pods are not reached pods=%s node=%s", destination, via)
+    return reachable
 
 
 def _read_table(netlink: Any, cluster_cidr: str) -> RoutingTable:

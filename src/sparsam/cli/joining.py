@@ -26,7 +26,7 @@ import click
 import msgspec
 
 from sparsam.cli.bootstrap import write_kubeconfig
-from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError
+from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError, Unauthorized
 from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES
 from sparsam.settings import Settings, SettingsError, read_settings
 
@@ -44,7 +44,7 @@ SIGN_SECONDS = 60.0
 FORGET_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _ATTEMPTS = 20
-_UNREACHED = (aiohttp.ClientError, OSError, TimeoutError)
+UNREACHED = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class JoinError(SparsamError):
@@ -148,9 +148,11 @@ async def enroll(invitation: Invitation, settings: Settings) -> Settings:
         async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
             pod_cidr = await register(client, settings)
             await _obtain(client, settings, SERVING_SIGNER)
+    except Unauthorized as error:
+        raise JoinError("the token is not valid any more; make a new one with `sparsam node token`") from error
     except StatusError as error:
-        raise JoinError(f"{invitation.server} says: {error}; is the token still valid?") from error
-    except _UNREACHED as error:
+        raise JoinError(f"{invitation.server} says: {error}") from error
+    except UNREACHED as error:
         raise JoinError(f"cannot reach {invitation.server}: {error or type(error).__name__}") from error
     return replace(settings, pod_cidr=pod_cidr)
 
@@ -181,16 +183,18 @@ async def register(client: ApiClient, settings: Settings) -> str:
 
 
 def refresh_credentials(settings: Settings) -> None:
-    """Renew what has less than a third of its life left, with the key that is there; raises JoinError.
+    """Renew what has less than a third of its life left, with the key that is there.
 
     While the API server is away, an old certificate serves as long as it is valid.
     """
-    due = [signer for signer in _PURPOSES if needs_renewal(_certificate(settings, signer).read_bytes(), _now())]
+    paths = {signer: _certificate(settings, signer) for signer in _PURPOSES}
+    now = datetime.now(UTC)
+    due = [signer for signer, path in paths.items() if not path.exists() or needs_renewal(path.read_bytes(), now)]
     if not due:
         return
     try:
-        asyncio.run(_renew(settings, due))
-    except (StatusError, JoinError, *_UNREACHED) as error:
+        asyncio.run(renew(settings, due))
+    except (StatusError, JoinError, *UNREACHED) as error:
         click.echo(f"sparsam: certificates not renewed: {error or type(error).__name__}", err=True)
 
 
@@ -198,7 +202,7 @@ def forget_node(settings: Settings) -> None:
     """Take the Node out of the cluster if the cluster can be reached; says so otherwise."""
     try:
         asyncio.run(_delete_node(settings))
-    except (StatusError, SparsamError, *_UNREACHED):
+    except (StatusError, SparsamError, *UNREACHED):
         click.echo(f"The cluster still lists the node; there, type: kubectl delete node {settings.node_name}", err=True)
 
 
@@ -213,7 +217,8 @@ async def _delete_node(settings: Settings) -> None:
             return
 
 
-async def _renew(settings: Settings, signers: Iterable[str]) -> None:
+async def renew(settings: Settings, signers: Iterable[str]) -> None:
+    """Get new certificates as the node that we are; raises what the client raises, and JoinError."""
     from sparsam.client.api import ApiClient
     from sparsam.client.config import load_kubeconfig
 
@@ -305,10 +310,6 @@ def _write(path: Path, data: bytes, *, mode: int) -> None:
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
     beside.replace(path)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _is_ready(node: Obj) -> bool:

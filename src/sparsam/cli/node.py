@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from sparsam.cli.joining import Invitation, JoinError, address_towards, enroll, joined, parse_invitation
+from sparsam.cli.joining import UNREACHED, Invitation, JoinError, address_towards, enroll, joined, parse_invitation
 from sparsam.cli.nodes import public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
@@ -164,8 +164,13 @@ async def _create(settings: Settings, secret: dict[str, Any]) -> None:
     from sparsam.client.config import load_kubeconfig
     from sparsam.objects.kinds import SECRETS
 
-    async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
-        await client.create(SECRETS, secret)
+    try:
+        async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
+            await client.create(SECRETS, secret)
+    except UNREACHED as error:
+        raise JoinError(
+            f"the API server does not answer, is the cluster up? {error or type(error).__name__}"
+        ) from error
 
 
 def _random(length: int) -> str:

@@ -63,7 +63,10 @@ def up(config: Path | None, detach: bool, **flags: Any) -> None:
       sparsam up --only api --data-dir /tmp/a  an API server alone
     """
     settings = load_settings(flags, config=config)
-    start(joined(settings.data_path) or settings, detach=detach)
+    known = joined(settings.data_path)
+    if settings.server and known is None:
+        raise SettingsError("server: this machine has not joined a cluster; type: sparsam node join INVITATION")
+    start(known or settings, detach=detach)
 
 
 def start(settings: Settings, *, detach: bool) -> None:
