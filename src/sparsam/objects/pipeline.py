@@ -69,9 +69,9 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     # Preparation and validation already see the name, the uid and the time that the object will have.
     meta["uid"] = ctx.uid
     meta["creationTimestamp"] = ctx.now
-    strategy.prepare_create(obj)
     if meta.get("generateName") and not meta.get("name"):
         meta["name"] = meta["generateName"][: 63 - len(ctx.name_suffix)] + ctx.name_suffix
+    strategy.prepare_create(obj)
     causes = metadata.validate_metadata(meta, namespaced=resource.namespaced, name_rule=strategy.name_rule)
     causes += metadata.validate_kube_finalizers(meta)
     causes += strategy.validate(obj)
