@@ -13,12 +13,12 @@ from sparsam.cli.joining import (
     JoinError,
     enroll,
     free_pod_cidr,
-    joined,
     must_yield,
     needs_renewal,
     parse_invitation,
     register,
 )
+from sparsam.cli.nodes import joined
 from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
 from sparsam.controllers.csr import CertificateController, load_signer

@@ -28,7 +28,7 @@ import msgspec
 from sparsam.cli.bootstrap import write_kubeconfig
 from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError, Unauthorized
 from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES
-from sparsam.settings import Settings, SettingsError, read_settings
+from sparsam.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -73,15 +73,6 @@ def parse_invitation(text: str) -> Invitation:
         return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Invitation)
     except (ValueError, msgspec.MsgspecError) as error:
         raise JoinError("this is no invitation; copy the whole line that `sparsam node token` printed") from error
-
-
-def joined(data_dir: Path) -> Settings | None:
-    """The settings of a node that joined from here before, or None."""
-    try:
-        settings = read_settings(data_dir / "cluster.json")
-    except SettingsError:
-        return None
-    return settings if settings.server else None
 
 
 def address_towards(url: str) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from sparsam.cli.joining import UNREACHED, Invitation, JoinError, address_towards, enroll, joined, parse_invitation
-from sparsam.cli.nodes import public_host
+from sparsam.cli.joining import UNREACHED, Invitation, JoinError, address_towards, enroll, parse_invitation
+from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
 from sparsam.cli.up import require_root, start

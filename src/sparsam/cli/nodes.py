@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsam.settings import NodeSettings, Settings, SettingsError
+from sparsam.settings import NodeSettings, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from sparsam.agent.config import AgentConfig
@@ -27,6 +28,15 @@ def local_node(settings: Settings, name: str) -> NodeSettings:
         if node.name == name:
             return node
     raise SettingsError(f"this machine has no node {name!r}")
+
+
+def joined(data_dir: Path) -> Settings | None:
+    """The settings of a node that joined from here before, or None."""
+    try:
+        settings = read_settings(data_dir / "cluster.json")
+    except SettingsError:
+        return None
+    return settings if settings.server else None
 
 
 def primary_ip() -> str | None:

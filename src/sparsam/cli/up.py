@@ -21,9 +21,8 @@ from sparsam.cli.bootstrap import (
     nodes_not_ready,
     write_credentials,
 )
-from sparsam.cli.joining import forget_node, joined, refresh_credentials
 from sparsam.cli.network import clear_machine, ensure_machine_network
-from sparsam.cli.nodes import local_nodes
+from sparsam.cli.nodes import joined, local_nodes
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option, make_supervisor
 from sparsam.cli.supervisor import STOP_SECONDS, read_state
@@ -112,6 +111,8 @@ def down(data_dir: Path, purge: bool) -> None:
             clear_machine(settings, keep_data=not purge)
     if purge:
         if settings.server:
+            from sparsam.cli.joining import forget_node
+
             forget_node(settings)
         with step("remove the data"):
             shutil.rmtree(settings.data_path, ignore_errors=True)
@@ -123,6 +124,8 @@ def prepare(settings: Settings) -> None:
     settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o711)
     settings.run_path.mkdir(parents=True, exist_ok=True)
     if settings.server:
+        from sparsam.cli.joining import refresh_credentials
+
         with step("certificates of the node"):
             refresh_credentials(settings)
         return
