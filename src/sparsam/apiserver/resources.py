@@ -18,8 +18,11 @@ from sparsam.apiserver.routes import Route
 from sparsam.apiserver.subresources import Subresources
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
+from sparsam.errors import StatusError, UnsupportedMediaType
 from sparsam.objects import pipeline
-from sparsam.objects.kinds import Resource
+from sparsam.objects.kinds import ENDPOINTS, Resource
+
+ENDPOINTS_WARNING = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 
 
 class Resources:
@@ -55,7 +58,22 @@ class Resources:
             return await self._review(request, route, resource)
         if resource.kind == "Binding" and request.method == "POST" and route.namespace and not route.name:
             return await self._subresources.create_binding(request, route)
+        if resource is ENDPOINTS:
+            return await self._deprecated(request, route)
         return await self._verbs(request, route)
+
+    async def _deprecated(self, request: Request, route: Route) -> Answer:
+        """The answer with the warning that goes with a deprecated kind, errors included."""
+        warning = output.warning_headers([ENDPOINTS_WARNING])
+        try:
+            answer = await self._verbs(request, route)
+        except UnsupportedMediaType:
+            raise
+        except StatusError as error:
+            error.headers = (*warning, *error.headers)
+            raise
+        answer.headers = [*warning, *answer.headers]
+        return answer
 
     async def socket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a WebSocket."""

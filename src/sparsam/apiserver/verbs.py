@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -18,7 +19,7 @@ from sparsam.apiserver.registry import Call, Outcome, Registry
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.selection import Selection, parse_selection
 from sparsam.apiserver.watching import Watch
-from sparsam.errors import NotFound, UnsupportedMediaType
+from sparsam.errors import NotFound, StatusError, UnsupportedMediaType
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
@@ -117,7 +118,8 @@ class Verbs:
         call = self._call(request, route, resource, "CreateOptions")
         raw, content_type = await self.object_body(request)
         obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
-        outcome = await self._registry.create(call, obj)
+        with _telling(warnings):
+            outcome = await self._registry.create(call, obj)
         outcome.warnings = [*warnings, *outcome.warnings]
         return output.written(resource, outcome, media, request.query)
 
@@ -149,7 +151,8 @@ class Verbs:
             copy: Obj = msgspec.json.decode(fresh)
             return copy, warnings
 
-        return await self._registry.change(call, change)
+        with _telling(warnings):
+            return await self._registry.change(call, change)
 
     async def apply(self, call: Call, patch_type: str, raw: bytes) -> Outcome:
         """Patch an object (or its part)."""
@@ -257,3 +260,13 @@ def _deleted_status(resource: Resource, outcome: Outcome) -> bytes:
     details = statuses.details_of(resource, metadata["name"]) | {"uid": metadata["uid"]}
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     return msgspec.json.encode(status)
+
+
+@contextlib.contextmanager
+def _telling(warnings: list[str]) -> Iterator[None]:
+    """What decoding had to say goes with a refusal too."""
+    try:
+        yield
+    except StatusError as error:
+        error.headers = (*error.headers, *output.warning_headers(warnings))
+        raise
