@@ -41,6 +41,8 @@ JSON_TAG = re.compile(r'json:"([^"]*)"')
 
 @dataclass
 class GoType:
+    """One type of the binary: its Go kind, name, element and, of a struct, (name, tag, type) of each field."""
+
     kind: int
     name: str = ""
     elem: int = 0
@@ -196,6 +198,7 @@ class Table:
 
 
 def api_version(name: str) -> str | None:
+    """The API version of a Go type of k8s.io/api; None of any other."""
     match = re.fullmatch(r"k8s\.io/api/([a-z]+)/(v[0-9]+)\.(\w+)", name)
     if not match:
         return None
@@ -207,6 +210,7 @@ def api_version(name: str) -> str | None:
 
 
 def main() -> None:
+    """Print the table of the binary that the command line names."""
     binary = Binary(Path(sys.argv[1]).read_bytes())
     table = Table(binary)
     kinds: dict[str, int] = {}

@@ -1,7 +1,10 @@
+import socket
 import subprocess
 import sys
 
 import pytest
+
+from sparsam.cli.up import last_line
 
 
 def sparsam(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,3 +35,29 @@ def test_a_mistake_is_one_line_and_a_non_zero_exit(arguments, words):
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_said_at_once_and_nothing_is_started(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = sparsam(
+            "up",
+            "--only",
+            "api",
+            "--port",
+            str(port),
+            "--data-dir",
+            str(tmp_path / "d"),
+            "--run-dir",
+            str(tmp_path / "r"),
+        )
+    assert result.returncode != 0
+    assert f"cannot listen on 127.0.0.1:{port}: another program listens there" in result.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_the_reason_of_a_part_that_keeps_ending_is_the_last_line_of_its_log(tmp_path):
+    log = tmp_path / "api.log"
+    log.write_text("starting\nsparsam: no space left\n\n")
+    assert last_line(log) == "sparsam: no space left"
+    assert last_line(tmp_path / "absent.log") == "its log is empty"

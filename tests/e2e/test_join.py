@@ -126,6 +126,8 @@ def check_both_nodes_work(cluster: Cluster, other: OtherMachine) -> None:
     assert "pod here" in other.network.run(
         "busybox", "wget", "-qO-", f"http://{cluster.get('service', 'here')['spec']['clusterIP']}/"
     )
+    # The API server's ClusterIP leads to the other machine.
+    cluster.kubectl("exec", "there", "--", "sh", "-c", "nc -w 5 kubernetes.default 443 < /dev/null")
     cluster.kubectl("exec", "there", "--", "sh", "-c", "echo seen from outside > /proc/1/fd/1")
     until(lambda: "seen from outside" in cluster.kubectl("logs", "there"), what="the log line")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ from sparsam.settings import Settings, SettingsError, load_settings, read_settin
 
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.1
+RESTARTS_TO_GIVE_UP = 5
 
 
 class StartError(SparsamError):
@@ -75,6 +78,7 @@ def start(settings: Settings, *, detach: bool) -> None:
         click.echo("The cluster runs already.", err=True)
         _print_next_steps(settings)
         return
+    require_free_port(settings)
     prepare(settings)
     if detach:
         _start_detached(settings)
@@ -144,6 +148,24 @@ def require_root(settings: Settings) -> None:
         raise SettingsError("a node needs root: run as root, or only the control plane with --only api,control")
 
 
+def require_free_port(settings: Settings) -> None:
+    """Raises SettingsError when another program listens where the API server is to."""
+    if "api" not in settings.part_list:
+        return
+    address = (settings.listen, settings.port)
+    family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+            raise SettingsError(
+                f"port: the API server cannot listen on {settings.listen}:{settings.port}: {reason}; "
+                f"choose another with --port or --listen"
+            ) from None
+
+
 def _start_detached(settings: Settings) -> None:
     log = settings.data_path / "log"
     log.mkdir(parents=True, exist_ok=True)
@@ -194,9 +216,20 @@ async def _wait_until_ready(settings: Settings) -> None:
 
 
 async def _pause(deadline: float, settings: Settings, what: str) -> None:
+    state = read_state(settings.run_path)
+    for name, restarts in (state.restarts if state else {}).items():
+        if restarts > RESTARTS_TO_GIVE_UP:
+            log = settings.data_path / "log" / f"{name}.log"
+            raise StartError(f"{name} keeps ending: {last_line(log)}; the whole log is {log}")
     if time.monotonic() > deadline:
         raise StartError(f"{what} after {READY_SECONDS:.0f} s; the logs are in {settings.data_path / 'log'}")
     await asyncio.sleep(POLL_SECONDS)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _stop(pid: int) -> None:
