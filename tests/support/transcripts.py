@@ -2,9 +2,8 @@
 
     python -m tests.support.transcripts --only pods --show 20 [--case "create set"] [--level fields]
 
-Each step is compared on three levels: `code` (HTTP code and Status reason), `fields` (also the causes' reasons and
-field paths, and the number of warnings) and `full` (also the body, volatile values and messages aside); `exact` adds the
-messages. Steps that only a server can answer (lists, tables, deletes) are left out.
+Each step is compared on the levels of `tests.support.agreement`. Steps that only a server can answer (lists, tables,
+deletes) are left out.
 
 The recorded server ran default admission; `admit` stands in for the parts that the recordings show.
 """
@@ -26,8 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 from sparsam.errors import BadRequest, Conflict, StatusError
 from sparsam.objects import codec, pipeline
 from sparsam.objects.kinds import RESOURCES, Resource
+from tests.support.agreement import LEVELS, agreement, explain
 
-LEVELS = ("code", "fields", "full", "exact")
 DATA = Path(os.environ.get("SPARSAM_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 FILE = DATA / "api_transcripts.jsonl.gz"
 PROTECTED = {"persistentvolumes": "pv", "persistentvolumeclaims": "pvc"}
@@ -38,57 +37,6 @@ SERVERS_OWN = {
 }  # fmt: skip
 NOW = "2026-01-02T03:04:05Z"
 UID = "00000000-0000-4000-8000-000000000000"
-
-VOLATILE = {
-    "uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "time", "lastTransitionTime", "lastUpdateTime",
-    "firstTimestamp", "lastTimestamp", "startTime", "continue", "remainingItemCount", "lastPhaseTransitionTime",
-}  # fmt: skip
-
-
-def normalise(value: Any, messages: bool, key: str | None = None) -> Any:
-    """A body without what differs from run to run."""
-    if isinstance(value, dict):
-        out = {}
-        for name, item in value.items():
-            if name == "managedFields" or (name == "message" and not messages):
-                continue
-            if name in VOLATILE and isinstance(item, (str, int)) and item != "":
-                out[name] = "<v>"
-            elif name == "clusterIP" and isinstance(item, str) and item not in ("", "None"):
-                out[name] = "<ip>"
-            elif name == "clusterIPs" and item and item[0] != "None":
-                out[name] = ["<ip>"]
-            elif name == "nodePort" and item:
-                out[name] = "<port>"
-            else:
-                out[name] = normalise(item, messages, name)
-        if key is None and out.get("metadata") == {}:
-            del out["metadata"]
-        return out
-    if isinstance(value, list):
-        return [normalise(item, messages, key) for item in value]
-    if isinstance(value, str):
-        value = re.sub(r"kube-api-access-[a-z0-9<>]{3,5}", "kube-api-access-<5>", value)
-        return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>", value)
-    return value
-
-
-def cause_counts(body: Any) -> Counter[tuple[Any, Any]]:
-    details = (body.get("details") or {}) if isinstance(body, dict) else {}
-    return Counter((cause.get("reason"), cause.get("field")) for cause in details.get("causes") or [])
-
-
-def agreement(want: dict[str, Any], code: int, body: Any, warnings: list[str]) -> dict[str, bool]:
-    expected = want["body"]
-    same_reason = (
-        not isinstance(expected, dict) or not isinstance(body, dict) or (expected.get("reason") == body.get("reason"))
-    )
-    level = {"code": want["code"] == code and same_reason}
-    same_causes = cause_counts(expected) == cause_counts(body)
-    level["fields"] = level["code"] and same_causes and len(want.get("warnings") or []) == len(warnings)
-    level["full"] = level["fields"] and normalise(expected, False) == normalise(body, False)
-    level["exact"] = level["full"] and normalise(expected, True) == normalise(body, True)
-    return level
 
 
 def admit(resource: Resource, obj: dict[str, Any], old: dict[str, Any] | None) -> None:
@@ -314,42 +262,6 @@ def replay(only: str = "", case: str = "") -> Iterator[tuple[dict[str, Any], dic
             yield scenario, step, agreement(step["response"], *answer), answer
 
 
-def differences(want: Any, got: Any, path: str = "") -> list[str]:
-    """Where two normalised bodies differ."""
-    if isinstance(want, dict) and isinstance(got, dict):
-        found = []
-        for name in dict.fromkeys([*want, *got]):
-            here = f"{path}.{name}" if path else name
-            if name not in want:
-                found.append(f"{here}: unexpected {json.dumps(got[name])[:80]}")
-            elif name not in got:
-                found.append(f"{here}: missing {json.dumps(want[name])[:80]}")
-            else:
-                found += differences(want[name], got[name], here)
-        return found
-    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
-        return [
-            line for i, (a, b) in enumerate(zip(want, got, strict=True)) for line in differences(a, b, f"{path}[{i}]")
-        ]
-    return [] if want == got else [f"{path}: want {json.dumps(want)[:110]} got {json.dumps(got)[:110]}"]
-
-
-def explain(step: dict[str, Any], answer: tuple[int, Any, list[str]], level: str) -> list[str]:
-    """Why a step does not agree."""
-    want, (code, body, warnings) = step["response"], answer
-    if want["code"] != code:
-        message = str(body.get("message", "")) if isinstance(body, dict) else body[-300:]
-        wish = str(want["body"].get("message", "")) if isinstance(want["body"], dict) else str(want["body"])
-        return [f"code: want {want['code']} {wish[:200]!r}", f"      got  {code} {message[:300]!r}"]
-    missing = cause_counts(want["body"]) - cause_counts(body)
-    extra = cause_counts(body) - cause_counts(want["body"])
-    lines = [f"cause missing: {cause} x{n}" for cause, n in missing.items()]
-    lines += [f"cause extra: {cause} x{n}" for cause, n in extra.items()]
-    if len(want.get("warnings") or []) != len(warnings):
-        lines.append(f"warnings: want {want.get('warnings')} got {warnings}")
-    return lines or differences(normalise(want["body"], level == "exact"), normalise(body, level == "exact"))[:8]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="scenarios to replay, a regular expression such as 'pods'")
@@ -366,7 +278,7 @@ def main() -> None:
             per[group].update(level for level in LEVELS if levels[level])
         if levels[options.level]:
             continue
-        lines = explain(step, answer, options.level)
+        lines = explain(step["response"], answer, options.level)
         for line in lines[:3]:
             reasons[re.sub(r"\[\d+\]", "[*]", line)[:100]] += 1
         if shown < options.show:
