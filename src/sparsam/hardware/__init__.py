@@ -1,0 +1,1 @@
+"""Power meters and sensors: the only code that touches RAPL, hwmon, Redfish, IPMI, Prometheus and GPU cards."""
