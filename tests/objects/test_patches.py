@@ -93,12 +93,12 @@ def test_a_json_patch_has_at_most_ten_thousand_operations():
         patches.json_patch({}, [{"op": "add", "path": "/a", "value": 1}] * 10_001)
 
 
-def test_lists_merge_by_their_key_and_new_items_come_last():
+def test_lists_merge_by_their_key_and_new_items_come_where_the_patch_has_them():
     patched = strategic(POD, {"spec": {"containers": [{"name": "e", "image": "x"}, {"name": "c", "image": "y"}]}})
     assert [(each["name"], each["image"]) for each in patched["spec"]["containers"]] == [
+        ("e", "x"),
         ("c", "y"),
         ("d", "i"),
-        ("e", "x"),
     ]
 
 
@@ -120,10 +120,30 @@ def test_set_element_order_sorts_the_merged_list():
     assert [each["name"] for each in patched["spec"]["containers"]] == ["d", "c"]
 
 
+@pytest.mark.parametrize(
+    ("before", "patch", "order", "after"),
+    [
+        ("ab", "c", None, "cab"),
+        ("ab", "b", None, "ab"),
+        ("abc", "cb", None, "acb"),
+        ("ab", "c", "c", "cab"),
+        ("ab", "c", "bc", "abc"),
+        ("ab", "", "b", "ab"),
+        ("ab", "", "ba", "ba"),
+        ("", "ba", None, "ba"),
+    ],
+)
+def test_items_that_a_patch_does_not_name_keep_their_place_before_those_they_preceded(before, patch, order, after):
+    obj = {"metadata": {"finalizers": list(before)}}
+    wish = {"$setElementOrder/finalizers": list(order)} if order else {}
+    patched = strategic(obj, {"metadata": wish | ({"finalizers": list(patch)} if patch else {})})
+    assert "".join(patched["metadata"]["finalizers"]) == after
+
+
 def test_plain_lists_merge_as_sets_and_lose_values_by_directive():
     obj = {"metadata": {"finalizers": ["a/a", "b/b"]}}
     patched = strategic(obj, {"metadata": {"finalizers": ["c/c", "a/a"]}})
-    assert patched["metadata"]["finalizers"] == ["a/a", "b/b", "c/c"]
+    assert patched["metadata"]["finalizers"] == ["c/c", "a/a", "b/b"]
     patched = strategic(obj, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a/a"]}})
     assert patched["metadata"]["finalizers"] == ["b/b"]
 

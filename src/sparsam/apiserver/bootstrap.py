@@ -1,20 +1,28 @@
-"""What every cluster has from the first second: the four namespaces and the `kubernetes` Service with its endpoints."""
+"""What every cluster has from the first second.
+
+The four namespaces, the two system priority classes, and the `kubernetes` Service with its endpoints.
+"""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
+from sparsam.apiserver.admission.priority import SYSTEM_CLASSES
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.config import ApiServerConfig
 from sparsam.apiserver.registry import Call, Registry
 from sparsam.errors import AlreadyExists, NotFound
-from sparsam.objects.kinds import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, SERVICES, Resource
+from sparsam.objects.kinds import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, PRIORITYCLASSES, SERVICES, Resource
 from sparsam.objects.strategy import Obj
 
 SELF = User("system:apiserver", ("system:masters",))
 DEFAULT_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
+_USES = {
+    "system-cluster-critical": "must run in the cluster, but can be moved to another node if necessary",
+    "system-node-critical": "must not be moved from their current node",
+}
 _LABELS = {"component": "apiserver", "provider": "kubernetes"}
 _SLICE_LABELS = {"kubernetes.io/service-name": "kubernetes"}
 
@@ -23,6 +31,11 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
     """Create what is missing; bring the endpoints up to date. A server on loopback alone has none."""
     for name in DEFAULT_NAMESPACES:
         await _ensure(registry, NAMESPACES, {"metadata": {"name": name}})
+    for name, value in SYSTEM_CLASSES.items():
+        description = f"Used for system critical pods that {_USES[name]}."
+        await _ensure(
+            registry, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": description}
+        )
     await _ensure(registry, SERVICES, _service(config))
     host, port = config.advertised
     if ip_address(host).is_loopback or ip_address(host).is_unspecified:

@@ -138,8 +138,11 @@ class Registry:
             admit=admit,
         )
 
-    async def create(self, call: Call, obj: Obj) -> Outcome:
-        """Store a new object; raises Invalid, AlreadyExists and what admission objects to."""
+    async def create(self, call: Call, obj: Obj, warnings: list[str] | None = None) -> Outcome:
+        """Store a new object; raises Invalid, AlreadyExists and what admission objects to.
+
+        `warnings` are those of decoding. More are added in place, so that the caller has them when this raises.
+        """
         resource = call.resource
         metadata = obj.get("metadata") or {}
         if metadata.get("resourceVersion"):
@@ -148,7 +151,9 @@ class Registry:
             raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
         generated = not metadata.get("name")
         ctx = await self._admitting(call, "CREATE", obj)
-        obj, warnings = pipeline.create(resource, obj, ctx)
+        obj, more = pipeline.create(resource, obj, ctx)
+        warnings = [] if warnings is None else warnings
+        warnings += more
         reserver = self._reservers.get(resource)
         reservation = reserver.reserve(obj, None) if reserver else None
         try:

@@ -119,8 +119,7 @@ class Verbs:
         raw, content_type = await self.object_body(request)
         obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
         with _telling(warnings):
-            outcome = await self._registry.create(call, obj)
-        outcome.warnings = [*warnings, *outcome.warnings]
+            outcome = await self._registry.create(call, obj, warnings)
         return output.written(resource, outcome, media, request.query)
 
     async def update(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -264,7 +263,7 @@ def _deleted_status(resource: Resource, outcome: Outcome) -> bytes:
 
 @contextlib.contextmanager
 def _telling(warnings: list[str]) -> Iterator[None]:
-    """What decoding had to say goes with a refusal too."""
+    """What there was to say goes with a refusal too."""
     try:
         yield
     except StatusError as error:

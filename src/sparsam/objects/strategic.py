@@ -7,6 +7,7 @@ Directives: `$patch` (replace, delete, merge), `$retainKeys`, `$setElementOrder/
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def merge(target: Any, patch: dict[str, Any], struct: Definition | None) -> dict
             merged[name] = value
     for name, order in orders.items():
         if isinstance(merged.get(name), list):
-            merged[name] = _ordered(merged[name], order, _key(_field(struct, name)), name)
+            merged[name] = _ordered(merged[name], order, _key(_field(struct, name)), name, merged[name])
     return merged
 
 
@@ -109,7 +110,10 @@ def _merge_list(target: Any, patch: list[Any], field: Field, order: Any) -> list
         merged = list(dict.fromkeys([*original, *patch]))
     else:
         merged = _merge_by_key(original, patch, key, _inner(field))
-    return merged if order is None else _ordered(merged, order, key, "")
+    if order is None:
+        # Without a wish the patch itself is one.
+        order = [item for item in patch if not key or key in item]
+    return _ordered(merged, order, key, "", original)
 
 
 def _merge_by_key(original: Sequence[Any], patch: Sequence[Any], key: str, struct: Definition | None) -> list[Any]:
@@ -150,23 +154,27 @@ def _key_value(item: dict[str, Any], key: str) -> Any:
     return item[key]
 
 
-def _ordered(items: list[Any], order: Any, key: str, name: str) -> list[Any]:
-    """Items in the wished order; items that the wish does not name keep their place relative to their predecessor."""
+def _ordered(items: list[Any], order: Any, key: str, name: str, original: Sequence[Any]) -> list[Any]:
+    """Items in the wished order, the others in their original order between them.
+
+    One of the others comes before a wished item only where it did in the original list.
+    """
     if not isinstance(order, list):
         raise BadRequest(f"invalid patch format of setElementOrder list {name}".rstrip())
     if key and not all(isinstance(each, dict) and key in each for each in order):
         raise BadRequest("invalid patch format of setElementOrder list")
     value_of: Callable[[Any], Any] = (lambda item: item.get(key) if isinstance(item, dict) else None) if key else _same
-    wished = [value_of(each) for each in order]
-    listed = [item for item in items if value_of(item) in wished]
-    listed.sort(key=lambda item: wished.index(value_of(item)))
-    result = list(listed)
-    previous: Any = None
-    for item in items:
-        if value_of(item) not in wished:
-            result.insert(result.index(previous) + 1 if previous is not None and previous in result else 0, item)
-        previous = item
-    return result
+    wished, before = [value_of(each) for each in order], [value_of(each) for each in original]
+    listed = sorted((item for item in items if value_of(item) in wished), key=lambda item: wished.index(value_of(item)))
+    others = deque(item for item in items if value_of(item) not in wished)
+    result = []
+    for item in listed:
+        if value_of(item) in before:
+            place = before.index(value_of(item))
+            while others and value_of(others[0]) in before[:place]:
+                result.append(others.popleft())
+        result.append(item)
+    return [*result, *others]
 
 
 def _same(item: Any) -> Any:

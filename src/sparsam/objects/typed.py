@@ -74,7 +74,7 @@ def _zero(entry: Field) -> Zero | None:
     if entry.emit in ("always", "value") and entry.type in SCALARS:
         zero = SCALARS[entry.type].zero
         return None if zero is None else lambda: zero
-    return dict if entry.emit == "value" and entry.type == "raw" else None
+    return None
 
 
 def _field_reader(entry: Field) -> Reader:

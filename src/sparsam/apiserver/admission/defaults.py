@@ -1,4 +1,4 @@
-"""Small fixed additions at creation: tolerations, the taint of a node that is not ready yet, finalizers of volumes.
+"""Small fixed additions: tolerations, the taint of a node that is not ready yet, finalizers of volumes.
 
 Upstream's plug-ins DefaultTolerationSeconds, TaintNodesByCondition and StorageObjectInUseProtection.
 """
@@ -20,10 +20,13 @@ FINALIZERS: dict[Resource, str] = {
 
 async def fixed_additions(attributes: Attributes, _obj: Obj | None, _reader: Reader) -> Admit | None:
     """Never refuses."""
-    if attributes.operation != "CREATE" or attributes.subresource:
+    if attributes.operation == "DELETE" or attributes.subresource:
         return None
     if attributes.resource is PODS:
+        # At updates too: a pod that lost these tolerations gets them back.
         return _tolerate_lost_nodes
+    if attributes.operation != "CREATE":
+        return None
     if attributes.resource is NODES:
         return _taint_until_ready
     finalizer = FINALIZERS.get(attributes.resource)

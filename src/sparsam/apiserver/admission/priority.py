@@ -13,7 +13,17 @@ PREEMPT = "PreemptLowerPriority"
 
 
 async def priority(attributes: Attributes, obj: Obj | None, reader: Reader) -> Admit | None:
-    """Raises Forbidden for an unknown class or a number that contradicts the class."""
+    """Raises Forbidden for an unknown class, a number that contradicts the class, and the end of a system class."""
+    if (
+        attributes.resource is PRIORITYCLASSES
+        and attributes.operation == "DELETE"
+        and attributes.name in SYSTEM_CLASSES
+    ):
+        raise Forbidden(
+            f'priorityclasses.scheduling.k8s.io "{attributes.name}" is forbidden: '
+            "this is a system priority class and cannot be deleted",
+            details=statuses.details_of(PRIORITYCLASSES, attributes.name),
+        )
     if attributes.resource is not PODS or attributes.operation != "CREATE" or attributes.subresource or obj is None:
         return None
     spec = obj.get("spec") or {}
