@@ -189,6 +189,26 @@ def test_top_states_watts_and_their_source(cluster: Cluster, namespace: str):
     assert all(pod["memory_bytes"] > 0 for pod in pods)
 
 
+def test_kubectl_top_shows_what_containers_use(cluster: Cluster, namespace: str):
+    burn = {"name": "burn", "image": "localhost/sparsam/busybox:1", "command": ["sh", "-c", "while :; do :; done"]}
+    rest = {"name": "rest", "image": "localhost/sparsam/busybox:1", "command": ["sleep", "600"]}
+    metadata = {"name": "mixed", "namespace": namespace}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [burn, rest]},
+        }
+    )
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/mixed", "-n", namespace, "--timeout=60s")
+    until(lambda: "mixed" in cluster.kubectl("top", "pods", "-n", namespace, check=False), what="metrics of the pod")
+    lines = cluster.kubectl("top", "pods", "-n", namespace, "--containers", "--no-headers").splitlines()
+    millicores = {name: int(cpu.removesuffix("m")) for _, name, cpu, _ in map(str.split, lines)}
+    assert millicores["burn"] > 10 * max(millicores["rest"], 1)
+    assert cluster.kubectl("top", "nodes", "--no-headers").split()[0] == "e2e"
+
+
 def test_the_examples_are_valid_and_status_is_healthy(cluster: Cluster):
     for path in (ROOT / "examples").glob("*.yaml"):
         assert all(document["kind"] for document in yaml.safe_load_all(path.read_text()))

@@ -84,6 +84,10 @@ class AgentLink:
             raise refusal(answer.status, text)
         return StreamReply(_body(answer), content_type=answer.headers.get("content-type", TEXT))
 
+    async def read(self, upstream: Upstream) -> bytes:
+        """A whole successful answer; an agent's refusal becomes our own error."""
+        return b"".join([chunk async for chunk in (await self.read_stream(upstream)).chunks])
+
     async def websocket(self, upstream: Upstream, protocols: list[str], receive: Receive, send: Send) -> None:
         """Carry a WebSocket until one side ends it; raises StatusError while the handshake can still be refused."""
         session, tls = self._open(), self._tls(upstream)

@@ -105,6 +105,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
         authenticator=authenticator,
         authorizer=authorizer,
         link=link,
+        clock=clock,
         config=config,
     )
     return App(

@@ -135,6 +135,22 @@ def _yaml(body: bytes) -> Reply:
     return Reply(text.encode(), content_type=YAML)
 
 
+def virtual_one(resource: Resource, obj: Obj, media: Media) -> Reply:
+    """An object that is made on the spot, also as a Table."""
+    if media.kind == "Table":
+        return _encoded(tables.render(resource, [obj], {}, version=media.version), media)
+    return virtual(obj, media)
+
+
+def virtual_list(resource: Resource, objects: list[Obj], media: Media) -> Reply:
+    """A list of objects that are made on the spot, also as a Table."""
+    if media.kind == "Table":
+        return _encoded(tables.render(resource, objects, {}, version=media.version), media)
+    items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
+    kind = f"{resource.kind}List"
+    return virtual({"kind": kind, "apiVersion": resource.api_version, "metadata": {}, "items": items}, media)
+
+
 def virtual(obj: Obj, media: Media, *, status: int = 200) -> Reply:
     """An object that is not stored: reviews, tokens."""
     if media.kind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsam.apiserver import output
+from sparsam.apiserver import metrics, output
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import not_served
 from sparsam.apiserver.authentication import Authenticator
@@ -18,6 +18,7 @@ from sparsam.apiserver.routes import Route
 from sparsam.apiserver.subresources import Subresources
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
+from sparsam.clock import Clock
 from sparsam.errors import StatusError, UnsupportedMediaType
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import ENDPOINTS, Resource
@@ -37,12 +38,14 @@ class Resources:
         authenticator: Authenticator,
         authorizer: Authorizer,
         link: AgentLink,
+        clock: Clock,
         config: ApiServerConfig,
     ) -> None:
         self._registry = registry
         self._verbs = Verbs(registry, max_body_bytes=config.max_body_bytes)
         self._subresources = Subresources(self._verbs, registry, reader, tokens)
         self._reviews = Reviews(authenticator, authorizer, tokens)
+        self._metrics = metrics.Metrics(reader, link, clock)
         self._proxying = Proxying(reader, link, max_body_bytes=config.max_body_bytes)
 
     async def __call__(self, request: Request, route: Route) -> Answer:
@@ -50,6 +53,8 @@ class Resources:
         resource = route.resource
         if resource is None:
             raise not_served()
+        if resource.group == metrics.GROUP:
+            return await self._metrics(request, route, resource)
         if route.subresource:
             if route.subresource in PARTS:
                 return await self._proxying.http(request, route, resource)

@@ -335,6 +335,8 @@ RESOURCES: tuple[Resource, ...] = (
         namespaced=False,
         subresources=("status",),
     ),
+    Resource("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, verbs=("get", "list")),
+    Resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", verbs=("get", "list")),
 )
 
 _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
@@ -373,3 +375,5 @@ PERSISTENTVOLUMES = _known("", "v1", "persistentvolumes")
 PERSISTENTVOLUMECLAIMS = _known("", "v1", "persistentvolumeclaims")
 PRIORITYCLASSES = _known("scheduling.k8s.io", "v1", "priorityclasses")
 CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesigningrequests")
+NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
+POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsam.apiserver.tables import cluster, pods, policies
+from sparsam.apiserver.tables import cluster, measured, pods, policies
 from sparsam.apiserver.tables.columns import NAME, Column, Printer, name_of
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
@@ -14,7 +14,12 @@ _GENERIC = Printer(
     (NAME, Column("Created At", "date", description="When the server created this object.")),
     lambda obj, _now: [name_of(obj), obj["metadata"].get("creationTimestamp", "")],
 )
-PRINTERS: dict[tuple[str, str], Printer] = {**pods.PRINTERS, **cluster.PRINTERS, **policies.PRINTERS}
+PRINTERS: dict[tuple[str, str], Printer] = {
+    **pods.PRINTERS,
+    **cluster.PRINTERS,
+    **policies.PRINTERS,
+    **measured.PRINTERS,
+}
 
 
 def render(
