@@ -1,10 +1,12 @@
-"""The rows of what is measured: the use of nodes and pods."""
+"""The rows of what is measured: the use of nodes and pods, and their watts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from sparsam.apiserver.tables.columns import Cells, Obj, Printer, columns, name_of
+from sparsam.apiserver.tables.columns import NONE, UNKNOWN, Cells, Obj, Printer, columns, name_of, since, wide
 from sparsam.units import parse_quantity
 
 
@@ -22,8 +24,31 @@ def _amounts(usages: list[dict[str, str]]) -> list[str]:
     return [f"{round(cpu * 1_000_000_000)}n", f"{int(memory) >> 10}Ki"]
 
 
+def _node_power(obj: Obj, now: datetime) -> Cells:
+    status = obj.get("status") or {}
+    figures = [_watts(status, name) for name in ("watts", "idleWatts", "podWatts", "systemWatts", "unattributedWatts")]
+    error = status.get("errorRatio")
+    return [
+        name_of(obj),
+        *figures,
+        status.get("provenance") or UNKNOWN,
+        UNKNOWN if error is None else f"{error:.0%}",
+        since(status.get("time"), now),
+        status.get("source") or NONE,
+        f"{status.get('joules', 0.0) / 3.6e6:.3f}",
+    ]
+
+
+def _watts(status: Mapping[str, Any], name: str) -> str:
+    return f"{status[name]:.1f}" if name in status else UNKNOWN
+
+
 _COLUMNS = columns("cpu", "memory", "Window")
+_POWER_COLUMNS = columns(
+    "Watts", "Idle", "Pods", "System", "Unattributed", "Provenance", "Error", "Seen", wide("Source"), wide("kWh")
+)
 PRINTERS = {
     ("metrics.k8s.io", "NodeMetrics"): Printer(_COLUMNS, _node),
     ("metrics.k8s.io", "PodMetrics"): Printer(_COLUMNS, _pod),
+    ("power.sparsam.dev", "NodePower"): Printer(_POWER_COLUMNS, _node_power),
 }
