@@ -96,6 +96,15 @@ class Population:
             result[row] += self.series.get(cpu_series(one.cpu_name), nothing)
         return np.asarray(result)
 
+    def basis(self, one: Description) -> str:
+        """What the expectation for a server rests on, in words."""
+        key, series = cpu_key(one.cpu_name), cpu_series(one.cpu_name)
+        if key in self.cpus:
+            return f"{self.servers} servers, among them some with its CPU ({key})"
+        if series in self.series:
+            return f"{self.servers} servers, among them some of its CPU series ({series}), none with its CPU"
+        return f"{self.servers} servers, none of its CPU series"
+
 
 def learn(descriptions: Sequence[Description], load: Floats, watts: Floats) -> Population:
     """Learn from servers measured at the same number of load steps; `load` and `watts` have shape (servers, steps).
@@ -186,8 +195,12 @@ def calibration_plan(covariance: Floats, measured: Sequence[float], steps: int) 
 
 def expected_mape_pct(covariance: Floats, measured: Sequence[float]) -> float:
     """The mean error in per cent over the levels 10 to 90 % once these loads are measured, levels measured included."""
-    deviation = np.sqrt(np.maximum(np.diag(_posterior(covariance, measured)), 0.0))[1:-1]
-    return float(100.0 * np.sqrt(2.0 / np.pi) * deviation.mean())
+    return float(100.0 * np.sqrt(2.0 / np.pi) * deviation(covariance, measured)[1:-1].mean())
+
+
+def deviation(covariance: Floats, measured: Sequence[float]) -> Floats:
+    """Standard deviation of log watts at each level once these loads are measured, shape (levels,)."""
+    return np.asarray(np.sqrt(np.maximum(np.diag(_posterior(covariance, measured)), 0.0)))
 
 
 def level_weights(load: Floats) -> Floats:

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from sparsam.power.curves import Curves, Floats, Rows
 from sparsam.power.fitting import FAMILIES
+from sparsam.power.model import LEARNED
 from sparsam.power.priors import MINIMUM_SERVERS, Description, Population, complete, learn, watts_at
 
 FOLDS = 10
-LEARNED = "learned"
 # How many levels of its own the collection's error of a family counts as when a server's error is judged.
 SHRINKAGE_LEVELS = 8.0
 
