@@ -8,7 +8,7 @@ peta-joules, so each has a name here, and none of them becomes a Reading.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsam.hardware.meter import Fault, Reading, usable
 
@@ -130,6 +130,45 @@ def _stand_still(state: CounterState, seconds: float, limits: Limits) -> tuple[C
 def _jump(before: float, after: float, watts: float, fell: bool) -> Verdict:
     detail = f"from {before:.6g} J to {after:.6g} J"
     return Verdict(Fault.RESET, detail) if fell else Verdict(Fault.IMPLAUSIBLE, f"{detail} would be {watts:.3g} W")
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeState:
+    """How long a power has shown the same value, and how far others moved meanwhile."""
+
+    watts: float
+    since_seconds: float
+    lowest_reference_watts: float
+    highest_reference_watts: float
+
+
+GAUGE_STUCK_SECONDS = 120.0
+GAUGE_STUCK_RATIO, GAUGE_STUCK_WATTS = 0.25, 10.0
+
+
+def watch_gauge(
+    state: GaugeState | None, watts: float, reference_watts: float | None, at_seconds: float
+) -> tuple[GaugeState, Verdict | None]:
+    """Tell a frozen power sensor from a node that idles evenly: only another source can.
+
+    The sensor is stuck when it showed one value for two minutes while the other source moved by a quarter of that
+    value (and ten watts at least). Without another source nothing is concluded.
+    """
+    reference = reference_watts if reference_watts is not None and usable(reference_watts) else None
+    if state is None or watts != state.watts:
+        low, high = (reference, reference) if reference is not None else (math.inf, -math.inf)
+        return GaugeState(watts, at_seconds, low, high), None
+    if reference is not None:
+        state = replace(
+            state,
+            lowest_reference_watts=min(state.lowest_reference_watts, reference),
+            highest_reference_watts=max(state.highest_reference_watts, reference),
+        )
+    moved = state.highest_reference_watts - state.lowest_reference_watts
+    still = at_seconds - state.since_seconds
+    if still >= GAUGE_STUCK_SECONDS and moved >= max(GAUGE_STUCK_WATTS, GAUGE_STUCK_RATIO * watts):
+        return state, Verdict(Fault.STUCK, f"{watts:g} W for {still:.0f} s while another source moved by {moved:.0f} W")
+    return state, None
 
 
 class EnergyCounter:

@@ -66,6 +66,8 @@ class Fault(StrEnum):
     UNREACHABLE = "unreachable"
     THROTTLED = "asked to slow down"
     MALFORMED = "malformed answer"
+    INTERNAL = "internal error"
+    """A fault of ours."""
 
     @property
     def worrying(self) -> bool:
