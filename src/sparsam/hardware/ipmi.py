@@ -30,7 +30,7 @@ COMPLAINTS = (
     ),
     (re.compile(r"invalid command|not supported|\(c1\)", re.I), Fault.ABSENT, "the BMC does not speak DCMI"),
     (re.compile(r"RAKP 2|unauthorized|password|insufficient privilege", re.I), Fault.UNAUTHORIZED, ""),
-    (re.compile(r"unable to establish|no response|timeout", re.I), Fault.UNREACHABLE, ""),
+    (re.compile(r"unable to establish|no response|timeout|node busy", re.I), Fault.UNREACHABLE, ""),
 )
 """What ipmitool prints when it fails, and what that means."""
 
@@ -42,6 +42,8 @@ class IpmiConfig:
     program: str = "ipmitool"
     host: str = ""
     """Empty: this machine's own BMC."""
+    interface: str = ""
+    """As ipmitool names it (`-I`); empty: `lanplus` for a host, else what ipmitool takes by itself."""
     user: str = ""
     password: str = ""
     timeout_seconds: float = 10.0
@@ -50,8 +52,10 @@ class IpmiConfig:
 
     def arguments(self) -> list[str]:
         """The command line, without any secret."""
-        remote = ["-I", "lanplus", "-H", self.host, "-U", self.user, "-E"] if self.host else []
-        return [*remote, "dcmi", "power", "reading"]
+        interface = self.interface or ("lanplus" if self.host else "")
+        chosen = ["-I", interface] if interface else []
+        remote = ["-H", self.host, "-U", self.user, "-E"] if self.host else []
+        return [*chosen, *remote, "dcmi", "power", "reading"]
 
 
 def parse_power_reading(text: str) -> float | Verdict:
