@@ -28,6 +28,7 @@ from sparsam.controllers.nodelifecycle import NodeLifecycleController
 from sparsam.controllers.replicaset import ReplicaSetController
 from sparsam.controllers.runtime import Context, Controller
 from sparsam.controllers.scheduler import Scheduler
+from sparsam.controllers.servermodels import ServerModels
 from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
@@ -56,6 +57,7 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     EventExpiry,
     VolumeProtection,
     TokenCleaner,
+    ServerModels,
 )
 
 

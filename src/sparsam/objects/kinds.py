@@ -338,6 +338,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False, verbs=("get", "list")),
     Resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", verbs=("get", "list")),
     Resource("power.sparsam.dev", "v1alpha1", "NodePower", "nodepowers", namespaced=False, subresources=("status",)),
+    Resource(
+        "power.sparsam.dev", "v1alpha1", "ServerModel", "servermodels", namespaced=False, subresources=("status",)
+    ),
 )
 
 _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
@@ -379,3 +382,4 @@ CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesig
 NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
 POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")
 NODEPOWERS = _known("power.sparsam.dev", "v1alpha1", "nodepowers")
+SERVERMODELS = _known("power.sparsam.dev", "v1alpha1", "servermodels")

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 IDLE_ANNOTATION = "power.sparsam.dev/idle-watts"
 MAX_ANNOTATION = "power.sparsam.dev/max-watts"
+MODEL_ANNOTATION = "power.sparsam.dev/server-model"
+"""A whole model as JSON (`power.model`)."""
 
 PRIOR_IDLE_WATTS = 11.0
 PRIOR_IDLE_WATTS_PER_THREAD = 0.376

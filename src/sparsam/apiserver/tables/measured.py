@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sparsam.apiserver.tables.columns import NONE, UNKNOWN, Cells, Obj, Printer, columns, name_of, since, wide
+from sparsam.apiserver.tables.columns import (
+    AGE,
+    NONE,
+    UNKNOWN,
+    Cells,
+    Obj,
+    Printer,
+    age,
+    columns,
+    joined,
+    name_of,
+    since,
+    wide,
+)
 from sparsam.units import parse_quantity
 
 
@@ -43,12 +56,31 @@ def _watts(status: Mapping[str, Any], name: str) -> str:
     return f"{status[name]:.1f}" if name in status else UNKNOWN
 
 
+def _server_model(obj: Obj, now: datetime) -> Cells:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    model = spec.get("model") or {}
+    ratios = [each["meanRatio"] for each in model.get("errorByLevel") or ()]
+    accepted = [each["status"] for each in status.get("conditions") or () if each["type"] == "Accepted"]
+    return [
+        name_of(obj),
+        model.get("family", ""),
+        f"{sum(ratios) / len(ratios):.1%}" if ratios else UNKNOWN,
+        joined(accepted, UNKNOWN),
+        str(len(status.get("nodes") or ())),
+        age(obj, now),
+        model.get("source") or NONE,
+        model.get("date") or NONE,
+    ]
+
+
 _COLUMNS = columns("cpu", "memory", "Window")
+_MODEL_COLUMNS = columns("Family", "Error", "Accepted", "Nodes", AGE, wide("Source"), wide("Date"))
 _POWER_COLUMNS = columns(
     "Watts", "Idle", "Pods", "System", "Unattributed", "Provenance", "Error", "Seen", wide("Source"), wide("kWh")
 )
 PRINTERS = {
     ("metrics.k8s.io", "NodeMetrics"): Printer(_COLUMNS, _node),
     ("metrics.k8s.io", "PodMetrics"): Printer(_COLUMNS, _pod),
+    ("power.sparsam.dev", "ServerModel"): Printer(_MODEL_COLUMNS, _server_model),
     ("power.sparsam.dev", "NodePower"): Printer(_POWER_COLUMNS, _node_power),
 }
