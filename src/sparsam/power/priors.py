@@ -49,8 +49,20 @@ class Description:
     psu_rating_w: float | None = None
     form_factor: str = ""
 
+    def only(self, known: Sequence[str]) -> Description:
+        """The description with every other field unknown."""
+        return Description(**{name: getattr(self, name) for name in known})
+
 
 NUMBERS = tuple(field.name for field in fields(Description) if field.name not in ("cpu_name", "form_factor"))
+
+# How much is known of the hardware. A population is learned for one of these, with the rest withheld from every server:
+# slopes learned with a field are wrong, and their errors too small, where that field is unknown.
+KNOWLEDGE = {
+    "hardware": tuple(field.name for field in fields(Description)),
+    "node": ("cpu_name", "chips", "cores", "threads", "memory_gb"),
+    "cpu": ("cpu_name",),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +20,16 @@ import numpy.typing as npt
 from sparsam.power.curves import Curves, Floats, Rows
 from sparsam.power.fitting import FAMILIES
 from sparsam.power.model import LEARNED
-from sparsam.power.priors import MINIMUM_SERVERS, Description, Population, complete, learn, watts_at
+from sparsam.power.priors import (
+    KNOWLEDGE,
+    LEVELS,
+    MINIMUM_SERVERS,
+    Description,
+    Population,
+    complete,
+    learn,
+    watts_at,
+)
 
 FOLDS = 10
 # How many levels of its own the collection's error of a family counts as when a server's error is judged.
@@ -49,6 +58,10 @@ class Collection:
             self.load[rows],
             self.watts[rows],
         )
+
+    def knowing(self, known: str) -> Collection:
+        """The same servers, with no more said of their hardware than this (see `priors.KNOWLEDGE`)."""
+        return replace(self, descriptions=tuple(one.only(KNOWLEDGE[known]) for one in self.descriptions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +158,18 @@ class HeldOutPrior:
         return watts_at(complete(self.expected[server], self.covariance[server], load, watts), at)
 
 
-def held_out_prior(
-    collection: Collection, describe: Callable[[Description], Description] = lambda one: one
-) -> HeldOutPrior:
-    """Learn fold by fold; `describe` may withhold a part of what is known of the servers judged.
+def held_out_prior(collection: Collection) -> HeldOutPrior:
+    """Learn fold by fold, each from the servers of the others.
 
     Raises ValueError when the other folds of one have fewer servers than can be learned from.
     """
-    levels = 11
-    expected = np.empty((len(collection.server_ids), levels))
-    covariance = np.empty((len(collection.server_ids), levels, levels))
+    servers, levels = len(collection.server_ids), len(LEVELS)
+    expected = np.empty((servers, levels))
+    covariance = np.empty((servers, levels, levels))
     for known, judged in folds(collection.server_ids):
         others = collection.take(known)
         population = learn(others.descriptions, others.load, others.watts)
-        expected[judged] = population.expected([describe(collection.descriptions[row]) for row in judged])
+        expected[judged] = population.expected([collection.descriptions[row] for row in judged])
         covariance[judged] = population.covariance
     return HeldOutPrior(expected, covariance)
 
