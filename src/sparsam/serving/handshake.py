@@ -19,12 +19,29 @@ class _AnySubprotocol(ServerProtocol):
         """Leave the choice to the application."""
 
 
+_NOT_A_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with such a handshake; without extensions."""
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = _AnySubprotocol(max_size=config.ws_max_size, logger=logging.getLogger("uvicorn.error"))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; what can be no handshake is refused at once, where uvicorn would leave the client waiting."""
+        if not self.handshake_initiated and not data.startswith(b"GET "):
+            self._refuse()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.transport.write(_NOT_A_HANDSHAKE)
+        self.transport.close()
 
     async def send(self, message: Any) -> None:
         """Send a part of an answer; a refusal that is complete completes the handshake, which uvicorn misses."""
