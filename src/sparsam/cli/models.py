@@ -1,191 +1,250 @@
-"""`sparsam models list|show|plot|compare|validate`: the catalogue of server power models, and how good models are."""
+"""`sparsam models list|show|plot|compare|estimate|validate`: the catalogue of server power models, and your own."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from sparsam.cli.output import emit, output_option, plain_table
-from sparsam.cli.serverfiles import SERVER_COLUMNS, STEP_COLUMNS, Run, read_runs, read_servers
-from sparsam.cli.tables import BadInput, read_columns
-from sparsam.power.priors import Description
-from sparsam.power.selection import Collection, Comparison, Score, compare
-from sparsam.power.validation import Validation
-from sparsam.power.validation import validate as validate_collection
+from sparsam.cli.charts import Chart, Series, svg, text
+from sparsam.cli.output import output_option, plain_table
+from sparsam.cli.tables import BadInput, parse_number
+from sparsam.cli.validate import show as show_tables
+from sparsam.cli.validate import validate
+from sparsam.power.calibration import Peers
+from sparsam.power.calibration import estimate as estimate_model
+from sparsam.power.catalogue import Profile, population_for, profiles
+from sparsam.power.fleet import Fleet
+from sparsam.power.model import ServerModel, check_points, decode
+from sparsam.power.priors import Description, calibration_plan, cpu_key
 
-Json = dict[str, Any]
-CHOSEN = "chosen"
-WIDE = 1000
+CHART_POINTS = 101
+STEPS_PLANNED = 3
 
 
 @click.group()
 def models() -> None:
-    """Server power models: the built-in ones, and how well models predict.
+    """Server power models: the built-in ones, your own files, and how well models predict.
 
     \b
     Examples:
-      sparsam models list
-      sparsam models show xeon-platinum-8180
+      sparsam models list --cpu epyc
+      sparsam models show xeon-platinum-8180-2s
+      sparsam models plot epyc-7742-2s my-server.json --file curves.svg
+      sparsam models estimate --cpu "AMD EPYC 7742" --sockets 2 --cores 128 --threads 256 --memory 512
       sparsam models validate specpower.csv
     """
 
 
-@models.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+models.add_command(validate)
+
+
+@models.command("list")
+@click.option("--cpu", default="", help="Only profiles whose CPU has this in its name.")
 @output_option
-def validate(file: Path, output: str) -> None:
-    """Measure how well power models predict what they have not seen, on a table of measurements.
-
-    The kind of table is told from its columns: server power curves (power_w_idle, power_w_at_10pct, ...), load steps
-    (target_load_pct, pkg_w). Exit code 2 when the table cannot be used.
-    """
-    columns = read_columns(file)
-    kind = max(_KINDS, key=lambda kind: sum(column in columns for column in kind[0]) / len(kind[0]))
-    if not any(column in columns for column in kind[0]):
-        raise BadInput(f"{file}: line 1, the header: no known kind of table has columns {', '.join(columns[:12])}")
-    kind[1](file, output)
+def list_profiles(cpu: str, output: str) -> None:
+    """List the built-in server profiles."""
+    found = [one for one in profiles() if cpu.lower() in one.cpu_name.lower() or cpu.lower() in cpu_key(one.cpu_name)]
+    show_tables([_summary(one) for one in found], output, lambda: [_profile_table(found)])
 
 
-def _validate_servers(file: Path, output: str) -> None:
-    collection = read_servers(file)
-    started = time.perf_counter()
-    result = validate_collection(collection)
-    seconds = time.perf_counter() - started
-    _show(_servers_json(result), output, lambda: _servers_tables(result, collection, seconds))
+@models.command()
+@click.argument("model")
+@output_option
+def show(model: str, output: str) -> None:
+    """Show a model: MODEL is the name of a profile or a file."""
+    name, found, profile = _find(model)
+    value = msgspec.to_builtins(profile or found)
+    show_tables(value, output, lambda: [_model_table(name, found, profile)])
 
 
-def _servers_json(result: Validation) -> list[Json]:
-    """One object for each family, and one for the choice among them, which also tells the errors with less known."""
-    comparison = result.comparison
-    counts = np.bincount(comparison.final, minlength=len(comparison.families))
-    families = [
-        _score_json(score) | {"chosen": False, "servers_choosing": int(count)}
-        for score, count in zip(comparison.families, counts, strict=True)
+@models.command()
+@click.argument("model", nargs=-1, required=True)
+@output_option
+def compare(model: tuple[str, ...], output: str) -> None:
+    """Compare models: watts at each load, side by side."""
+    found = [_find(one)[:2] for one in model]
+    loads = np.arange(11) / 10.0
+    watts = {name: [one.watts(load) for load in loads] for name, one in found}
+    value = [
+        {
+            "model": name,
+            "family": one.family,
+            "idle_watts": round(one.idle_watts, 1),
+            "max_watts": round(one.max_watts, 1),
+            "idle_share": round(one.idle_watts / one.max_watts, 3),
+            "watts": [round(value, 1) for value in watts[name]],
+        }
+        for name, one in found
     ]
-    choice = _score_json(comparison.choice) | {
-        "chosen": True,
-        "learned_from": result.learned_from,
-        "less_known": [_score_json(one.score) | {"known": one.known} for one in result.settings],
-        "measure_next": [
-            {
-                "load": one.step.load,
-                "expected_mape_pct": round(one.step.expected_mape_pct, 3),
-                "held_out_mape_pct": round(one.held_out_mape_pct, 3),
-            }
-            for one in result.plan
-        ],
-    }
-    return [*families, choice]
+
+    def table() -> list[Table]:
+        rows = [[f"{load:.0%}", *(f"{watts[name][step]:.1f}" for name, _ in found)] for step, load in enumerate(loads)]
+        rows.append(["idle/max", *(f"{one.idle_watts / one.max_watts:.2f}" for _, one in found)])
+        return [plain_table(("LOAD", *(name.upper() for name, _ in found)), rows)]
+
+    show_tables(value, output, table)
 
 
-def _score_json(score: Score) -> Json:
+@models.command()
+@click.argument("model", nargs=-1, required=True)
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="Write an SVG instead of drawing here.")
+def plot(model: tuple[str, ...], file: Path | None) -> None:
+    """Draw power curves, in the terminal or as an SVG file (with the band that nine of ten readings lie in)."""
+    loads = np.linspace(0.0, 1.0, CHART_POINTS)
+    series = []
+    for one in model:
+        name, found, _ = _find(one)
+        fleet = Fleet([found] * CHART_POINTS)
+        low, high = fleet.interval(loads)
+        series.append(Series(name, 100.0 * loads, fleet.watts(loads), low, high))
+    chart = Chart("Power over load", "load in %", "watts", series)
+    if file is None:
+        click.echo(text(chart))
+    elif file.suffix.lower() != ".svg":
+        raise BadInput(f"{file}: charts are written as .svg")
+    else:
+        file.write_text(svg(chart))
+        click.echo(f"wrote {file}", err=True)
+
+
+@models.command()
+@click.option("--cpu", "cpu_name", required=True, help="CPU name, as the operating system says it.")
+@click.option("--sockets", "chips", type=click.IntRange(1), help="Number of CPUs.")
+@click.option("--cores", type=click.IntRange(1), help="Cores of all CPUs together.")
+@click.option("--threads", type=click.IntRange(1), help="Hardware threads of all CPUs together.")
+@click.option("--memory", "memory_gb", type=click.FloatRange(0.5), help="Memory in GB.")
+@click.option("--year", "hw_year", type=click.IntRange(2000, 2100), help="Year in which the hardware came out.")
+@click.option("--psu", "psu_rating_w", type=click.FloatRange(10), help="Rating of one power supply in watts.")
+@click.option("--at", "points", multiple=True, metavar="LOAD=WATTS", help="A measured point, such as 0=105 or 50=260.")
+@output_option
+def estimate(points: tuple[str, ...], output: str, **hardware: Any) -> None:
+    """Estimate a server's model from its hardware and any measured points; say which load to measure next.
+
+    LOAD is in per cent of the server's maximum, 0 being idle.
+    """
+    description = Description(**hardware)
+    load, watts = _points(points)
+    population = population_for(description)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    model = estimate_model(Peers(population, description), date=today, load=load, watts=watts)
+    plan = calibration_plan(population.covariance, load.tolist(), STEPS_PLANNED)
+
+    def tables() -> list[Table]:
+        steps = [[f"{step.load:.0%}", f"{step.expected_mape_pct:.1f}"] for step in plan]
+        return [_model_table("estimate", model, None), plain_table(("MEASURE NEXT", "ERROR % THEN"), steps)]
+
+    show_tables(msgspec.to_builtins(model), output, tables)
+
+
+def _find(name: str) -> tuple[str, ServerModel, Profile | None]:
+    """A model by the name of its profile or in a file; raises BadInput."""
+    for one in profiles():
+        if one.name == name:
+            return name, one.model, one
+    path = Path(name)
+    if not path.is_file():
+        close = [one.name for one in profiles() if name.lower() in one.name][:5]
+        hint = f"; did you mean {', '.join(close)}?" if close else "; see sparsam models list"
+        raise BadInput(f"no profile and no file {name!r}{hint}")
+    try:
+        return path.stem, decode(path.read_bytes()), None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
+def _points(given: Sequence[str]) -> tuple[Any, Any]:
+    points = {}
+    for one in given:
+        left, _, right = one.partition("=")
+        load, watts = parse_number(left.rstrip("% ")), parse_number(right)
+        if load is None or watts is None or not 0.0 <= load <= 100.0 or watts <= 0.0:
+            raise BadInput(f"--at {one}: expected a load in per cent and watts, such as 50=260")
+        points[load / 100.0] = watts
+    loads = np.array(sorted(points), dtype=np.float64)
+    watts_at = np.array([points[load] for load in loads.tolist()], dtype=np.float64)
+    if len(points) > 1:
+        from_idle = np.concatenate([[0.0], loads[loads > 0.0]])
+        idle = watts_at[0]
+        try:
+            check_points(from_idle, np.concatenate([[idle], watts_at[loads > 0.0]]), minimum=2)
+        except ValueError as error:
+            raise BadInput(f"--at: {error}") from error
+    return loads, watts_at
+
+
+def _summary(one: Profile) -> dict[str, Any]:
     return {
-        "family": score.name,
-        "pooled_mape_pct": round(score.pooled_mape_pct, 4),
-        "p90_server_mape_pct": round(score.p90_server_mape_pct, 4),
-        "servers": len(score.errors),
-        "mape_pct_by_level": [round(value, 3) for value in score.mape_pct_by_level],
+        "name": one.name,
+        "cpu": one.cpu_name,
+        "year": one.hw_year,
+        "sockets": one.chips,
+        "cores": one.cores,
+        "threads": one.threads,
+        "memory_gb": one.memory_gb,
+        "bias": one.bias,
+        "idle_watts": round(one.model.idle_watts, 1),
+        "max_watts": round(one.model.max_watts, 1),
+        "family": one.model.family,
+        "mape_pct": _mape_pct(one.model),
+        "server_id": one.model.server_id,
+        "derivation": one.derivation,
     }
 
 
-def _servers_tables(result: Validation, collection: Collection, seconds: float) -> list[Table]:
-    comparison = result.comparison
-    counts = np.bincount(comparison.final, minlength=len(comparison.families))
-    heads = [f"{level:.0%}" for level in np.median(collection.load, axis=0)[1:-1]]
-    rows = [[*_score_cells(score), str(int(count))] for score, count in zip(comparison.families, counts, strict=True)]
-    rows.append([*_score_cells(comparison.choice), str(len(collection.server_ids))])
-    families = plain_table(("FAMILY", "MAPE %", "P90 SERVER", *heads, "CHOSEN BY"), rows)
-    families.caption = (
-        f"{len(collection.server_ids)} servers, each level predicted from all others; {CHOSEN}: the family of least "
-        f"error on the other levels.\nThe learned family knows {result.learned_from}. {seconds:.1f} s."
-    )
-    families.caption_justify = "left"
-    if not result.settings:
-        return [families]
-    sparse = plain_table(
-        ("KNOWN", "MAPE %", "P90 SERVER", *heads),
-        [[one.known, *_score_cells(one.score)[1:]] for one in result.settings],
-    )
-    plan = plain_table(
-        ("MEASURE NEXT", "EXPECTED %", "HELD OUT %"),
-        [
-            [f"{one.step.load:.0%}", f"{one.step.expected_mape_pct:.2f}", f"{one.held_out_mape_pct:.2f}"]
-            for one in result.plan
-        ],
-    )
-    plan.caption = "after idle and full load: the step that helps most, and the error over all levels once it is done"
-    plan.caption_justify = "left"
-    return [families, sparse, plan]
-
-
-def _score_cells(score: Score) -> list[str]:
-    levels = [f"{value:.2f}" for value in score.mape_pct_by_level]
-    return [score.name, f"{score.pooled_mape_pct:.2f}", f"{score.p90_server_mape_pct:.2f}", *levels]
-
-
-def _validate_runs(file: Path, output: str) -> None:
-    runs = read_runs(file)
-    compared = [(run, _compare_run(run)) for run in runs]
-    _show([_run_json(*one) for one in compared], output, lambda: [_runs_table(compared)])
-
-
-def _compare_run(run: Run) -> Comparison:
-    return compare(Collection((run.run_id,), (Description(),), run.load[None], run.watts[None]))
-
-
-def _run_json(run: Run, comparison: Comparison) -> Json:
-    chosen = comparison.families[int(comparison.final[0])].name
-    return {
-        "run": run.run_id,
-        "instance": run.instance,
-        "family": chosen,
-        "mape_pct": round(comparison.choice.pooled_mape_pct, 4),
-        "mape_pct_by_family": {one.name: round(one.pooled_mape_pct, 4) for one in comparison.families},
-        "mape_pct_by_level": [round(value, 3) for value in comparison.choice.mape_pct_by_level],
-        "full_load_ratio_by_test": {
-            test: round(watts / float(run.watts[-1]), 4) for test, watts in run.other_full_load_watts.items()
-        },
-    }
-
-
-def _runs_table(compared: Sequence[tuple[Run, Comparison]]) -> Table:
-    names = [score.name for score in compared[0][1].families]
+def _profile_table(found: Sequence[Profile]) -> Table:
+    heads = ("NAME", "CPU", "YEAR", "SOCKETS", "CORES", "MEMORY", "BIAS", "IDLE W", "MAX W", "ERROR %", "SERVER")
     rows = []
-    for run, comparison in compared:
-        errors = [f"{score.pooled_mape_pct:.2f}" for score in comparison.families]
-        mix = [watts / float(run.watts[-1]) for watts in run.other_full_load_watts.values()]
-        other = f"{min(mix):.2f}-{max(mix):.2f}" if mix else "-"
-        chosen = comparison.families[int(comparison.final[0])].name
-        rows.append([run.run_id, *errors, f"{comparison.choice.pooled_mape_pct:.2f}", chosen, other])
-    table = plain_table(("RUN", *(name.upper() for name in names), CHOSEN.upper(), "FAMILY", "OTHER WORK"), rows)
-    table.caption = (
-        f"errors in % of watts at the steps between idle and full load, each predicted from the others; {CHOSEN}: the\n"
-        "family of least error on the other steps; other work: its watts at full load as a share of this test's"
-    )
-    table.caption_justify = "left"
+    for one in found:
+        error = _mape_pct(one.model)
+        rows.append(
+            [
+                one.name,
+                cpu_key(one.cpu_name),
+                str(one.hw_year),
+                str(one.chips),
+                str(one.cores),
+                f"{one.memory_gb:g}G",
+                one.bias,
+                f"{one.model.idle_watts:.0f}",
+                f"{one.model.max_watts:.0f}",
+                "modelled" if error is None else f"{error:.1f}",
+                one.model.server_id,
+            ]
+        )
+    return plain_table(heads, rows)
+
+
+def _mape_pct(model: ServerModel) -> float | None:
+    """Mean hold-out error over the levels, or None when none could be held out."""
+    if not model.error_by_level:
+        return None
+    return round(100.0 * float(np.mean([one.mean_ratio for one in model.error_by_level])), 2)
+
+
+def _model_table(name: str, model: ServerModel, profile: Profile | None) -> Table:
+    rows = []
+    for step in range(11):
+        load = step / 10.0
+        low, high = model.interval(load)
+        band = f"{low:.1f} - {high:.1f}" if np.isfinite(low) else "unknown"
+        rows.append([f"{load:.0%}", f"{model.watts(load):.1f}", band])
+    table = plain_table(("LOAD", "WATTS", "NINE OF TEN READINGS"), rows)
+    error = _mape_pct(model)
+    lines = [
+        f"{name}: {model.family}" + ("" if error is None else f", mean hold-out error {error:.2f} %"),
+        f"source: {model.source}" + (f" ({model.server_id})" if model.server_id else "") + f", {model.date}",
+    ]
+    if profile:
+        lines.append(f"{profile.vendor} {profile.server}, {profile.chips} x {profile.cpu_name}, {profile.hw_year}")
+        lines.append(profile.derivation)
+    elif model.estimated:
+        lines.append("estimated: servers like this one had a say")
+    table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
-
-
-def _show(value: Any, output: str, tables: Callable[[], Sequence[Table]]) -> None:
-    """Print a JSON-like value, or tables that are never cut: a terminal that is too narrow wraps them itself."""
-    if output != "table":
-        emit(value, output, Table)
-        return
-    for index, table in enumerate(tables()):
-        wide = Console(width=WIDE, highlight=False)
-        if index:
-            wide.print()
-        wide.print(table, soft_wrap=True)
-
-
-_KINDS: tuple[tuple[Sequence[str], Callable[[Path, str], None]], ...] = (
-    (SERVER_COLUMNS, _validate_servers),
-    (STEP_COLUMNS, _validate_runs),
-)

@@ -21,7 +21,8 @@ from sparsam.power.selection import (
 ENDS, NOTHING = (0, -1), ()
 PLANNED_STEPS = 5
 
-PriorOf = Callable[[Collection], HeldOutPrior]
+# (servers described by no more than is known, what is known) -> what other servers let expect of them.
+PriorOf = Callable[[Collection, str], HeldOutPrior]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,14 @@ def validate(collection: Collection, learned_elsewhere: PriorOf | None = None) -
     `learned_elsewhere`, which must not know any of its servers, or does without.
     """
     if enough_to_learn(collection):
-        prior_of: PriorOf = held_out_prior
+        prior_of: PriorOf = _held_out
         learned_from = "the servers of the other folds (10 folds, by server)"
     elif learned_elsewhere is not None:
         prior_of = learned_elsewhere
         learned_from = "the built-in population, which knows none of these servers"
     else:
         return Validation(compare(collection), "no other server", (), ())
-    priors = {known: prior_of(collection.knowing(known)) for known in ("hardware", "node", "cpu")}
+    priors = {known: prior_of(collection.knowing(known), known) for known in ("hardware", "node", "cpu")}
     comparison = compare(collection, priors["hardware"].predict)
     settings = tuple(
         Setting(name, words, Score(name, sparse_errors(priors[known], collection, measured)))
@@ -83,6 +84,10 @@ def validate(collection: Collection, learned_elsewhere: PriorOf | None = None) -
 def enough_to_learn(collection: Collection) -> bool:
     """Whether every fold leaves enough other servers to learn from."""
     return all(len(known) >= MINIMUM_SERVERS for known, _ in folds(collection.server_ids))
+
+
+def _held_out(collection: Collection, known: str) -> HeldOutPrior:
+    return held_out_prior(collection)
 
 
 def _planned(prior: HeldOutPrior, collection: Collection) -> tuple[PlannedStep, ...]:
