@@ -165,14 +165,14 @@ class Supervisor:
             (o for o in others if o.domain in ORDER), key=lambda o: rank(o.domain, o.provenance), default=None
         )
         slot.gauge, verdict = watch_gauge(slot.gauge, result.watts, reference.watts if reference else None, now)
-        return Gap(now, verdict.fault, verdict.detail, result.source) if verdict else result
+        return Gap(now, verdict.fault, verdict.detail, slot.meter.source) if verdict else result
 
     def _tell(self, present: Mapping[_Slot, Reading | Gap]) -> None:
-        for result in present.values():
+        for slot, result in present.items():
             if isinstance(result, Gap):
                 self._warner.gap(result)
             else:
-                self._warner.recovered(result.source)
+                self._warner.recovered(slot.meter.source)
 
     def _settle(
         self, readings: Mapping[_Slot, Reading], gaps: tuple[Gap, ...], now: float
