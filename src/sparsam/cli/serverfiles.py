@@ -26,6 +26,8 @@ STEP_COLUMNS = ("run_id", "test", "target_load_pct", "pkg_w")
 
 # A whole server draws between these at full load; outside, the column is in another unit.
 PLAUSIBLE_WATTS = (3.0, 30_000.0)
+# Published servers draw 1.5 to 84 W for each hardware thread at full load.
+PLAUSIBLE_WATTS_PER_THREAD = (0.2, 2_000.0)
 # No server draws this many times more after one load step than before it: one of the two is in another unit.
 PLAUSIBLE_STEP = 8.0
 
@@ -125,9 +127,13 @@ def _check_watts(table: Table, watts: Floats) -> None:
     for row in np.flatnonzero((watts <= 0.0).any(axis=1)).tolist():
         step = int((watts[row] <= 0.0).argmax())
         raise table.bad(row, WATTS_COLUMNS[step], f"{watts[row, step]:g} W: watts are above zero")
+    threads = np.array([value or np.nan for value in table.optional_numbers("threads")])
+    per_thread = watts[:, -1] / threads
+    off = (watts[:, -1] < low) | (watts[:, -1] > high)
+    off |= (per_thread < PLAUSIBLE_WATTS_PER_THREAD[0]) | (per_thread > PLAUSIBLE_WATTS_PER_THREAD[1])
     steps = watts[:, 1:] / watts[:, :-1]
     odd = (steps < 1.0 - FALL_TOLERANCE) | (steps > PLAUSIBLE_STEP)
-    for row in np.flatnonzero(odd.any(axis=1) | (watts[:, -1] < low) | (watts[:, -1] > high)).tolist():
+    for row in np.flatnonzero(odd.any(axis=1) | off).tolist():
         if odd[row].any():
             step = int(odd[row].argmax())
             before, after = watts[row, step], watts[row, step + 1]
