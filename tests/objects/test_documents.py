@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 
@@ -49,3 +51,39 @@ def test_yaml_keeps_dates_as_text_and_keys_as_strings():
 def test_bad_yaml_is_refused(raw):
     with pytest.raises(MalformedYaml):
         parse_yaml(raw)
+
+
+def test_yaml_scalars_mean_what_go_takes_them_for():
+    values = {"a": "12:30", "b": "1e3", "c": "0x10", "d": "2026-01-02", "e": "12e4567", "f": "1_000", "g": ".5"}
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in values.items()) + "}"
+    assert parse_yaml(text.encode()) == {
+        "a": "12:30", "b": 1000, "c": 16, "d": "2026-01-02", "e": "12e4567", "f": 1000, "g": 0.5,
+    }  # fmt: skip
+
+
+def levels(form):
+    return "\n".join(f"{b}: &{b} {form.format(', '.join([f'*{a}'] * 9))}" for a, b in itertools.pairwise("abcdefghi"))
+
+
+LAUGHS = "a: &a [x]\n" + levels("[{}]")
+MERGES = "a: &a {k: v}\n" + levels("{{<<: [{}]}}")
+
+
+@pytest.mark.parametrize("text", [LAUGHS, MERGES], ids=["aliases of aliases", "merges of merges"])
+def test_yaml_that_multiplies_itself_is_refused(text):
+    with pytest.raises(MalformedYaml, match="excessive aliasing"):
+        parse_yaml(text.encode())
+
+
+def test_yaml_may_use_aliases_and_merges():
+    assert parse_yaml(b"a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}") == {
+        "a": {"b": 1},
+        "c": {"b": 1},
+        "d": {"b": 1, "e": 2},
+    }
+
+
+@pytest.mark.parametrize("text", [b"[" * 3_000_000, b"{a: " * 100_000, b"- " * 100_000, b"? " * 100_000])
+def test_yaml_nested_without_end_is_refused_at_once(text):
+    with pytest.raises(MalformedYaml, match="max depth"):
+        parse_yaml(text)

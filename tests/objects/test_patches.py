@@ -88,6 +88,13 @@ def test_a_json_patch_that_does_not_fit_is_unprocessable(operation):
     assert caught.value.message == "the server rejected our request due to an error in our request"
 
 
+def test_the_copies_of_a_json_patch_cannot_multiply_an_object_without_end():
+    doubling = [{"op": "add", "path": "/x", "value": {"a": "b" * 1000}}]
+    doubling += [{"op": "copy", "from": "/x", "path": f"/x/k{number}"} for number in range(40)]
+    with pytest.raises(Invalid):
+        patches.json_patch({}, doubling)
+
+
 def test_a_json_patch_has_at_most_ten_thousand_operations():
     with pytest.raises(RequestEntityTooLarge):
         patches.json_patch({}, [{"op": "add", "path": "/a", "value": 1}] * 10_001)

@@ -27,7 +27,15 @@ from sparsam.apiserver.http import (
 )
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.server import STATE_USER
-from sparsam.errors import InternalError, MethodNotAllowed, NotFound, ServiceUnavailable, StatusError, Unauthorized
+from sparsam.errors import (
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+    StatusError,
+    Unauthorized,
+)
 from sparsam.store.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -165,6 +173,10 @@ def error_reply(error: Exception, request: Request) -> Reply:
     if isinstance(error, StoreUnavailable):
         log.error("store unavailable error=%s", error)
         error = ServiceUnavailable("the store is not available")
+    if isinstance(error, RecursionError):
+        # Only what clients send, or once sent, is nested deeper than our own functions.
+        log.warning("nested too deeply method=%s path=%s", request.method, request.path)
+        error = BadRequest("exceeded max depth")
     if not isinstance(error, StatusError):
         log.error("request failed method=%s path=%s", request.method, request.path, exc_info=error)
         error = InternalError("Internal error occurred: see the log of the API server", details={})

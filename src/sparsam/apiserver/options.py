@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
-import yaml
 
 from sparsam.apiserver import protobuf
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.listing import integer
 from sparsam.apiserver.statuses import invalid_options
 from sparsam.errors import BadRequest, Cause, UnsupportedMediaType
+from sparsam.objects import documents
 
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 
@@ -80,9 +79,9 @@ def _decode(raw: bytes, content_type: str) -> _Body:
             "accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
         )
     try:
-        parsed: Any = yaml.safe_load(raw) if content_type.endswith("yaml") else msgspec.json.decode(raw)
+        parsed = documents.parse_yaml(raw) if content_type.endswith("yaml") else documents.parse_json(raw)
         body = msgspec.convert(parsed, _Body)
-    except (msgspec.DecodeError, msgspec.ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (documents.Malformed, msgspec.ValidationError) as error:
         raise BadRequest(f"couldn't decode the DeleteOptions in the body: {error}") from None
     if body.kind not in (None, "", "DeleteOptions"):
         raise BadRequest(f'decoded object cannot be converted to DeleteOptions: it is of kind "{body.kind}"')

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -125,8 +126,20 @@ def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
             _find_duplicates(item, f"{path}[{position}]", found)
 
 
+_DEPTH_LIMIT = 1000
+_ALIAS_LIMIT = 100_000
+"""How many values aliases may add to a document: a few lines can stand for more than any memory holds."""
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML with the values that JSON has: dates stay text."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put merged keys (`<<`) in place; raises MalformedYaml where they multiply."""
+        before = len(node.value)
+        super().flatten_mapping(node)
+        if len(node.value) > before + _ALIAS_LIMIT:
+            raise _excessive_aliasing()
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         self.flatten_mapping(node)
@@ -145,12 +158,23 @@ def _key(key: Any) -> str:
     raise MalformedYaml("yaml: invalid map key")
 
 
+_TAG = "tag:yaml.org,2002:"
+
+
+def _as_in_go(tag: str, pattern: re.Pattern[str]) -> tuple[str, re.Pattern[str]]:
+    """`12:30` is text, no number to the base of sixty."""
+    if tag in (_TAG + "int", _TAG + "float"):
+        return tag, re.compile(f"(?!.*:)(?:{pattern.pattern})", pattern.flags)
+    return tag, pattern
+
+
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [_as_in_go(tag, pattern) for tag, pattern in resolvers if tag != _TAG + "timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_ALIAS = re.compile(rb"[*&<]")
-_ALIAS_LIMIT = 100_000
+# YAML 1.1 wants a dot in every float, Go does not.
+_EXPONENT = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)[eE][-+]?\d{1,2}$", re.ASCII)
+_Loader.add_implicit_resolver(_TAG + "float", _EXPONENT, list("-+.0123456789"))
 
 
 def parse_yaml(raw: bytes) -> Any:
@@ -162,18 +186,36 @@ def parse_yaml(raw: bytes) -> Any:
         except Malformed:
             pass
     try:
-        if _ALIAS.search(raw) and len(raw) > _ALIAS_LIMIT:
-            raise MalformedYaml("yaml: document contains excessive aliasing")
+        _check_depth(raw)
         value = next(yaml.load_all(raw, Loader=_Loader), None)
-        return _decoder.decode(msgspec.json.encode(_plain(value)))
+        # Without aliases a document has no more values than bytes.
+        return _decoder.decode(msgspec.json.encode(_plain(value, count(-len(raw) - _ALIAS_LIMIT))))
     except yaml.MarkedYAMLError as error:
         raise MalformedYaml(f"yaml: {_where(error)}{error.problem or error.context}") from error
     except RecursionError:
-        raise MalformedYaml("yaml: exceeded max depth") from None
+        raise _too_deep() from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
         if isinstance(error, MalformedYaml):
             raise
         raise MalformedYaml(f"yaml: {error}") from error
+
+
+def _check_depth(raw: bytes) -> None:
+    """Raises MalformedYaml for a document on which the loader, recursive in C, would overrun its stack."""
+    depth = 0
+    for event in yaml.parse(raw, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEPTH_LIMIT:
+                raise _too_deep()
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentEndEvent):
+            return
+
+
+def _too_deep() -> MalformedYaml:
+    return MalformedYaml("yaml: exceeded max depth")
 
 
 def _where(error: yaml.MarkedYAMLError) -> str:
@@ -183,11 +225,18 @@ def _where(error: yaml.MarkedYAMLError) -> str:
     return f"line {marks[0] + (1 if scanner else 0)}: " if marks else ""
 
 
-def _plain(value: Any) -> Any:
+def _excessive_aliasing() -> MalformedYaml:
+    return MalformedYaml("yaml: document contains excessive aliasing")
+
+
+def _plain(value: Any, seen: Iterator[int]) -> Any:
+    """The value with nothing in it that JSON lacks; `seen` counts values up to nought, which is too many."""
+    if next(seen) == 0:
+        raise _excessive_aliasing()
     if isinstance(value, dict):
-        return {_key(name): _plain(item) for name, item in value.items()}
+        return {_key(name): _plain(item, seen) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, seen) for item in value]
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if value is None or isinstance(value, (str, bool, int)):

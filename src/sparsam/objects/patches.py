@@ -16,6 +16,8 @@ from sparsam.objects.schema import definition, kind_definition
 from sparsam.objects.strategy import Obj
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED_BYTES = 3 * 1024 * 1024
+"""What all copies of one JSON patch may add, upstream's limit: each can double an object."""
 _KINDS = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -80,11 +82,14 @@ def json_patch(target: Any, operations: Any) -> Any:
         text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         raise RequestEntityTooLarge(text)
     root = [_copy(target)]
+    copied_bytes = 0
     for operation in operations:
         try:
-            _operate(root, operation)
+            copied_bytes += _operate(root, operation)
         except (KeyError, IndexError, ValueError, TypeError):
             raise unprocessable() from None
+        if copied_bytes > MAX_COPIED_BYTES:
+            raise unprocessable()
     return root[0]
 
 
@@ -92,7 +97,8 @@ def _copy(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def _operate(root: list[Any], operation: dict[str, Any]) -> None:
+def _operate(root: list[Any], operation: dict[str, Any]) -> int:
+    """How many bytes it copied within the object."""
     name, path = operation["op"], _pointer(operation["path"])
     if name == "add":
         _add(root, path, _copy(operation.get("value")))
@@ -104,11 +110,14 @@ def _operate(root: list[Any], operation: dict[str, Any]) -> None:
     elif name == "move":
         _add(root, path, _remove(root, _pointer(operation["from"])))
     elif name == "copy":
-        _add(root, path, _copy(_get(root, _pointer(operation["from"]))))
+        copied = msgspec.json.encode(_get(root, _pointer(operation["from"])))
+        _add(root, path, msgspec.json.decode(copied))
+        return len(copied)
     elif name == "test":
         _test(root, path, operation.get("value"))
     else:
         raise ValueError(name)
+    return 0
 
 
 def _test(root: list[Any], path: list[str], wanted: Any) -> None:
