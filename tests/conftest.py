@@ -1,6 +1,6 @@
 """What this machine can do decides which tests run; every skip says why.
 
-SPARSAM_REQUIRE=root,nft,containerd,data turns such skips into failures, for machines that should be able to.
+SPARSAM_REQUIRE=root,nft,containerd,data,prometheus turns such skips into failures, for machines that should be able to.
 """
 
 import os
@@ -24,6 +24,8 @@ def lack(need: str) -> str:
     """Why this machine cannot serve a need; empty when it can."""
     if need == "data":
         return "" if (DATA / "api_transcripts.jsonl.gz").exists() else f"no recordings in {DATA}; set SPARSAM_DATA"
+    if need == "prometheus":
+        return "" if shutil.which("prometheus") else "needs Debian's prometheus; run make setup"
     if os.geteuid() != 0:
         return "needs root"
     if need == "root":
@@ -40,7 +42,7 @@ def lack(need: str) -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     required = os.environ.get("SPARSAM_REQUIRE", "").split(",")
-    for need in ("data", "root", "nft", "containerd"):
+    for need in ("data", "root", "nft", "containerd", "prometheus"):
         if item.get_closest_marker(f"needs_{need}") and (why := lack(need)):
             if need in required:
                 pytest.fail(f"SPARSAM_REQUIRE names {need}, but: {why}", pytrace=False)

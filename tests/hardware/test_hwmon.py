@@ -93,14 +93,17 @@ async def test_a_driver_that_hangs_is_a_timeout_and_is_not_asked_twice(sysfs, mo
             answer.wait(10.0)
             return 50.0
 
-    meter = HwmonMeter("hwmon:x", Domain.WALL, [HangingSensor("x", sysfs.root, 0.05)], hwmon.WHOLE_NODE, SteppedClock())
+    sensor = HangingSensor("x", sysfs.root, 0.05)
+    meter = HwmonMeter("hwmon:x", Domain.WALL, [sensor], hwmon.WHOLE_NODE, SteppedClock())
     for _ in range(3):
         gap = await meter.read()
         assert isinstance(gap, Gap) and gap.fault is Fault.TIMEOUT
     assert len(asked) == 1
     answer.set()
-    monkeypatch.setattr(hwmon, "READ_SECONDS", 10.0)
-    assert isinstance(await meter.read(), Reading)
+    found: Reading | Gap = gap
+    while isinstance(found, Gap):
+        found = await meter.read()
+    assert len(asked) <= 2
     await meter.close()
 
 

@@ -7,7 +7,6 @@ board: it never stands for the node. Drivers talk to slow buses, so files are re
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sparsam.clock import Clock
 from sparsam.hardware.environment import Environment, Fan, plausible_fan, plausible_inlet
 from sparsam.hardware.guards import WHOLE_NODE, Limits, Verdict, judge_watts
 from sparsam.hardware.meter import Domain, Fault, Gap, Provenance, Reading
+from sparsam.hardware.slow import SlowRead
 from sparsam.hardware.sysfs import entries, read_label, read_number
 
 POWER = re.compile(r"power(\d+)_(average|input)")
@@ -102,23 +102,19 @@ class HwmonMeter:
         self._sensors = tuple(sensors)
         self._limits = limits
         self._clock = clock
-        self._under_way: asyncio.Task[list[float | Verdict]] | None = None
+        self._samples = SlowRead(self._sample, READ_SECONDS)
 
     async def read(self) -> Reading | Gap:
         """One sample of all sensors; a gap if any cannot be read, since the sum would be too small."""
-        if self._under_way is None:
-            self._under_way = asyncio.create_task(asyncio.to_thread(self._sample))
-        await asyncio.wait({self._under_way}, timeout=READ_SECONDS)
+        values = await self._samples()
         now = self._clock.monotonic()
-        if not self._under_way.done():
+        if values is None:
             return Gap(now, Fault.TIMEOUT, f"a driver does not answer within {READ_SECONDS:g} s", self.source)
-        values, self._under_way = self._under_way.result(), None
         return self._reading(values, now)
 
     async def close(self) -> None:
         """Forget a read that hangs in the kernel; it cannot be ended."""
-        if self._under_way is not None:
-            self._under_way.cancel()
+        self._samples.close()
 
     def _sample(self) -> list[float | Verdict]:
         return [sensor.read() for sensor in self._sensors]
