@@ -7,6 +7,7 @@ several API servers over one store would need the allocations stored beside them
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,9 +114,12 @@ class ServiceAddresses:
             return
         held = _node_ports(old) if old else set()
         mine: set[tuple[str, int]] = set()
+        siblings: dict[int, list[Obj]] = defaultdict(list)
+        for port in spec.get("ports") or []:
+            siblings[port.get("port", 0)].append(port)
         for index, port in enumerate(spec.get("ports") or []):
             protocol = port.get("protocol", "TCP")
-            number = port.get("nodePort") or self._sibling(spec, port, mine)
+            number = port.get("nodePort") or self._sibling(port, siblings[port.get("port", 0)], mine)
             if not number:
                 number = port["nodePort"] = self._free_port(protocol)
             port["nodePort"] = number
@@ -128,12 +132,12 @@ class ServiceAddresses:
             mine.add(key)
             taken.undo_steps.append(partial(self._ports.discard, key))
 
-    def _sibling(self, spec: dict[str, Any], port: dict[str, Any], mine: set[tuple[str, int]]) -> int:
+    def _sibling(self, port: Obj, siblings: list[Obj], mine: set[tuple[str, int]]) -> int:
         """The node port of the same port number under another protocol, which upstream shares."""
-        for other in spec["ports"]:
-            same_port = other is not port and other.get("port") == port.get("port")
+        for other in siblings:
             number: int = other.get("nodePort", 0)
-            if same_port and number and (port.get("protocol", "TCP"), number) not in self._ports | mine:
+            key = (port.get("protocol", "TCP"), number)
+            if other is not port and number and key not in self._ports and key not in mine:
                 return number
         return 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -21,6 +23,9 @@ from sparsam.store.interface import Entry
 Query = Mapping[str, str]
 
 META = "meta.k8s.io"
+MOST_WARNING_CHARACTERS = 4096
+CUT_WARNING_CHARACTERS = 256
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def one(resource: Resource, value: bytes, revision: int, media: Media, query: Query) -> Reply:
@@ -93,8 +98,13 @@ def partial(obj: Obj, version: str) -> Obj:
 
 
 def warning_headers(warnings: list[str]) -> list[tuple[str, str]]:
-    """Warnings as RFC 7234 headers, each text once."""
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for text in dict.fromkeys(warnings))
+    """Warnings as RFC 7234 headers, each text once, cut as upstream does where there are too many for headers."""
+    texts = list(dict.fromkeys(warnings))
+    if sum(map(len, texts)) > MOST_WARNING_CHARACTERS:
+        texts = [text[:CUT_WARNING_CHARACTERS] for text in texts]
+        written = accumulate(map(len, texts), initial=0)
+        texts = [text for text, before in zip(texts, written, strict=False) if before < MOST_WARNING_CHARACTERS]
+    quoted = (_CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return [("warning", f'299 - "{text}"') for text in quoted]
 
 

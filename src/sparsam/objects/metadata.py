@@ -79,6 +79,10 @@ def _validate_maps(meta: Meta, path: str) -> list[Cause]:
     return causes + _validate_owner_references(meta.get("ownerReferences") or [], f"{path}.ownerReferences")
 
 
+_MOST_OWNER_CAUSES = 10
+"""Each quotes all owners: without an end a body that fills one request would fill the memory."""
+
+
 def _validate_owner_references(owners: Sequence[Meta], path: str) -> list[Cause]:
     causes: list[Cause] = []
     controller = ""
@@ -86,14 +90,13 @@ def _validate_owner_references(owners: Sequence[Meta], path: str) -> list[Cause]
         causes += _validate_owner_reference(owner, path)
         if owner.get("controller"):
             current = f"{owner.get('kind', '')}/{owner.get('name', '')}"
-            if controller:
+            if controller and len(causes) < _MOST_OWNER_CAUSES:
                 text = (
                     "Only one reference can have Controller set to true. "
                     f'Found "true" in references for {controller} and {current}'
                 )
                 causes.append(invalid(path, owners, text))
-            else:
-                controller = current
+            controller = controller or current
     return causes
 
 
