@@ -2,11 +2,16 @@
 
 import json
 import subprocess
+import time
 import urllib.request
+from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.e2e.conftest import KUBECTL, ROOT, Cluster, until
+
+SHELL = "localhost/sparsam/busybox:1"
 
 
 def fetch(url: str) -> str:
@@ -183,15 +188,16 @@ def test_top_states_watts_and_their_source(cluster: Cluster, namespace: str):
     deploy_web(cluster, namespace)
     nodes = json.loads(cluster.sparsam("top", "nodes", "-o", "json").stdout)
     assert nodes[0]["watts"] > 0
-    assert nodes[0]["watts_source"].startswith("estimated")
+    assert (nodes[0]["provenance"], nodes[0]["kind"]) in {("estimated", "node"), ("measured", "node")}
+    assert nodes[0]["watts_source"]
     pods = json.loads(cluster.sparsam("top", "pods", "-n", namespace, "-o", "json").stdout)
     assert len(pods) == 3
     assert all(pod["memory_bytes"] > 0 for pod in pods)
 
 
 def test_kubectl_top_shows_what_containers_use(cluster: Cluster, namespace: str):
-    burn = {"name": "burn", "image": "localhost/sparsam/busybox:1", "command": ["sh", "-c", "while :; do :; done"]}
-    rest = {"name": "rest", "image": "localhost/sparsam/busybox:1", "command": ["sleep", "600"]}
+    burn = {"name": "burn", "image": SHELL, "command": ["sh", "-c", "while :; do :; done"]}
+    rest = {"name": "rest", "image": SHELL, "command": ["sleep", "600"]}
     metadata = {"name": "mixed", "namespace": namespace}
     cluster.apply(
         {
@@ -207,6 +213,50 @@ def test_kubectl_top_shows_what_containers_use(cluster: Cluster, namespace: str)
     millicores = {name: int(cpu.removesuffix("m")) for _, name, cpu, _ in map(str.split, lines)}
     assert millicores["burn"] > 10 * max(millicores["rest"], 1)
     assert cluster.kubectl("top", "nodes", "--no-headers").split()[0] == "e2e"
+
+
+def cpu_seconds(cluster: Cluster, uid: str) -> float:
+    """What a pod's control group has used, by either version of cgroups."""
+    base = next(
+        path for path in (Path("/sys/fs/cgroup/cpuacct/sparsam"), Path("/sys/fs/cgroup/sparsam")) if path.exists()
+    )
+    [group] = base.glob(f"*/*/pod{uid}")
+    if (group / "cpuacct.usage").exists():
+        return int((group / "cpuacct.usage").read_text()) / 1e9
+    return int((group / "cpu.stat").read_text().split()[1]) / 1e6
+
+
+def test_watts_follow_the_cpu_time_of_control_groups_and_add_up_to_the_node(cluster: Cluster, namespace: str):
+    scripts = {"burn": "while :; do :; done", "half": "while :; do :; done", "rest": "sleep 600"}
+    for name, script in scripts.items():
+        limits = {"limits": {"cpu": "300m"}} if name == "half" else {}
+        container = {"name": "c", "image": SHELL, "command": ["sh", "-c", script], "resources": limits}
+        cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+            }
+        )
+    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s")
+    uids = {name: cluster.get("pod", name, "-n", namespace)["metadata"]["uid"] for name in scripts}
+
+    def joules() -> dict[str, float]:
+        power = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/e2e/proxy/power"))
+        assert (
+            abs(sum(power[f"{part}Watts"] for part in ("idle", "pod", "system", "unattributed")) - power["watts"])
+            < 0.01
+        )
+        assert power["provenance"] == "measured" or "model" in power["note"]
+        return {pod["uid"]: pod["joules"] for pod in power["pods"]}
+
+    used, energy = {name: cpu_seconds(cluster, uid) for name, uid in uids.items()}, joules()
+    time.sleep(10)
+    gained = {name: joules().get(uid, 0.0) - energy.get(uid, 0.0) for name, uid in uids.items()}
+    implied = {name: cpu_seconds(cluster, uid) - used[name] for name, uid in uids.items()}
+    assert gained["burn"] / gained["half"] == pytest.approx(implied["burn"] / implied["half"], rel=0.05)
+    assert gained["rest"] < 0.05 * gained["half"]
 
 
 def test_the_examples_are_valid_and_status_is_healthy(cluster: Cluster):

@@ -232,7 +232,7 @@ class Engine:
                 config=self.config,
                 cri=cri,
                 api=api,
-                cgroups=Cgroups(f"/sparsam/{self.config.node_name}"),
+                cgroups=Cgroups(self.config.cgroup_base),
                 clock=SystemClock(),
                 host_resolver=Resolver(("192.0.2.53",), ("example.test",)),
                 memory_bytes=8 << 30,

@@ -1,4 +1,4 @@
-"""Pod-level control groups on cgroup v1 and v2: `/sparsam/<node>/<qos>/pod<uid>`, parent of the pod's containers.
+"""Pod-level control groups on cgroup v1 and v2: `<base>/<qos>/pod<uid>`, parent of the pod's containers.
 
 Which version is in charge is read from the kernel. The engine makes the groups of the containers inside.
 """

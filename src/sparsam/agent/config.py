@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,15 @@ class AgentPaths:
     def logs_dir(self) -> Path:
         """Container logs in CRI format."""
         return self.data_dir / "logs" / "pods"
+
+    @property
+    def cgroup_base(self) -> str:
+        """Parent of all pods' control groups.
+
+        It names the data directory too: clusters of one machine may have nodes of the same name, and taking one down
+        ends every process below its base.
+        """
+        return f"/sparsam/{self.node_name}-{sha256(str(self.data_dir).encode()).hexdigest()[:8]}"
 
     @property
     def ipam_dir(self) -> Path:

@@ -34,6 +34,9 @@ from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder
 from sparsam.client.informer import Informer
 from sparsam.clock import Clock, SystemClock
+from sparsam.metering.node import NodeMeter
+from sparsam.metering.publish import Metering
+from sparsam.metering.setup import MeterConfig, NodeModelHolder, make_node_meter
 from sparsam.objects.kinds import PODS, SERVICES
 
 log = logging.getLogger(__name__)
@@ -41,7 +44,7 @@ log = logging.getLogger(__name__)
 
 _ENGINE_CHECK_SECONDS = 3.0
 
-Serve = Callable[[AgentConfig, PodRegistry], Coroutine[Any, Any, None]]
+Serve = Callable[[AgentConfig, PodRegistry, NodeMeter], Coroutine[Any, Any, None]]
 
 
 async def run(config: AgentConfig, serve: Serve | None = None) -> None:
@@ -83,6 +86,7 @@ class Agent:
     def __init__(self, config: AgentConfig, cri: Cri, client: ApiClient, clock: Clock) -> None:
         self._config = config
         self._cri = cri
+        self._client = client
         self._machine = read_machine(config.data_dir)
         self._recorder = EventRecorder(client, "kubelet", host=config.node_name, clock=clock)
         self._services = Informer(client, SERVICES)
@@ -114,10 +118,22 @@ class Agent:
                 ),
                 name="log rotation",
             )
+            metering = self._metering(pods)
+            group.create_task(metering.run(), name="metering")
             if serve is not None:
                 registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
-                group.create_task(serve(self._config, registry), name="server")
+                group.create_task(serve(self._config, registry, metering.meter), name="server")
             log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
+
+    def _metering(self, pods: Pods) -> Metering:
+        name, model = self._config.node_name, NodeModelHolder()
+        config = MeterConfig(
+            node_name=name,
+            state_file=self._config.data_dir / "energy.json",
+            group_bases=(self._context.cgroups.base,),
+        )
+        meter = make_node_meter(config, pods.all, model, self._context.clock)
+        return Metering(name, meter, model, self._client, self._context.clock)
 
     async def _keep_engine(self) -> None:
         """Start our own engine again when it died; its containers live on meanwhile."""
@@ -154,7 +170,7 @@ def _context(config: AgentConfig, cri: Cri, api: ClusterApi, clock: Clock, machi
         config=config,
         cri=cri,
         api=api,
-        cgroups=Cgroups(f"/sparsam/{config.node_name}"),
+        cgroups=Cgroups(config.cgroup_base),
         clock=clock,
         host_resolver=_host_resolver(),
         memory_bytes=machine.memory_bytes,

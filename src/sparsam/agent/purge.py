@@ -39,7 +39,7 @@ async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
     await _remove_link(config.bridge)
     await restore(config.data_dir)
     with contextlib.suppress(OSError):
-        Cgroups(f"/sparsam/{config.node_name}").remove_all()
+        Cgroups(config.cgroup_base).remove_all()
     await asyncio.to_thread(shutil.rmtree, config.run_dir, ignore_errors=True)
     if not keep_data:
         await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)

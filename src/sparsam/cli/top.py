@@ -18,7 +18,8 @@ from rich.table import Table
 from sparsam.cli.output import emit, output_option, plain_table
 from sparsam.errors import SparsamError
 from sparsam.objects.kinds import NODES
-from sparsam.power.server import ServerPower, from_annotations
+from sparsam.power.attribution import Node, Use, attribute
+from sparsam.power.nodemodel import error_ratio, node_model
 from sparsam.settings import DEFAULT_DATA_DIR
 from sparsam.units import parse_bytes, parse_millicores
 
@@ -29,39 +30,90 @@ REFRESH_SECONDS = 2.0
 Json = dict[str, Any]
 
 
+PARTS = {"idle": "idleWatts", "system": "systemWatts", "unattributed": "unattributedWatts"}
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One line of `top`. For a node, watts are the whole server's; for a pod, its share of the dynamic watts."""
+    """One line of `top`. All lines of a node's pods and parts together have the node's watts."""
 
+    kind: str
+    """node, pod, or the part of a node that is no pod's: idle, system, unattributed."""
     namespace: str
     name: str
     node: str
     cpu_millicores: float
     memory_bytes: int
     watts: float | None
+    provenance: str
+    error_ratio: float | None
     watts_source: str
 
 
-def node_usage(node: Json, summary: Json) -> Usage:
-    """A node's line from its Node object and its agent's `/stats/summary`."""
-    name, power, cores = node["metadata"]["name"], _power(node), _cores(node)
-    cpu = _millicores(summary["node"])
-    watts = power.watts(cpu / 1000.0 / cores)
-    return Usage("", name, name, cpu, _memory(summary["node"]), round(watts, 1), _label(power))
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What a node's agent says of itself: `/stats/summary`, and `/power` where the agent is ours."""
+
+    node: Json
+    summary: Json
+    power: Json
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return str(self.node["metadata"]["name"])
+
+    def node_usage(self) -> list[Usage]:
+        """The node's line."""
+        stats = self.summary["node"]
+        return [self._line("node", "", self.name, stats, self.power.get("watts"))]
+
+    def pod_usages(self) -> list[Usage]:
+        """The lines of the node's pods, then of the parts that are no pod's."""
+        watts = {pod["uid"]: pod["watts"] for pod in self.power.get("pods", ())}
+        lines = []
+        for pod in self.summary.get("pods", []):
+            reference = pod["podRef"]
+            lines.append(self._line("pod", reference["namespace"], reference["name"], pod, watts.get(reference["uid"])))
+        parts = ((part, self.power.get(field)) for part, field in PARTS.items())
+        return lines + [self._line(part, "", f"({part})", {}, value) for part, value in parts if value is not None]
+
+    def _line(self, kind: str, namespace: str, name: str, stats: Json, watts: float | None) -> Usage:
+        return Usage(
+            kind,
+            namespace,
+            name,
+            self.name,
+            _millicores(stats),
+            _memory(stats),
+            watts,
+            self.power.get("provenance", ""),
+            self.power.get("errorRatio"),
+            _source(self.power),
+        )
 
 
-def pod_usages(node: Json, summary: Json) -> list[Usage]:
-    """The lines of a node's pods. Idle watts belong to no pod: they are drawn without them."""
-    power, cores = _power(node), _cores(node)
-    dynamic_watts_per_core = (power.max_watts - power.idle_watts) / cores
-    lines = []
-    for pod in summary.get("pods", []):
-        cpu = _millicores(pod)
-        reference = pod["podRef"]
-        watts = round(dynamic_watts_per_core * cpu / 1000.0, 2)
-        where = node["metadata"]["name"]
-        lines.append(Usage(reference["namespace"], reference["name"], where, cpu, _memory(pod), watts, _label(power)))
-    return lines
+def estimated_power(node: Json, summary: Json) -> Json:
+    """What `/power` would say, from CPU use and the node's model, for an agent that does not meter."""
+    cores = _cores(node)
+    model = node_model(node["metadata"].get("annotations") or {}, cores)
+    load = min(_millicores(summary["node"]) / 1000.0 / cores, 1.0)
+    uses = {pod["podRef"]["uid"]: _millicores(pod) / 1000.0 for pod in summary.get("pods", [])}
+    system = max(load * cores - sum(uses.values()), 0.0)
+    whole = Node(model.watts(load), model.idle_watts, system_cpu_seconds=system)
+    parted = attribute(whole, Use.of_cpu(list(uses.values())))
+    watts = zip(uses, parted.consumer_watts.tolist(), strict=True)
+    return {
+        "watts": round(whole.watts, 3),
+        "idleWatts": round(parted.idle_watts, 3),
+        "systemWatts": round(parted.system_watts, 3),
+        "unattributedWatts": round(parted.unattributed_watts, 3),
+        "provenance": "estimated",
+        "errorRatio": error_ratio(model, load),
+        "source": "model",
+        "note": f"the node's agent does not meter; model: {model.source}",
+        "pods": [{"uid": uid, "watts": round(share, 3)} for uid, share in watts],
+    }
 
 
 @click.group()
@@ -90,17 +142,17 @@ def _options(function: Any) -> Any:
 @_options
 def nodes(kubeconfig: Path | None, watch: bool, output: str) -> None:
     """Nodes, with the watts of the whole server."""
-    _show(kubeconfig, watch, output, lambda node, summary: [node_usage(node, summary)], _node_table)
+    _show(kubeconfig, watch, output, NodeView.node_usage, _node_table)
 
 
 @top.command()
 @click.option("--namespace", "-n", help="Only this namespace.")
 @_options
 def pods(kubeconfig: Path | None, watch: bool, output: str, namespace: str | None) -> None:
-    """Pods, with their share of the servers' dynamic watts."""
+    """Pods with the watts of their load, and without -n the parts of each node that are no pod's."""
 
-    def lines(node: Json, summary: Json) -> list[Usage]:
-        return [usage for usage in pod_usages(node, summary) if namespace in (None, usage.namespace)]
+    def lines(view: NodeView) -> list[Usage]:
+        return [usage for usage in view.pod_usages() if namespace in (None, usage.namespace)]
 
     _show(kubeconfig, watch, output, lines, _pod_table)
 
@@ -109,13 +161,15 @@ def _show(
     kubeconfig: Path | None,
     watch: bool,
     output: str,
-    lines: Callable[[Json, Json], list[Usage]],
+    lines: Callable[[NodeView], list[Usage]],
     table: Callable[[list[Usage]], Table],
 ) -> None:
     path = kubeconfig or Path(os.environ.get("KUBECONFIG") or DEFAULT_DATA_DIR / "kubeconfig")
 
     def collect() -> list[Usage]:
-        return sorted(asyncio.run(_collect(path, lines)), key=lambda usage: (usage.namespace, usage.name))
+        return sorted(
+            asyncio.run(_collect(path, lines)), key=lambda usage: (usage.kind != "pod", usage.namespace, usage.name)
+        )
 
     if not watch:
         usages = collect()
@@ -130,27 +184,29 @@ def _show(
             return
 
 
-async def _collect(path: Path, lines: Callable[[Json, Json], list[Usage]]) -> list[Usage]:
+async def _collect(path: Path, lines: Callable[[NodeView], list[Usage]]) -> list[Usage]:
     from sparsam.client.api import ApiClient
     from sparsam.client.config import load_kubeconfig
 
     async with ApiClient(load_kubeconfig(path)) as client:
         found = (await client.list(NODES))["items"]
-        summaries = await asyncio.gather(*(_summary(client, node["metadata"]["name"]) for node in found))
-    return [usage for node, summary in zip(found, summaries, strict=True) if summary for usage in lines(node, summary)]
+        views = await asyncio.gather(*(_view(client, node) for node in found))
+    return [usage for view in views if view for usage in lines(view)]
 
 
-async def _summary(client: ApiClient, name: str) -> Json | None:
-    """A node's statistics, or None (said on stderr) when its agent does not answer."""
+async def _view(client: ApiClient, node: Json) -> NodeView | None:
+    """What a node says, or None (said on stderr) when its agent does not answer."""
+    name = node["metadata"]["name"]
     try:
-        return await client.get_json(NODES.path(name, subresource="proxy/stats/summary"))
+        summary = await client.get_json(NODES.path(name, subresource="proxy/stats/summary"))
     except (SparsamError, OSError) as error:
         click.echo(f"node {name}: no statistics: {error}", err=True)
         return None
-
-
-def _power(node: Json) -> ServerPower:
-    return from_annotations(node["metadata"].get("annotations", {}), _cores(node))
+    try:
+        power = await client.get_json(NODES.path(name, subresource="proxy/power"))
+    except (SparsamError, OSError):
+        power = estimated_power(node, summary)
+    return NodeView(node, summary, power)
 
 
 def _cores(node: Json) -> float:
@@ -165,8 +221,8 @@ def _memory(stats: Json) -> int:
     return parse_bytes(stats.get("memory", {}).get("workingSetBytes", 0))
 
 
-def _label(power: ServerPower) -> str:
-    return f"estimated from CPU; {power.source}"
+def _source(power: Json) -> str:
+    return "; ".join(filter(None, [power.get("source", ""), power.get("note", "")]))
 
 
 def _node_table(usages: list[Usage]) -> Table:
@@ -180,12 +236,20 @@ def _pod_table(usages: list[Usage]) -> Table:
 
 
 def _figures(usage: Usage) -> tuple[str, str, str]:
-    watts = "-" if usage.watts is None else f"{usage.watts:g} ({usage.watts_source.split()[0]})"
-    return f"{usage.cpu_millicores:.0f}m", f"{usage.memory_bytes >> 20}Mi", watts
+    if usage.kind not in ("node", "pod"):
+        return "", "", _watts(usage)
+    return f"{usage.cpu_millicores:.0f}m", f"{usage.memory_bytes >> 20}Mi", _watts(usage)
+
+
+def _watts(usage: Usage) -> str:
+    if usage.watts is None:
+        return "-"
+    error = "" if usage.error_ratio is None else f" ±{usage.error_ratio:.0%}"
+    return f"{usage.watts:.2f} ({usage.provenance}{error})"
 
 
 def _with_sources(table: Table, usages: list[Usage]) -> Table:
     """Where the watts come from, below the table: it is too long for a column."""
-    table.caption = "\n".join(dict.fromkeys(f"watts: {usage.watts_source}" for usage in usages))
+    table.caption = "\n".join(dict.fromkeys(f"watts of {usage.node}: {usage.watts_source}" for usage in usages))
     table.caption_justify = "left"
     return table

@@ -1,7 +1,7 @@
 """What pods have used, read from their control groups, whoever made these.
 
 A kubelet names a pod's group after its uid, `kubepods/burstable/pod<uid>` or, under systemd,
-`kubepods-burstable-pod<uid with underscores>.slice`; our node agent's lie below `/sparsam/<node>`. Containers are the
+`kubepods-burstable-pod<uid with underscores>.slice`; our node agent's lie below a base of its own. Containers are the
 groups inside, named after their id. Both versions of cgroups are read.
 """
 

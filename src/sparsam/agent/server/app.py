@@ -29,19 +29,23 @@ from sparsam.errors import (
     NotImplementedHere,
     StatusError,
 )
+from sparsam.metering.exposition import as_json, prometheus
+from sparsam.metering.node import Metered, NodeMeter
 
 log = logging.getLogger(__name__)
 
 STATE_ALLOWED = "allowed"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+METERED_FRESH_SECONDS = 2.0
 _TYPE = ("kind", "apiVersion")
 
 
 class App:
     """One node's application."""
 
-    def __init__(self, config: AgentConfig, registry: PodRegistry) -> None:
+    def __init__(self, config: AgentConfig, registry: PodRegistry, meter: NodeMeter | None = None) -> None:
         self._registry = registry
+        self._meter = meter
         self._streaming = Streaming(config, registry)
         self._sampler = Sampler(config, registry)
         self._node_name = config.node_name
@@ -87,6 +91,11 @@ class App:
             case ["metrics", "resource"]:
                 text = resource_metrics(self._registry.pods(), await self._sampler.now())
                 await reply(send, text.encode(), content_type=METRICS)
+            case ["metrics"]:
+                text = prometheus(await self._metered(), containers=query.flag("containers"))
+                await reply(send, text.encode(), content_type=METRICS)
+            case ["power"]:
+                await reply(send, msgspec.json.encode(as_json(await self._metered())), content_type=JSON)
             case ["metrics", "cadvisor"]:
                 raise NotImplementedHere(
                     "metrics of cAdvisor are not offered; see /metrics/resource and /stats/summary"
@@ -95,6 +104,11 @@ class App:
                 raise BadRequest("unable to upgrade: only WebSocket is spoken here")
             case _:
                 raise NotFound("404 page not found")
+
+    async def _metered(self) -> Metered:
+        if self._meter is None:
+            raise NotImplementedHere("this node is not metered")
+        return await self._meter.meter(METERED_FRESH_SECONDS)
 
     def _pod_list(self) -> dict[str, Any]:
         items = [{key: value for key, value in pod.items() if key not in _TYPE} for pod in self._registry.pods()]

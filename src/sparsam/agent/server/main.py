@@ -17,6 +17,7 @@ from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server.app import STATE_ALLOWED, App
 from sparsam.agent.server.identity import may_enter
+from sparsam.metering.node import NodeMeter
 from sparsam.serving.handshake import WebSocketProtocol
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ _SHUTDOWN_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 600
 
 
-async def serve(config: AgentConfig, registry: PodRegistry) -> None:
+async def serve(config: AgentConfig, registry: PodRegistry, meter: NodeMeter | None = None) -> None:
     """Serve a node's pods until cancelled."""
     listener = bind(config.node_ip, config.port)
-    app = App(config, registry)
+    app = App(config, registry, meter)
     server = _EmbeddedServer(_settings(app, config))
     log.info("node server up node=%s address=%s:%d", config.node_name, config.node_ip, config.port)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))

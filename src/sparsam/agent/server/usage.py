@@ -69,7 +69,7 @@ class Sampler:
     def __init__(self, config: AgentConfig, registry: PodRegistry) -> None:
         self._config = config
         self._registry = registry
-        self._cgroups = Cgroups(f"/sparsam/{config.node_name}")
+        self._cgroups = Cgroups(config.cgroup_base)
         self._older: Snapshot | None = None
         self._newer: Snapshot | None = None
         self._lock = asyncio.Lock()

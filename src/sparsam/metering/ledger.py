@@ -1,0 +1,51 @@
+"""The energy ledger on disk, so that joules go on where they were after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from sparsam.power.attribution import EnergyLedger
+
+log = logging.getLogger(__name__)
+
+
+class LedgerFile:
+    """One ledger and its file. A file that cannot be read is put aside, not overwritten."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.ledger = self._load()
+
+    def _load(self) -> EnergyLedger:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=EnergyLedger)
+        except FileNotFoundError:
+            return EnergyLedger()
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("energy ledger unreadable, energy begins at zero path=%s error=%s", self._path, error)
+            aside = self._path.with_suffix(".broken")
+            if self._path.exists():
+                self._path.replace(aside)
+            return EnergyLedger()
+
+    async def save(self) -> None:
+        """Write the ledger down; what was there before stays whole until the new one is on the disk."""
+        data = msgspec.json.encode(self.ledger)
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:
+            log.error("energy ledger not written path=%s error=%s", self._path, error)
+
+    def _write(self, data: bytes) -> None:
+        beside = self._path.with_suffix(".new")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
