@@ -30,6 +30,7 @@ def population():
         ("Intel(R) Xeon(R) Platinum 8275CL CPU @ 3.00GHz", "xeon platinum 8275cl"),
         ("Intel Xeon E5-2660 2.20 GHz (Intel Turbo Boost Technology up to 3.00 GHz)", "xeon e5-2660"),
         ("Intel Xeon E5-2660v2", "xeon e5-2660 v2"),
+        ("Intel E3-1260L v5", "xeon e3-1260l v5"),
         ("AMD EPYC 7742 64-Core Processor", "epyc 7742"),
         ("AMD EPYC 7742 2.25Ghz", "epyc 7742"),
         ("Quad-Core AMD Opteron(r) Processor 8381 HE", "opteron 8381 he"),

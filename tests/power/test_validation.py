@@ -3,7 +3,7 @@ import pytest
 
 from sparsam.cli.serverfiles import read_servers
 from sparsam.power.catalogue import populations
-from sparsam.power.selection import prior_of
+from sparsam.power.priors import learn
 from sparsam.power.validation import validate
 from tests.conftest import DATA
 from tests.support.servers import made_up_servers
@@ -59,11 +59,27 @@ def test_a_few_servers_are_judged_without_what_others_teach():
 
 
 def test_a_few_servers_can_rely_on_a_population_learned_elsewhere():
-    shipped = populations()
-    result = validate(made_up_servers(5), lambda servers, known: prior_of(shipped.population(known), servers))
+    result = validate(made_up_servers(5), populations().population)
     assert "learned" in {score.name for score in result.comparison.families}
     assert [one.name for one in result.settings] == ["idle_max_cpu", "idle_max_hardware", "hardware", "node"]
-    assert "built-in" in result.learned_from
+    assert result.learned_from.startswith("a population learned elsewhere")
+
+
+@pytest.mark.needs_data
+def test_a_population_learned_elsewhere_helps_a_collection_of_some_servers():
+    servers = read_servers(DATA / "specpower.csv")
+    rows = np.random.default_rng(1).permutation(len(servers.server_ids))
+    others, some = servers.take(rows[60:]), servers.take(rows[:60])
+
+    def elsewhere(known):
+        described = others.knowing(known)
+        return learn(described.descriptions, described.load, described.watts)
+
+    alone, helped = (
+        {one.name: one.score.pooled_mape_pct for one in validate(some, start).settings} for start in (None, elsewhere)
+    )
+    assert helped["hardware"] < alone["hardware"]
+    assert helped["idle_max_cpu"] < alone["idle_max_cpu"]
 
 
 def test_a_single_server_is_judged_by_its_own_levels():

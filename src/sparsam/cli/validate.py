@@ -17,8 +17,8 @@ from sparsam.cli.serverfiles import SERVER_COLUMNS, STEP_COLUMNS, Run, read_runs
 from sparsam.cli.tables import BadInput, read_columns
 from sparsam.power.catalogue import populations
 from sparsam.power.priors import Description
-from sparsam.power.selection import Collection, Comparison, Score, compare, prior_of
-from sparsam.power.validation import PriorOf, Validation
+from sparsam.power.selection import Collection, Comparison, Score, compare
+from sparsam.power.validation import Elsewhere, Validation
 from sparsam.power.validation import validate as validate_collection
 
 Json = dict[str, Any]
@@ -50,12 +50,10 @@ def _validate_servers(file: Path, output: str) -> None:
     show(_servers_json(result), output, lambda: _servers_tables(result, collection, seconds))
 
 
-def _built_in(collection: Collection) -> PriorOf | None:
-    """What the built-in population lets expect, unless it was learned from one of these very servers."""
+def _built_in(collection: Collection) -> Elsewhere | None:
+    """The built-in populations, unless they were learned from one of these very servers."""
     shipped = populations()
-    if set(collection.server_ids) & set(shipped.server_ids):
-        return None
-    return lambda described, known: prior_of(shipped.population(known), described)
+    return None if set(collection.server_ids) & set(shipped.server_ids) else shipped.population
 
 
 def _servers_json(result: Validation) -> list[Json]:

@@ -22,9 +22,9 @@ from sparsam.power.curves import Floats
 
 LEVELS = np.arange(11) / 10.0
 
-# Variances of the mixed model in squared log watts, beside the residual: chosen once by likelihood on the shared
-# collection; halving or tripling any of them moves the errors by less than a tenth.
-SLOPE_VARIANCE = 1.0
+# Variances of the mixed model in squared log watts. That of the slopes is chosen by leave-one-out error, since few
+# servers bear little; halving or doubling any of the others moves the errors by less than a twentieth.
+SLOPE_VARIANCES = (0.01, 0.1, 1.0)
 CPU_VARIANCE = 0.03
 SERIES_VARIANCE = 0.03
 RESIDUAL_VARIANCE = 0.02
@@ -118,10 +118,12 @@ class Population:
         return f"{self.servers} servers, none of its CPU series"
 
 
-def learn(descriptions: Sequence[Description], load: Floats, watts: Floats) -> Population:
+def learn(descriptions: Sequence[Description], load: Floats, watts: Floats, start: Floats | None = None) -> Population:
     """Learn from servers measured at the same number of load steps; `load` and `watts` have shape (servers, steps).
 
-    Raises ValueError for fewer than 30 servers: shapes learned from a handful would be noise.
+    `start` is what is expected of them already, log watts of shape (servers, levels): then only what is left over is
+    learned, and the population's expectations are to be added to those. Raises ValueError for fewer than 30 servers:
+    shapes learned from a handful would be noise.
     """
     if len(descriptions) < MINIMUM_SERVERS:
         raise ValueError(
@@ -136,26 +138,41 @@ def learn(descriptions: Sequence[Description], load: Floats, watts: Floats) -> P
     cpus, cpu_of = _groups([cpu_key(one.cpu_name) for one in descriptions])
     series, series_of = _groups([cpu_series(one.cpu_name) for one in descriptions])
 
-    curves = _on_levels(load, np.log(watts))
+    curves = _on_levels(load, np.log(watts)) - (0.0 if start is None else start)
     mean = curves.mean(axis=0)
-    kernel = SLOPE_VARIANCE * features @ features.T / features.shape[1]
-    kernel += CPU_VARIANCE * cpu_of @ cpu_of.T + SERIES_VARIANCE * series_of @ series_of.T
-    precision = np.linalg.inv(kernel + RESIDUAL_VARIANCE * np.eye(len(rows)))
-    dual = precision @ (curves - mean)
-    # Leave-one-out residuals in closed form: Rasmussen and Williams 2006, equation 5.12.
-    residuals = dual / np.diag(precision)[:, None]
+    left = curves - mean
+    groups = CPU_VARIANCE * cpu_of @ cpu_of.T + SERIES_VARIANCE * series_of @ series_of.T
+    groups += RESIDUAL_VARIANCE * np.eye(len(rows))
+    fits = [_ridge(features, groups, left, variance) for variance in SLOPE_VARIANCES]
+    best = min(range(len(fits)), key=lambda index: float(np.abs(fits[index].residuals).mean()))
+    slope_variance, dual, residuals = SLOPE_VARIANCES[best], fits[best].dual, fits[best].residuals
     return Population(
         servers=len(rows),
         mean=mean,
         centre=centre,
         scale=scale,
-        slopes=SLOPE_VARIANCE / features.shape[1] * features.T @ dual,
+        slopes=slope_variance / features.shape[1] * features.T @ dual,
         cpus=dict(zip(cpus, CPU_VARIANCE * cpu_of.T @ dual, strict=True)),
         series=dict(zip(series, SERIES_VARIANCE * series_of.T @ dual, strict=True)),
         correlation=correlation,
         typical=typical,
         covariance=residuals.T @ residuals / len(rows) + READING_VARIANCE / 10.0 * np.eye(len(LEVELS)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ridge:
+    """A fit in its dual form, with its leave-one-out residuals; both of shape (servers, levels)."""
+
+    dual: Floats
+    residuals: Floats
+
+
+def _ridge(features: Floats, groups: Floats, left: Floats, variance: float) -> _Ridge:
+    precision = np.linalg.inv(variance * features @ features.T / features.shape[1] + groups)
+    dual = precision @ left
+    # Leave-one-out residuals in closed form: Rasmussen and Williams 2006, equation 5.12.
+    return _Ridge(dual, dual / np.diag(precision)[:, None])
 
 
 def complete(expected: Floats, covariance: Floats, load: Floats, watts: Floats) -> Floats:
@@ -237,7 +254,8 @@ def cpu_key(name: str) -> str:
     text = re.sub(r"\d+(\.\d+)?\s*[gm]hz.*$", " ", text)
     text = re.sub(r"\b(intel|amd|processors?|cpu|with .*|\w+-core)\b", " ", text)
     text = re.sub(r"(\d)\s*(v\d)\b", r"\1 \2", text)
-    return " ".join(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", text))
+    key = " ".join(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", text))
+    return f"xeon {key}" if re.match(r"e[357]-\d|[elx]\d{4}", key) else key
 
 
 def cpu_series(name: str) -> str:

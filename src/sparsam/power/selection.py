@@ -158,20 +158,22 @@ class HeldOutPrior:
         return watts_at(complete(self.expected[server], self.covariance[server], load, watts), at)
 
 
-def held_out_prior(collection: Collection) -> HeldOutPrior:
+def held_out_prior(collection: Collection, start: Population | None = None) -> HeldOutPrior:
     """Learn fold by fold, each from the servers of the others.
 
-    Raises ValueError when the other folds of one have fewer servers than can be learned from.
+    `start` is a population learned elsewhere, which must know none of these servers: then only what it leaves open is
+    learned. Raises ValueError when the other folds of one have fewer servers than can be learned from.
     """
     servers, levels = len(collection.server_ids), len(LEVELS)
-    expected = np.empty((servers, levels))
+    expected = np.zeros((servers, levels)) if start is None else start.expected(collection.descriptions)
+    learned = np.empty((servers, levels))
     covariance = np.empty((servers, levels, levels))
     for known, judged in folds(collection.server_ids):
         others = collection.take(known)
-        population = learn(others.descriptions, others.load, others.watts)
-        expected[judged] = population.expected([collection.descriptions[row] for row in judged])
+        population = learn(others.descriptions, others.load, others.watts, expected[known])
+        learned[judged] = population.expected([collection.descriptions[row] for row in judged])
         covariance[judged] = population.covariance
-    return HeldOutPrior(expected, covariance)
+    return HeldOutPrior(expected + learned, covariance)
 
 
 def prior_of(population: Population, collection: Collection) -> HeldOutPrior:

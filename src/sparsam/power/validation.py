@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsam.power.priors import MINIMUM_SERVERS, CalibrationStep, calibration_plan
+from sparsam.power.priors import KNOWLEDGE, MINIMUM_SERVERS, CalibrationStep, Population, calibration_plan
 from sparsam.power.selection import (
     Collection,
     Comparison,
@@ -14,6 +14,7 @@ from sparsam.power.selection import (
     compare,
     folds,
     held_out_prior,
+    prior_of,
     sparse_errors,
 )
 
@@ -21,8 +22,8 @@ from sparsam.power.selection import (
 ENDS, NOTHING = (0, -1), ()
 PLANNED_STEPS = 5
 
-# (servers described by no more than is known, what is known) -> what other servers let expect of them.
-PriorOf = Callable[[Collection, str], HeldOutPrior]
+# What is known of the hardware -> a population learned from other servers that know as much.
+Elsewhere = Callable[[str], Population]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,20 @@ class Validation:
     plan: tuple[PlannedStep, ...]
 
 
-def validate(collection: Collection, learned_elsewhere: PriorOf | None = None) -> Validation:
+def validate(collection: Collection, elsewhere: Elsewhere | None = None) -> Validation:
     """Score the models of a collection.
 
-    What servers teach about each other is learned fold by fold within the collection. One too small for that relies on
-    `learned_elsewhere`, which must not know any of its servers, or does without.
+    What servers teach about each other is learned fold by fold within the collection, on top of a population learned
+    `elsewhere` when there is one, which must not know any of these servers. A collection too small to learn from relies
+    on that alone, or does without.
     """
-    if enough_to_learn(collection):
-        prior_of: PriorOf = _held_out
-        learned_from = "the servers of the other folds (10 folds, by server)"
-    elif learned_elsewhere is not None:
-        prior_of = learned_elsewhere
-        learned_from = "the built-in population, which knows none of these servers"
-    else:
+    teachers = [
+        *(["a population learned elsewhere, which knows none of these servers"] if elsewhere else []),
+        *(["the servers of the other folds (10 folds, by server)"] if enough_to_learn(collection) else []),
+    ]
+    if not teachers:
         return Validation(compare(collection), "no other server", (), ())
-    priors = {known: prior_of(collection.knowing(known), known) for known in ("hardware", "node", "cpu")}
+    priors = {known: _prior(collection.knowing(known), elsewhere(known) if elsewhere else None) for known in KNOWLEDGE}
     comparison = compare(collection, priors["hardware"].predict)
     settings = tuple(
         Setting(name, words, Score(name, sparse_errors(priors[known], collection, measured)))
@@ -78,7 +78,7 @@ def validate(collection: Collection, learned_elsewhere: PriorOf | None = None) -
             ("node", "nothing measured; CPU name, sockets, cores, threads, memory", "node", NOTHING),
         )
     )
-    return Validation(comparison, learned_from, settings, _planned(priors["hardware"], collection))
+    return Validation(comparison, " and ".join(teachers), settings, _planned(priors["hardware"], collection))
 
 
 def enough_to_learn(collection: Collection) -> bool:
@@ -86,8 +86,10 @@ def enough_to_learn(collection: Collection) -> bool:
     return all(len(known) >= MINIMUM_SERVERS for known, _ in folds(collection.server_ids))
 
 
-def _held_out(collection: Collection, known: str) -> HeldOutPrior:
-    return held_out_prior(collection)
+def _prior(collection: Collection, population: Population | None) -> HeldOutPrior:
+    if population is not None and not enough_to_learn(collection):
+        return prior_of(population, collection)
+    return held_out_prior(collection, population)
 
 
 def _planned(prior: HeldOutPrior, collection: Collection) -> tuple[PlannedStep, ...]:
