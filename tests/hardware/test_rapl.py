@@ -217,4 +217,6 @@ async def test_a_file_that_changes_under_the_reader_never_makes_a_wrong_reading(
         stop.set()
         writer.join()
     assert all(reading.watts <= 1000.0 for reading in seen if isinstance(reading, Reading))
-    assert any(isinstance(reading, Reading) for reading in seen)
+    await step(meter, clock, {zone: 100.0})
+    reading = await step(meter, clock, {zone: 100.0})
+    assert isinstance(reading, Reading) and reading.watts == pytest.approx(100.0)
