@@ -59,8 +59,8 @@ def _watts(status: Mapping[str, Any], name: str) -> str:
 def _server_model(obj: Obj, now: datetime) -> Cells:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     model = spec.get("model") or {}
-    ratios = [each["meanRatio"] for each in model.get("errorByLevel") or ()]
-    accepted = [each["status"] for each in status.get("conditions") or () if each["type"] == "Accepted"]
+    ratios = [each["meanRatio"] for each in model.get("errorByLevel") or () if "meanRatio" in each]
+    accepted = [each.get("status", "") for each in status.get("conditions") or () if each.get("type") == "Accepted"]
     return [
         name_of(obj),
         model.get("family", ""),
