@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from sparsam.cli.serverfiles import read_servers
+from sparsam.power.calibration import P90_SIZE
 from sparsam.power.catalogue import populations
-from sparsam.power.priors import learn
+from sparsam.power.priors import deviation, learn
+from sparsam.power.selection import held_out_prior, sparse_errors
 from sparsam.power.validation import validate
 from tests.conftest import DATA
 from tests.support.servers import made_up_servers
@@ -49,6 +51,17 @@ def test_half_of_the_published_servers_teach_enough_for_the_same_targets():
     half = validate(servers.take(np.arange(0, len(servers.server_ids), 2)))
     assert half.comparison.choice.pooled_mape_pct <= 1.2
     assert next(one for one in half.settings if one.name == "idle_max_cpu").score.pooled_mape_pct <= 4.5
+
+
+@pytest.mark.needs_data
+@pytest.mark.parametrize(
+    ("known", "measured"), [("hardware", ()), ("node", ()), ("cpu", ()), ("cpu", (0, -1)), ("hardware", (0, 5, -1))]
+)
+def test_nine_of_ten_readings_lie_in_the_interval_that_is_promised(known, measured):
+    servers = read_servers(DATA / "specpower.csv").knowing(known)
+    prior = held_out_prior(servers)
+    promised = P90_SIZE * deviation(prior.covariance[0], [servers.load[0, column] for column in measured])[1:-1]
+    assert (sparse_errors(prior, servers, measured) <= promised).mean() == pytest.approx(0.9, abs=0.04)
 
 
 def test_a_few_servers_are_judged_without_what_others_teach():

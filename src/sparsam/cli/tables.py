@@ -16,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-MAXIMUM_ROWS = 200_000
+MAXIMUM_ROWS = 20_000
 
 
 class BadInput(click.ClickException):

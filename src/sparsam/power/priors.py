@@ -24,7 +24,7 @@ LEVELS = np.arange(11) / 10.0
 
 # Variances of the mixed model in squared log watts. That of the slopes is chosen by leave-one-out error, since few
 # servers bear little; halving or doubling any of the others moves the errors by less than a twentieth.
-SLOPE_VARIANCES = (0.01, 0.1, 1.0)
+SLOPE_VARIANCES = (0.0004, 0.004, 0.04)
 CPU_VARIANCE = 0.03
 SERIES_VARIANCE = 0.03
 RESIDUAL_VARIANCE = 0.02
@@ -141,9 +141,8 @@ def learn(descriptions: Sequence[Description], load: Floats, watts: Floats, star
     curves = _on_levels(load, np.log(watts)) - (0.0 if start is None else start)
     mean = curves.mean(axis=0)
     left = curves - mean
-    groups = CPU_VARIANCE * cpu_of @ cpu_of.T + SERIES_VARIANCE * series_of @ series_of.T
-    groups += RESIDUAL_VARIANCE * np.eye(len(rows))
-    fits = [_ridge(features, groups, left, variance) for variance in SLOPE_VARIANCES]
+    groups = np.concatenate([np.sqrt(CPU_VARIANCE) * cpu_of, np.sqrt(SERIES_VARIANCE) * series_of], axis=1)
+    fits = [_ridge(np.concatenate([np.sqrt(one) * features, groups], axis=1), left) for one in SLOPE_VARIANCES]
     best = min(range(len(fits)), key=lambda index: float(np.abs(fits[index].residuals).mean()))
     slope_variance, dual, residuals = SLOPE_VARIANCES[best], fits[best].dual, fits[best].residuals
     return Population(
@@ -151,7 +150,7 @@ def learn(descriptions: Sequence[Description], load: Floats, watts: Floats, star
         mean=mean,
         centre=centre,
         scale=scale,
-        slopes=slope_variance / features.shape[1] * features.T @ dual,
+        slopes=slope_variance * features.T @ dual,
         cpus=dict(zip(cpus, CPU_VARIANCE * cpu_of.T @ dual, strict=True)),
         series=dict(zip(series, SERIES_VARIANCE * series_of.T @ dual, strict=True)),
         correlation=correlation,
@@ -168,11 +167,17 @@ class _Ridge:
     residuals: Floats
 
 
-def _ridge(features: Floats, groups: Floats, left: Floats, variance: float) -> _Ridge:
-    precision = np.linalg.inv(variance * features @ features.T / features.shape[1] + groups)
-    dual = precision @ left
-    # Leave-one-out residuals in closed form: Rasmussen and Williams 2006, equation 5.12.
-    return _Ridge(dual, dual / np.diag(precision)[:, None])
+def _ridge(design: Floats, left: Floats) -> _Ridge:
+    """Ridge regression of what is left on columns scaled to their variances.
+
+    The inverse of `design @ design.T + RESIDUAL_VARIANCE * identity` is never formed (Woodbury): servers may be many,
+    columns are few. Leave-one-out residuals in closed form: Rasmussen and Williams 2006, equation 5.12.
+    """
+    inner = np.linalg.inv(RESIDUAL_VARIANCE * np.eye(design.shape[1]) + design.T @ design)
+    explained = design @ inner
+    dual = (left - explained @ (design.T @ left)) / RESIDUAL_VARIANCE
+    diagonal = (1.0 - (explained * design).sum(axis=1)) / RESIDUAL_VARIANCE
+    return _Ridge(dual, dual / diagonal[:, None])
 
 
 def complete(expected: Floats, covariance: Floats, load: Floats, watts: Floats) -> Floats:
