@@ -32,6 +32,8 @@ from sparsam.power.priors import (
 )
 
 FOLDS = 10
+# Bounds the memory that leaving out every pair of levels takes.
+SERVERS_AT_ONCE = 500
 # How many levels of its own the collection's error of a family counts as when a server's error is judged.
 SHRINKAGE_LEVELS = 8.0
 
@@ -207,13 +209,16 @@ def _leave_two_out(predict: Predict, collection: Collection) -> Floats:
     total = np.zeros((servers, steps))
     pairs = list(combinations(range(1, steps - 1), 2))
     kept = np.array([[column for column in range(steps) if column not in pair] for pair in pairs])
-    server = np.repeat(np.arange(servers), len(pairs))
-    load, watts = (values[:, kept].reshape(-1, steps - 2) for values in (collection.load, collection.watts))
-    at, truth = (values[:, np.array(pairs)].reshape(-1, 2) for values in (collection.load, collection.watts))
-    errors = np.abs(predict(load, watts, at, server) / truth - 1.0).reshape(servers, len(pairs), 2)
-    for index, (low, high) in enumerate(pairs):
-        total[:, low] += errors[:, index, 1]
-        total[:, high] += errors[:, index, 0]
+    for first in range(0, servers, SERVERS_AT_ONCE):
+        rows = np.arange(first, min(first + SERVERS_AT_ONCE, servers))
+        load, watts = collection.load[rows], collection.watts[rows]
+        points = [values[:, kept].reshape(-1, steps - 2) for values in (load, watts)]
+        at, truth = (values[:, np.array(pairs)].reshape(-1, 2) for values in (load, watts))
+        predicted = predict(points[0], points[1], at, np.repeat(rows, len(pairs)))
+        errors = np.abs(predicted / truth - 1.0).reshape(len(rows), len(pairs), 2)
+        for index, (low, high) in enumerate(pairs):
+            total[rows, low] += errors[:, index, 1]
+            total[rows, high] += errors[:, index, 0]
     return np.asarray(total[:, 1:-1] / (steps - 3))
 
 
