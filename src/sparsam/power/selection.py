@@ -4,7 +4,8 @@ Leave-one-level-out: each level between idle and the highest is predicted from a
 is nested in it: for the level being scored, families are compared by how well they predict each *other* level with
 both left out, so the score of the choice is honest. What other servers show corrects that small sample: a family's
 expected error at a level is its mean error there over servers of other folds, times how much worse or better than
-usual it does on this server's other levels (shrunk towards one).
+usual it does on this server's other levels (shrunk towards one). (What is learned for those other servers has seen
+this one among some four hundred: the only way, and a faint one, in which a level touches its own score.)
 """
 
 from __future__ import annotations
