@@ -131,7 +131,7 @@ READINGS = st.builds(
     lambda at, watts, energy: (at, watts, energy),
     st.floats(0.0, 1e6),
     st.floats(0.0, 2e4),
-    st.one_of(st.none(), st.tuples(st.floats(0.0, 1e6), st.floats(0.1, 1e3))),
+    st.one_of(st.none(), st.tuples(st.floats(0.0, 1e6), st.floats(1.0, 1e3))),
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from sparsam.hardware.meter import Domain, Fault, Gap, Reading
 
 
-@pytest.mark.parametrize("watts", [math.nan, math.inf, -1.0, -math.inf])
+@pytest.mark.parametrize("watts", [math.nan, math.inf, -1.0, -math.inf, 1e15])
 def test_a_reading_cannot_hold_nonsense(watts):
     with pytest.raises(ValueError, match="no reading can hold"):
         Reading(1.0, watts, Domain.WALL, "x", 0.05)

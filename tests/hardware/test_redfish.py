@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -65,6 +66,28 @@ async def test_each_vendors_power_inlet_and_fans_are_found(tmp_path, vendor, sou
         await service.steer(watts=300)
         reading = await sample(meter, clock)
         assert isinstance(reading, Reading) and reading.watts == 300.0
+
+
+@pytest.mark.parametrize(
+    ("vendor", "expected"),
+    [
+        ("dell", "PerfPerWattOptimizedDapc"),
+        ("hpe", "Virtualization-MaxPerformance"),
+        ("lenovo", "Efficiency_FavorPower"),
+        ("openbmc", Fault.ABSENT),
+        ("bare", Fault.ABSENT),
+    ],
+)
+async def test_the_firmwares_profile_is_read_where_there_is_one(tmp_path, vendor, expected):
+    async with metering(vendor, tmp_path) as (meter, _, _):
+        found = await meter.firmware_profile()
+        assert (found.fault if isinstance(found, Gap) else found) == expected
+
+
+async def test_two_questions_at_once_share_one_session(tmp_path):
+    async with metering("dell", tmp_path) as (meter, service, _):
+        await asyncio.gather(meter.read(), meter.environment(), meter.firmware_profile())
+        assert (await service.steer())["logins"] == 1
 
 
 async def test_a_sample_is_one_request_and_the_bmc_is_left_alone_between(tmp_path):

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsam.hardware.redfish import choose_chassis
-from sparsam.hardware.redfish_vendors import GENERIC, VENDORS, Place, fans_in, inlet_in, power_in, recognise
+from sparsam.hardware.redfish_vendors import (
+    GENERIC,
+    VENDORS,
+    Place,
+    bias_of,
+    fans_in,
+    inlet_in,
+    power_in,
+    profile_in,
+    recognise,
+)
 
 NAMES = [
     *(
@@ -101,3 +111,28 @@ def test_a_broken_inlet_sensor_gives_way_to_the_next():
         {"Name": "Inlet B", "ReadingCelsius": 25, "Status": {"State": "Absent"}},
     ]
     assert inlet_in({"Temperatures": sensors}, GENERIC) == (24.0, "Bay")
+
+
+@pytest.mark.parametrize(
+    ("profile", "bias"),
+    [
+        ("PerfPerWattOptimizedDapc", "efficiency"),
+        ("PerfOptimized", "performance"),
+        ("GeneralPowerEfficientCompute", "efficiency"),
+        ("Virtualization-MaxPerformance", "performance"),
+        ("MaximumPerformance", "performance"),
+        ("MaximumEfficiency", "efficiency"),
+        ("Efficiency_FavorPower", "efficiency"),
+        ("Balanced", "balanced"),
+        ("Custom", "unknown"),
+    ],
+)
+def test_makers_words_for_profiles_have_one_meaning(profile, bias):
+    assert bias_of(profile) == bias
+
+
+def test_a_profile_that_is_not_available_is_none():
+    dell = VENDORS[0]
+    assert profile_in({"Attributes": {"SysProfile": "PerfOptimized"}}, dell) == "PerfOptimized"
+    assert profile_in({"Attributes": {"SysProfile": "NotAvailable"}}, dell) is None
+    assert profile_in({"Attributes": [1]}, dell) is None

@@ -3,6 +3,8 @@ import logging
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sparsam.hardware.meter import Domain, Fault, Gap, Provenance, Reading
 from sparsam.hardware.rapl import rapl_meters
@@ -116,8 +118,11 @@ async def test_without_any_source_there_is_a_gap_that_lists_the_reasons(clock, c
 async def test_two_sources_that_disagree_for_a_while_are_reported_once(clock, caplog):
     wall = ScriptedMeter(clock, 200.0, source="bmc")
     pdu = ScriptedMeter(clock, 320.0, source="pdu", uncertainty_ratio=0.06)
-    seen = await cycles(supervisor(clock, wall, pdu), clock, 6)
-    assert [found.checks[0].residual_watts for found in seen] == [-120.0] * 6
+    node = supervisor(clock, wall, pdu)
+    seen = await cycles(node, clock, 36)
+    assert [found.checks[0].residual_watts for found in seen] == [-120.0] * 36
+    assert warnings(caplog) == []
+    await cycles(node, clock, 36)
     assert len(warnings(caplog)) == 1
     assert "bmc against pdu" in warnings(caplog)[0]
 
@@ -194,3 +199,29 @@ async def test_no_bad_reading_of_a_real_tree_reaches_the_sum(tmp_path, clock, ca
     assert all(math.isfinite(total) for total in totals)
     assert totals[-1] <= 60.0 * 600.0
     assert len(warnings(caplog)) <= len({"malformed", "negative", "implausible", "reset"})
+
+
+STEPS = st.one_of(st.floats(), st.sampled_from(Fault), st.just(ZeroDivisionError("oops")))
+DOMAINS = [Domain.WALL, Domain.PACKAGE, Domain.GPU, Domain.COMPONENT]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(STEPS, min_size=1, max_size=12), min_size=4, max_size=4), st.floats(0.0, 60.0))
+def test_whatever_the_sources_do_energy_only_grows_and_nothing_crashes(scripts, seconds):
+    clock = SteppedClock()
+    meters = [
+        ScriptedMeter(clock, *script, source=domain, domain=domain)
+        for script, domain in zip(scripts, DOMAINS, strict=True)
+    ]
+
+    async def run() -> list[NodePower]:
+        logger = logging.getLogger("quiet")
+        logger.disabled = True
+        return await cycles(Supervisor(meters, clock, Warner(logger)), clock, 14, seconds)
+
+    seen = asyncio.run(run())
+    totals = [found.joules_total for found in seen]
+    assert totals == sorted(totals)
+    assert all(math.isfinite(total) for total in totals)
+    for found in seen:
+        assert isinstance(found.power, Gap) or math.isfinite(found.power.watts)

@@ -39,6 +39,12 @@ def listing(*paths: str) -> Json:
     return {"Members": [link(path) for path in paths], "Members@odata.count": len(paths)}
 
 
+def bios(**attributes: str) -> dict[str, Json]:
+    """A system with these BIOS attributes."""
+    system = f"{V1}/Systems/1"
+    return {system: {"Bios": link(f"{system}/Bios")}, f"{system}/Bios": {"Attributes": attributes}}
+
+
 def chassis(path: str, *names: str, system: str = f"{V1}/Systems/1", **fields: Any) -> Json:
     """A chassis that links to the named resources."""
     found = {"Id": path.rpartition("/")[2], **fields, **{name: link(f"{path}/{name}") for name in names}}
@@ -64,6 +70,7 @@ def dell(watts: Any) -> dict[str, Json]:
             f"{V1}/Chassis/Enclosure.Internal.0-1", system=""
         ),
         base: chassis(base, "Power", "Thermal", "EnvironmentMetrics", "Sensors", Manufacturer="Dell Inc."),
+        **bios(SysProfile="PerfPerWattOptimizedDapc", WorkloadProfile="NotAvailable"),
         f"{base}/Power": {"PowerControl": [control("System Power Control", watts)]},
         f"{base}/EnvironmentMetrics": {"PowerWatts": {"Reading": watts}},
         f"{base}/Thermal": {
@@ -98,6 +105,7 @@ def hpe(watts: Any) -> dict[str, Json]:
             "Power": link(f"{base}/Power/"),
             "Thermal": link(f"{base}/Thermal/"),
         },
+        **bios(WorkloadProfile="Virtualization-MaxPerformance"),
         f"{base}/Power": {"PowerControl": [{"PowerConsumedWatts": watts, "PowerCapacityWatts": 1600}]},
         f"{base}/Thermal": {
             "Temperatures": [temperature("01-Inlet Ambient", 23, "Intake"), temperature("02-CPU 1 PkgTmp", 36, "CPU")],
@@ -124,6 +132,7 @@ def lenovo(watts: Any) -> dict[str, Json]:
         V1: {"Vendor": "Lenovo", "Oem": {"Lenovo": {}}},
         f"{V1}/Chassis": listing(base),
         base: chassis(base, "Power", "Thermal", Manufacturer="Lenovo"),
+        **bios(OperatingModes_ChooseOperatingMode="Efficiency_FavorPower"),
         f"{base}/Power": {
             "PowerControl": [
                 control("CPU Sub-system Power", 155),

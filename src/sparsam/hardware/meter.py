@@ -75,6 +75,10 @@ class Fault(StrEnum):
         return self not in (Fault.FIRST, Fault.TOO_SOON, Fault.UNCHANGED)
 
 
+MOST_WATTS = 1e6
+"""No node draws a megawatt; whatever says so is not a power."""
+
+
 def usable(value: float) -> bool:
     """Whether a number can be a power or an energy at all."""
     return math.isfinite(value) and value >= 0.0
@@ -104,9 +108,12 @@ class Reading:
     """What a reader should know besides, such as why it is estimated."""
 
     def __post_init__(self) -> None:
-        numbers = (self.watts, self.uncertainty_ratio, self.joules or 0.0, self.interval_seconds or 0.0)
-        if not all(usable(number) for number in (*numbers, *self.parts.values())):
-            raise ValueError(f"no reading can hold {numbers}, {dict(self.parts)}")
+        powers = (self.watts, *self.parts.values())
+        seconds, joules = self.interval_seconds or 0.0, self.joules or 0.0
+        possible = all(usable(watts) and watts <= MOST_WATTS for watts in powers)
+        possible = possible and usable(joules) and usable(seconds) and usable(self.uncertainty_ratio)
+        if not possible or joules > MOST_WATTS * seconds:
+            raise ValueError(f"no reading can hold {powers} W, {joules} J in {seconds} s")
 
 
 @dataclass(frozen=True, slots=True)

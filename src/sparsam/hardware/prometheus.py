@@ -72,10 +72,10 @@ PRESETS = {
     for query in (
         _preset(
             "kepler",
-            'sum by (node_name) (kepler_node_cpu_watts{zone=~"package|dram"})',
+            'sum by (node_name) (kepler_node_cpu_watts{zone=~"package.*|dram.*"})',
             "node_name",
             Domain.PACKAGE_DRAM,
-            'kepler_node_cpu_watts{zone=~"package|dram"}',
+            'kepler_node_cpu_watts{zone=~"package.*|dram.*"}',
         ),
         _preset(
             "kepler-psys",

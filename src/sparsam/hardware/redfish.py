@@ -15,7 +15,7 @@ from sparsam.hardware.environment import Environment
 from sparsam.hardware.guards import WHOLE_NODE, Verdict, judge_watts
 from sparsam.hardware.meter import Domain, Fault, Gap, Provenance, Reading
 from sparsam.hardware.redfish_session import ROOT, TRANSPORT, RedfishConfig, RedfishSession
-from sparsam.hardware.redfish_vendors import Place, Vendor, fans_in, inlet_in, power_in, recognise
+from sparsam.hardware.redfish_vendors import Place, Vendor, fans_in, inlet_in, power_in, profile_in, recognise
 from sparsam.hardware.web import items, mapping, number
 
 UNCERTAINTY_RATIO = 0.05
@@ -78,6 +78,18 @@ class RedfishMeter:
                 return found
             wrong = found
         wrong = wrong or Verdict(Fault.ABSENT, "no thermal resource")
+        return Gap(self._clock.monotonic(), wrong.fault, wrong.detail, self.source)
+
+    async def firmware_profile(self) -> str | Gap:
+        """The BIOS' energy-performance profile, as its maker calls it (`bias_of` says what it means)."""
+        wrong = await self._discover()
+        vendor, systems = self._vendor, {system for chassis in self._chassis for system in _systems(chassis)}
+        if vendor is not None and len(systems) == 1:
+            found = await self._profile_of(systems.pop(), vendor)
+            if isinstance(found, str):
+                return found
+            wrong = found
+        wrong = wrong or Verdict(Fault.ABSENT, "no BIOS resource")
         return Gap(self._clock.monotonic(), wrong.fault, wrong.detail, self.source)
 
     async def close(self) -> None:
@@ -217,6 +229,16 @@ class RedfishMeter:
                 links.append(link_of(subsystem, "ThermalMetrics"))
         links.append(link_of(chassis, "EnvironmentMetrics"))
         return [link for link in links if link]
+
+    async def _profile_of(self, system_link: str, vendor: Vendor) -> str | Verdict:
+        system = await self._session.get(system_link)
+        if isinstance(system, Verdict):
+            return system
+        link = link_of(system, "Bios")
+        bios = await self._session.get(link) if link else Verdict(Fault.ABSENT, "no BIOS resource")
+        if isinstance(bios, Verdict):
+            return bios
+        return profile_in(bios, vendor) or Verdict(Fault.ABSENT, f"no profile among {vendor.name}'s BIOS attributes")
 
     async def _discover(self) -> Verdict | None:
         """Find vendor and chassis, unless they are known."""

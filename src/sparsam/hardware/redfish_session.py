@@ -7,6 +7,7 @@ so failures double the pause up to five minutes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,9 +74,23 @@ class RedfishSession:
         self._pause_seconds = 0.0
         self._not_before = 0.0
         self._refusal: Verdict | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def get(self, path: str) -> Mapping[str, Any] | Verdict:
         """The resource at a path of this BMC."""
+        async with self._one_at_a_time:
+            return await self._get(path)
+
+    async def close(self) -> None:
+        """Give the session back to the BMC, which has few."""
+        if self._http is None:
+            return
+        if self._session_path:
+            await self._request("DELETE", self._session_path, self._headers or {})
+        await self._http.close()
+        self._http, self._headers, self._session_path = None, None, ""
+
+    async def _get(self, path: str) -> Mapping[str, Any] | Verdict:
         if self._refusal is not None and self._clock.monotonic() < self._not_before:
             return self._refusal
         answer = await self._authenticated(path)
@@ -89,15 +104,6 @@ class RedfishSession:
         if not isinstance(answer.body, dict):
             return Verdict(Fault.MALFORMED, f"{path} is no JSON object")
         return answer.body
-
-    async def close(self) -> None:
-        """Give the session back to the BMC, which has few."""
-        if self._http is None:
-            return
-        if self._session_path:
-            await self._request("DELETE", self._session_path, self._headers or {})
-        await self._http.close()
-        self._http, self._headers, self._session_path = None, None, ""
 
     def _leave_alone(self, verdict: Verdict, asked_seconds: float) -> None:
         shortest = REFUSED_PAUSE_SECONDS if verdict.fault is Fault.UNAUTHORIZED else self._config.min_interval_seconds

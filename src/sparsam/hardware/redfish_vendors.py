@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from sparsam.hardware.environment import Fan, plausible_fan, plausible_inlet
+from sparsam.hardware.profile import BALANCED, EFFICIENCY, PERFORMANCE, UNKNOWN
 from sparsam.hardware.web import items, mapping, number
 
 Json = Mapping[str, Any]
@@ -53,6 +54,8 @@ class Vendor:
     """PowerControl entries that are the whole server, by name."""
     inlet_names: tuple[str, ...] = ("inlet", "intake", "ambient")
     power_sensors: tuple[str, ...] = ()
+    profile_attributes: tuple[str, ...] = ()
+    """BIOS attributes that hold the energy-performance profile."""
 
 
 VENDORS = (
@@ -63,14 +66,21 @@ VENDORS = (
         total_names=("system power control",),
         inlet_names=("system board inlet", "systemboardinlet", "inlet"),
         power_sensors=("SystemBoardPwrConsumption",),
+        profile_attributes=("SysProfile",),
     ),
-    Vendor("HPE iLO", ("hpe", "hp", "ilo"), (Place.POWER, Place.ENVIRONMENT, Place.POWER_SUPPLIES)),
+    Vendor(
+        "HPE iLO",
+        ("hpe", "hp", "ilo"),
+        (Place.POWER, Place.ENVIRONMENT, Place.POWER_SUPPLIES),
+        profile_attributes=("WorkloadProfile", "PowerRegulator"),
+    ),
     Vendor(
         "Lenovo XCC",
         ("lenovo", "xcc"),
         (Place.POWER, Place.ENVIRONMENT, Place.SUBSYSTEM),
         total_names=("server power control",),
         inlet_names=("ambient", "inlet"),
+        profile_attributes=("OperatingModes_ChooseOperatingMode",),
     ),
     Vendor(
         "Supermicro",
@@ -96,6 +106,25 @@ GENERIC = Vendor(
 )
 PART_NAME = re.compile(r"cpu|processor|memory|dimm|gpu|fan|drive|storage|sub-?system", re.IGNORECASE)
 """A PowerControl entry of this name covers a part."""
+
+EFFICIENT_PROFILE = re.compile(r"per.?watt|efficien|power.?sav|favor.?power|low.?power|green", re.IGNORECASE)
+FAST_PROFILE = re.compile(r"max.*perf|perf.*optimized|high.?perf|static.?max|low.?latency|favor.?perf", re.IGNORECASE)
+
+
+def profile_in(bios: Json, vendor: Vendor) -> str | None:
+    """The firmware's energy-performance profile, as its maker calls it."""
+    attributes = mapping(bios.get("Attributes"))
+    named = (attributes.get(name) for name in vendor.profile_attributes)
+    return next((value for value in named if isinstance(value, str) and value not in ("", "NotAvailable")), None)
+
+
+def bias_of(profile: str) -> str:
+    """Which of `profile`'s four biases a maker's word means; efficiency is asked first (PerfPerWattOptimized)."""
+    if EFFICIENT_PROFILE.search(profile):
+        return EFFICIENCY
+    if FAST_PROFILE.search(profile):
+        return PERFORMANCE
+    return BALANCED if "balanced" in profile.lower() else UNKNOWN
 
 
 def recognise(root: Json, chassis: Json) -> Vendor:

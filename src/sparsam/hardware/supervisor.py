@@ -29,8 +29,8 @@ class SupervisorConfig:
     """A slow source's last reading serves this long; longer outages are not filled in the energy."""
     return_after: int = 2
     """Good readings in a row before a better source that failed is taken back, so that it cannot flap."""
-    disagree_after: int = 3
-    """Cycles in a row before a disagreement is one: BMCs average over seconds, counters do not."""
+    disagree_seconds: float = 180.0
+    """How long two sources must disagree before anybody hears of it: some BMCs average over a minute."""
     watts_per_busy_cpu: float = 5.0
     """For the meter's own draw: what a logical CPU adds between idle and full. Published servers of the last decade
     lie around 2.2 W + 20 W / threads."""
@@ -108,7 +108,7 @@ class Supervisor:
         self._config = config or SupervisorConfig()
         self._counter = EnergyCounter(joules_before)
         self._chosen: _Slot | None = None
-        self._disagreements: dict[str, int] = {}
+        self._disagree_since: dict[str, float] = {}
         self._cpu_seconds = cpu_seconds
         self._own_before = (clock.monotonic(), cpu_seconds())
 
@@ -208,11 +208,10 @@ class Supervisor:
         for check in checks:
             pair = f"{chosen.source} against {check.other.source}"
             if check.agrees:
-                self._disagreements.pop(pair, None)
+                self._disagree_since.pop(pair, None)
                 self._warner.recovered(pair)
                 continue
-            self._disagreements[pair] = self._disagreements.get(pair, 0) + 1
-            if self._disagreements[pair] >= self._config.disagree_after:
+            if now - self._disagree_since.setdefault(pair, now) >= self._config.disagree_seconds:
                 detail = f"{chosen.watts:.1f} W against {check.other.watts:.1f} W"
                 self._warner.warn(pair, "sources disagree", detail, now)
 
