@@ -29,10 +29,11 @@ def test_a_full_machine_has_all_its_meters(tmp_path):
     sysfs.two_sockets()
     sysfs.zone("intel-rapl:2", "psys")
     sysfs.chip(0, "power_meter", power1_average=200_000_000)
+    sysfs.write("class/power_supply/BAT0/type", "Battery")
     FakeSysfs(tmp_path / "dev").write("ipmi0", "")
     local = find(tmp_path)
     names = [meter.source for meter in local.meters]
-    assert names == ["hwmon:acpi power meter", "rapl:psys", "rapl:package+dram", "ipmi:dcmi"]
+    assert names == ["hwmon:acpi power meter", "rapl:psys", "rapl:package+dram", "battery", "ipmi:dcmi"]
     assert [gap.source for gap in local.gaps] == ["gpu:nvml"]
 
 
@@ -40,4 +41,4 @@ def test_the_machine_at_hand_accounts_for_every_source():
     local = find_local(SteppedClock(), Warner(logging.getLogger("test")))
     kinds = {meter.source.partition(":")[0] for meter in local.meters}
     kinds |= {gap.source.partition(":")[0] for gap in local.gaps}
-    assert kinds == {"rapl", "hwmon", "ipmi", "gpu"}
+    assert kinds - {"battery"} == {"rapl", "hwmon", "ipmi", "gpu"}

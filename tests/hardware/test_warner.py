@@ -37,7 +37,7 @@ def test_each_kind_of_trouble_and_each_source_is_said(warner, caplog):
 
 
 def test_a_counters_ordinary_life_is_no_news(warner, caplog):
-    for fault in (Fault.FIRST, Fault.TOO_SOON, Fault.UNCHANGED):
+    for fault in (Fault.FIRST, Fault.TOO_SOON, Fault.UNCHANGED, Fault.ON_MAINS):
         assert not warner.gap(Gap(0.0, fault, "", "a"))
     assert caplog.records == []
 

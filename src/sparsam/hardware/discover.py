@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsam.clock import Clock
+from sparsam.hardware.battery import battery_meter
 from sparsam.hardware.gpu import LIBRARY, nvml_meter
 from sparsam.hardware.hwmon import hwmon_meters
 from sparsam.hardware.ipmi import IpmiConfig, IpmiMeter
@@ -42,11 +43,13 @@ class Local:
 def find_local(
     clock: Clock, warner: Warner, *, roots: Roots | None = None, nvml_library: str = LIBRARY, ipmi: bool = True
 ) -> Local:
-    """Look for RAPL, hwmon, a BMC on the local bus and NVIDIA cards."""
+    """Look for RAPL, hwmon, a laptop's battery, a BMC on the local bus and NVIDIA cards."""
     roots = roots or Roots()
     now = clock.monotonic()
     rapl, hwmon = rapl_meters(roots.sys, clock, warner), hwmon_meters(roots.sys, clock)
     meters: list[Meter] = [*hwmon, *rapl]
+    if battery := battery_meter(roots.sys, clock):
+        meters.append(battery)
     gaps: list[Gap] = []
     if not rapl:
         gaps.append(Gap(now, Fault.ABSENT, "no package or psys zone under class/powercap", "rapl"))

@@ -61,6 +61,8 @@ class Fault(StrEnum):
     IMPLAUSIBLE = "implausible"
     STALE = "stale"
     INACTIVE = "not active"
+    ON_MAINS = "on mains"
+    """A battery that rests: no trouble."""
     TIMEOUT = "timeout"
     TLS = "TLS failed"
     UNREACHABLE = "unreachable"
@@ -70,9 +72,14 @@ class Fault(StrEnum):
     """A fault of ours."""
 
     @property
+    def passing(self) -> bool:
+        """Whether it belongs to a counter's ordinary life: the reading before still stands for the node."""
+        return self in (Fault.FIRST, Fault.TOO_SOON, Fault.UNCHANGED)
+
+    @property
     def worrying(self) -> bool:
-        """Whether somebody should hear of it; the others belong to a counter's ordinary life."""
-        return self not in (Fault.FIRST, Fault.TOO_SOON, Fault.UNCHANGED)
+        """Whether somebody should hear of it."""
+        return not self.passing and self is not Fault.ON_MAINS
 
 
 MOST_WATTS = 1e6

@@ -73,7 +73,7 @@ class _Slot:
         if isinstance(result, Reading):
             self.good = result
             self.shaky = max(self.shaky - 1, 0)
-        elif result.fault.worrying:
+        elif not result.fault.passing:
             self.good = None
             self.shaky = return_after
 
