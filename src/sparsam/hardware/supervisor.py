@@ -180,7 +180,9 @@ class Supervisor:
         candidates = [slot for slot, reading in readings.items() if reading.domain in ORDER]
         self._chosen = self._choose(candidates, readings)
         if self._chosen is None:
-            gap = Gap(now, Fault.ABSENT, "; ".join(map(str, gaps)) or "no source is known", "node")
+            # A source that only needs its second sample is no trouble yet.
+            fault = Fault.FIRST if any(gap.fault.passing for gap in gaps) else Fault.ABSENT
+            gap = Gap(now, fault, "; ".join(map(str, gaps)) or "no source is known", "node")
             self._warner.gap(gap)
             return gap, ()
         self._warner.recovered("node")
