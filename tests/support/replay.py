@@ -63,9 +63,16 @@ class Caller:
         self._connection = http.client.HTTPSConnection(host.hostname or "", host.port, context=tls, timeout=SECONDS)
 
     def __call__(
-        self, method: str, path: str, data: bytes | None = None, *, content_type: str = JSON, accept: str = JSON
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
+        **more: str,
     ) -> Answer:
-        headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {}) | more
         self._connection.request(method, path, body=data, headers=headers)
         reply = self._connection.getresponse()
         raw = reply.read()

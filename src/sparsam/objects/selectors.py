@@ -234,7 +234,7 @@ class FieldSelector:
 
 def parse_field_selector(text: str) -> FieldSelector:
     """A selector such as `spec.nodeName=n1,status.phase!=Failed`; raises BadRequest."""
-    return FieldSelector(tuple(_field_term(term) for term in _split_terms(text) if term))
+    return FieldSelector(tuple(_field_term(text, term) for term in _split_terms(text) if term))
 
 
 def _split_terms(text: str) -> list[str]:
@@ -252,10 +252,10 @@ def _split_terms(text: str) -> list[str]:
     return [*terms, text[start:]]
 
 
-def _field_term(term: str) -> FieldRequirement:
+def _field_term(text: str, term: str) -> FieldRequirement:
     match = re.match(r"((?:\\.|[^\\=!]|!(?!=))*?)(!=|==|=)(.*)\Z", term, re.DOTALL)
     if match is None:
-        raise BadRequest(f"invalid selector: {quote(term)}; can't understand {quote(term)}")
+        raise BadRequest(f"invalid selector: '{text}'; can't understand '{term}'")
     path, operator, value = match.groups()
     return FieldRequirement(path, _unescape(value), operator != "!=")
 
