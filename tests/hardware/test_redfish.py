@@ -101,37 +101,6 @@ async def test_a_sample_is_one_request_and_the_bmc_is_left_alone_between(tmp_pat
         assert after["logins"] == 1
 
 
-async def test_a_session_is_given_back(tmp_path):
-    async with metering("dell", tmp_path) as (meter, service, _):
-        await meter.read()
-        assert (await service.steer())["tokens"] == 1
-        await meter.close()
-        assert (await service.steer())["tokens"] == 0
-
-
-async def test_an_expired_session_is_opened_anew_without_a_gap(tmp_path):
-    async with metering("dell", tmp_path) as (meter, service, clock):
-        await meter.read()
-        await service.steer(tokens={})
-        assert isinstance(await sample(meter, clock), Reading)
-        assert (await service.steer())["logins"] == 2
-
-
-async def test_a_service_without_sessions_gets_the_password_each_time(tmp_path):
-    async with metering("dell", tmp_path) as (meter, service, _):
-        await service.steer(sessions=False)
-        assert isinstance(await meter.read(), Reading)
-
-
-async def test_a_refused_password_is_not_tried_again_soon(tmp_path):
-    async with metering("dell", tmp_path, password="wrong") as (meter, service, clock):
-        for _ in range(10):
-            gap = await sample(meter, clock, 5.0)
-            assert isinstance(gap, Gap) and gap.fault is Fault.UNAUTHORIZED
-        assert (await service.steer())["requests"] == 2
-        assert "wrong" not in str(gap)
-
-
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
@@ -199,36 +168,6 @@ async def test_a_bmc_that_hangs_costs_the_timeout_and_then_nothing(tmp_path):
         assert isinstance(await sample(meter, clock, 300.0), Reading)
 
 
-async def test_pauses_grow_while_a_bmc_fails(tmp_path):
-    async with metering("dell", tmp_path) as (meter, service, clock):
-        await meter.read()
-        await service.steer(fault="drop")
-        before = (await service.steer())["requests"]
-        for _ in range(600):
-            await sample(meter, clock, 1.0)
-        # At 0, 5, 15, 35, 75, 155 and 315 seconds; each time twice by us and again by aiohttp.
-        assert 7 <= (await service.steer())["requests"] - before <= 28
-
-
-async def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path):
-    async with metering("dell", tmp_path, ca_file="") as (meter, service, _):
-        gap = await meter.read()
-        assert isinstance(gap, Gap) and gap.fault is Fault.TLS
-        assert (await service.steer())["requests"] == 0
-
-
-async def test_not_verifying_is_possible_when_said(tmp_path):
-    async with metering("dell", tmp_path, ca_file="", insecure=True) as (meter, _, _):
-        assert isinstance(await meter.read(), Reading)
-
-
-async def test_a_bmc_that_is_not_there_is_unreachable():
-    meter = RedfishMeter(RedfishConfig("https://127.0.0.1:1", USER, PASSWORD), SteppedClock())
-    gap = await meter.read()
-    assert isinstance(gap, Gap) and gap.fault is Fault.UNREACHABLE
-    await meter.close()
-
-
 async def test_several_nodes_behind_one_service_need_a_name(tmp_path):
     async with metering("two_nodes", tmp_path) as (meter, _, _):
         gap = await meter.read()
@@ -258,14 +197,3 @@ async def test_a_service_without_power_is_not_searched_in_every_cycle(tmp_path):
         assert (await service.steer())["requests"] <= 10
         environment = await meter.environment()
         assert isinstance(environment, Gap)
-
-
-@pytest.mark.parametrize("url", ["bmc", "ftp://bmc", "http://bmc", ""])
-def test_an_address_that_would_be_wrong_or_unsafe_is_refused(url):
-    with pytest.raises(ValueError, match="Redfish address"):
-        RedfishConfig(url, USER, PASSWORD)
-
-
-def test_a_missing_ca_file_is_named():
-    with pytest.raises(ValueError, match="CA file '/nothing'"):
-        RedfishMeter(RedfishConfig("https://bmc", USER, PASSWORD, ca_file="/nothing"), SteppedClock())

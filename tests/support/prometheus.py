@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 CONFIG = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}
 scrape_configs:
   - job_name: power
     static_configs: [{{targets: [{targets}]}}]

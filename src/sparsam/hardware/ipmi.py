@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsam.clock import Clock
 from sparsam.hardware.guards import WHOLE_NODE, Verdict, judge_watts
@@ -45,7 +45,7 @@ class IpmiConfig:
     interface: str = ""
     """As ipmitool names it (`-I`); empty: `lanplus` for a host, else what ipmitool takes by itself."""
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     timeout_seconds: float = 10.0
     min_interval_seconds: float = 10.0
     """DCMI averages over a second or more and the bus is slow: asking more often only heats the BMC."""

@@ -155,7 +155,7 @@ class PrometheusConfig:
     """Which server to ask, and how old a sample may be."""
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Authorization, tenant."""
     ca_file: str = ""
     insecure: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -38,7 +38,7 @@ class RedfishConfig:
     url: str
     """`https://bmc.example`; `http://` only with `insecure`."""
     username: str
-    password: str
+    password: str = field(repr=False)
     ca_file: str = ""
     """What the BMC's certificate is verified with; empty: the system's authorities."""
     insecure: bool = False
@@ -168,8 +168,10 @@ class RedfishSession:
 
     def _own_path(self, link: str) -> str | None:
         """A link's path if it stays on this BMC: tokens go nowhere else."""
-        url = yarl.URL(link.partition("#")[0], encoded=True)
-        if url.absolute and url.origin() != self._origin:
+        try:
+            url = yarl.URL(link.partition("#")[0], encoded=True)
+            own = not url.absolute or url.origin() == self._origin
+        except ValueError:
             return None
         path = url.raw_path_qs
-        return path if path.startswith("/") and not path.startswith("//") else None
+        return path if own and path.startswith("/") and not path.startswith("//") else None
