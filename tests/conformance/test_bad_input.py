@@ -357,6 +357,20 @@ def test_a_bad_token_is_unauthorized(server, authorization, method):
     assert (code, answer["reason"], answer["message"]) == (401, "Unauthorized", "Unauthorized")
 
 
+@pytest.mark.parametrize("token", ["a", "eA", "%"])
+def test_a_bad_token_of_a_web_socket_is_unauthorized(server, token):
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": f"v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.{token}",
+    }
+    with contextlib.closing(Caller(server.url, server.tls(admin=False))) as stranger:
+        code, answer, _ = stranger("GET", f"{PODS}/o/exec", **headers)
+    assert (code, answer["reason"]) == (401, "Unauthorized")
+
+
 @pytest.mark.usefixtures("unchanged")
 def test_without_credentials_one_may_ask_for_health_and_version_only(server):
     with contextlib.closing(Caller(server.url, server.tls(admin=False))) as nobody:

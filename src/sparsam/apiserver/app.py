@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -218,7 +219,10 @@ def _socket_token(scope: Scope) -> str:
         if protocol.startswith(prefix):
             encoded = protocol.removeprefix(prefix)
             padded = encoded + "=" * (-len(encoded) % 4)
-            return "Bearer " + base64.urlsafe_b64decode(padded).decode("latin-1")
+            try:
+                return "Bearer " + base64.urlsafe_b64decode(padded).decode("latin-1")
+            except binascii.Error:
+                raise Unauthorized("Unauthorized") from None
     return ""
 
 
