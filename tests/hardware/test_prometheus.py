@@ -34,7 +34,7 @@ def test_series_are_named_by_their_labels_without_ports():
     assert isinstance(found, dict)
     assert (found["n1"], str(found["n2"])) == (12.5, "nan")
     assert parse_vector(vector(({"a": "p", "b": "7"}, "1")), ["a", "b"]) == {"p/7": 1.0}
-    assert node_of("[::1]:9100") == "[::1]"
+    assert [node_of(label) for label in ("[::1]:9100", "fe80::1", "n1", "n1:80")] == ["[::1]", "fe80::1", "n1", "n1"]
 
 
 @pytest.mark.parametrize(

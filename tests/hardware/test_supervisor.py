@@ -168,6 +168,13 @@ async def test_energy_goes_on_through_changes_of_source_and_from_before(clock):
     assert totals[-1] == pytest.approx(5000.0 + 5 * (100 + 80 + 80 + 100 + 100))
 
 
+async def test_data_that_comes_a_minute_late_serves_as_well_and_its_energy_is_whole(clock):
+    pdu = ScriptedMeter(clock, 200.0, source="pdu", age_seconds=60.0)
+    seen = await cycles(supervisor(clock, pdu), clock, 11, 60.0)
+    assert sources(seen) == ["pdu"] * 11
+    assert seen[-1].joules_total == pytest.approx(200.0 * 600.0)
+
+
 async def test_the_meters_own_draw_is_estimated_from_its_cpu_time(clock):
     spent = iter([1.0, 1.0, 1.5])
     wall = ScriptedMeter(clock, 100.0, source="wall")

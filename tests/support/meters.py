@@ -21,6 +21,7 @@ class ScriptedMeter:
         provenance: Provenance = Provenance.MEASURED,
         uncertainty_ratio: float = 0.05,
         parts: dict[str, float] | None = None,
+        age_seconds: float = 0.0,
     ) -> None:
         self.source = source
         self.domain = domain
@@ -30,6 +31,7 @@ class ScriptedMeter:
         self._clock = clock
         self._uncertainty_ratio = uncertainty_ratio
         self._parts = parts or {}
+        self._age_seconds = age_seconds
 
     async def read(self) -> Reading | Gap:
         """The next of the script."""
@@ -42,7 +44,8 @@ class ScriptedMeter:
         now = self._clock.monotonic()
         if isinstance(step, Fault):
             return Gap(now, step, "", self.source)
-        return Reading(now, step, self.domain, self.source, self._uncertainty_ratio, self.provenance, parts=self._parts)
+        at = now - self._age_seconds
+        return Reading(at, step, self.domain, self.source, self._uncertainty_ratio, self.provenance, parts=self._parts)
 
     async def close(self) -> None:
         """Remember that it was closed."""

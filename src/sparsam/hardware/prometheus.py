@@ -22,7 +22,7 @@ from sparsam.hardware.guards import WHOLE_NODE, Limits, Verdict, judge_watts
 from sparsam.hardware.meter import Domain, Fault, Gap, Provenance, Reading
 from sparsam.hardware.web import fetch_json, items, mapping, number, tls_context
 
-PORT = re.compile(r":\d+$")
+ADDRESS = re.compile(r"(?P<host>\[.*\]|[^:]*):\d+")
 SELECTOR = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*\s*(\{[^{}]*\})?")
 """One metric, perhaps with matchers, and nothing done to it."""
 
@@ -180,7 +180,8 @@ class Sample:
 
 def node_of(label: str) -> str:
     """The node that a label names: `instance` carries the port that was scraped."""
-    return PORT.sub("", label)
+    address = ADDRESS.fullmatch(label)
+    return address["host"] if address else label
 
 
 def parse_vector(body: Any, labels: Sequence[str]) -> dict[str, float] | Verdict:

@@ -26,7 +26,10 @@ class SupervisorConfig:
     cycle_seconds: float = 2.0
     """No cycle waits longer for its sources."""
     freshest_seconds: float = 30.0
-    """A slow source's last reading serves this long; longer outages are not filled in the energy."""
+    """What a source last answered serves this long. How old the data behind an answer may be, each source judges."""
+    longest_seconds: float = 150.0
+    """Power counts towards energy until the next reading, but no longer: two scrapes of a minute and some slack, so
+    that an outage is not filled with a guess."""
     return_after: int = 2
     """Good readings in a row before a better source that failed is taken back, so that it cannot flap."""
     disagree_seconds: float = 180.0
@@ -44,7 +47,7 @@ class NodePower:
     power: Reading | Gap
     """The node's, with its cards where the source does not see them."""
     own: Reading
-    """What metering itself draws; estimated."""
+    """What this process draws; estimated, and the same whichever of its nodes is asked."""
     joules_total: float
     """The node's energy since the supervisor was made, on top of what it was given to go on from."""
     checks: tuple[Check, ...] = ()
@@ -63,15 +66,16 @@ class _Slot:
         self.task: asyncio.Task[Reading | Gap] | None = None
         self.latest: Reading | Gap | None = None
         self.good: Reading | None = None
+        self.taken_at = 0.0
         self.shaky = 0
         """Good readings that it still owes before it is trusted again."""
         self.gauge: GaugeState | None = None
 
-    def take(self, result: Reading | Gap, return_after: int) -> None:
+    def take(self, result: Reading | Gap, now: float, return_after: int) -> None:
         """Note a finished read."""
         self.latest = result
         if isinstance(result, Reading):
-            self.good = result
+            self.good, self.taken_at = result, now
             self.shaky = max(self.shaky - 1, 0)
         elif not result.fault.passing:
             self.good = None
@@ -79,9 +83,8 @@ class _Slot:
 
     def present(self, now: float, freshest_seconds: float) -> Reading | Gap:
         """What may be used now: the last good reading bridges ordinary pauses, never real trouble."""
-        good = self.good if self.good is not None and now - self.good.at_seconds <= freshest_seconds else None
-        if good is not None:
-            return good
+        if self.good is not None and now - self.taken_at <= freshest_seconds:
+            return self.good
         if self.task is not None:
             return Gap(now, Fault.TIMEOUT, "no answer yet", self.meter.source)
         if isinstance(self.latest, Gap):
@@ -124,7 +127,7 @@ class Supervisor:
         power, checks = self._settle(readings, gaps, now)
         if isinstance(power, Reading):
             power = _with_cards(power, present)
-            self._counter.observe(power, longest_seconds=self._config.freshest_seconds)
+            self._counter.observe(power, longest_seconds=self._config.longest_seconds)
         return NodePower(now, power, self._own(now), self._counter.joules, checks, gaps, _parts(readings.values()))
 
     async def close(self) -> None:
@@ -145,7 +148,8 @@ class Supervisor:
             await asyncio.wait(under_way, timeout=self._config.cycle_seconds)
         for slot in self._slots:
             if slot.task is not None and slot.task.done():
-                slot.take(self._result(slot.task, slot.meter.source), self._config.return_after)
+                result = self._result(slot.task, slot.meter.source)
+                slot.take(result, self._clock.monotonic(), self._config.return_after)
                 slot.task = None
 
     def _result(self, task: asyncio.Task[Reading | Gap], source: str) -> Reading | Gap:
