@@ -60,6 +60,19 @@ def test_validate_prints_tables_that_are_not_cut(table, rows):
     assert "…" not in text
 
 
+def test_validate_learns_from_one_file_and_scores_on_another(tmp_path, table, rows):
+    write_rows(table, rows[:50])
+    other = write_rows(tmp_path / "other.csv", rows[45:])
+    found = json.loads(run("validate", table, "--test", other, "-o", "json"))
+    assert {one["servers"] for one in found} == {15}
+    assert found[-1]["learned_from"] == "a population learned elsewhere, which knows none of these servers"
+    assert "learned" in {one["family"] for one in found}
+
+
+def test_too_few_servers_to_learn_from_are_refused(table, rows):
+    assert "0 servers to learn from" in run("validate", write_rows(table, rows), "--test", table, code=2)
+
+
 def test_validate_reads_compressed_files(tmp_path, table, rows):
     packed = tmp_path / "servers.csv.gz"
     packed.write_bytes(gzip.compress(write_rows(table, rows).read_bytes()))

@@ -16,7 +16,7 @@ from sparsam.cli.output import emit, output_option, plain_table
 from sparsam.cli.serverfiles import SERVER_COLUMNS, STEP_COLUMNS, Run, read_runs, read_servers
 from sparsam.cli.tables import BadInput, read_columns
 from sparsam.power.catalogue import populations
-from sparsam.power.priors import Description
+from sparsam.power.priors import MINIMUM_SERVERS, Description, Population, learn
 from sparsam.power.selection import Collection, Comparison, Score, compare
 from sparsam.power.validation import Elsewhere, Validation
 from sparsam.power.validation import validate as validate_collection
@@ -28,8 +28,13 @@ WIDE = 1000
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Learn from FILE, score on this one; servers that are in both are not learned from.",
+)
 @output_option
-def validate(file: Path, output: str) -> None:
+def validate(file: Path, test: Path | None, output: str) -> None:
     """Measure how well power models predict what they have not seen, on a table of measurements.
 
     The kind of table is told from its columns: server power curves (power_w_idle, power_w_at_10pct, ...), load steps
@@ -39,13 +44,17 @@ def validate(file: Path, output: str) -> None:
     kind = max(_KINDS, key=lambda kind: sum(column in columns for column in kind[0]) / len(kind[0]))
     if not any(column in columns for column in kind[0]):
         raise BadInput(f"{file}: line 1, the header: no known kind of table has columns {', '.join(columns[:12])}")
-    kind[1](file, output)
+    kind[1](file, test, output)
 
 
-def _validate_servers(file: Path, output: str) -> None:
+def _validate_servers(file: Path, test: Path | None, output: str) -> None:
     collection = read_servers(file)
+    elsewhere = _built_in(collection)
+    if test is not None:
+        known, collection = collection, read_servers(test)
+        elsewhere = _learned_from(known, collection, file)
     started = time.perf_counter()
-    result = validate_collection(collection, _built_in(collection))
+    result = validate_collection(collection, elsewhere)
     seconds = time.perf_counter() - started
     show(_servers_json(result), output, lambda: _servers_tables(result, collection, seconds))
 
@@ -54,6 +63,21 @@ def _built_in(collection: Collection) -> Elsewhere | None:
     """The built-in populations, unless they were learned from one of these very servers."""
     shipped = populations()
     return None if set(collection.server_ids) & set(shipped.server_ids) else shipped.population
+
+
+def _learned_from(known: Collection, judged: Collection, file: Path) -> Elsewhere:
+    """Populations of the known servers without those to be judged."""
+    judged_ids = set(judged.server_ids)
+    rows = [row for row, one in enumerate(known.server_ids) if one not in judged_ids]
+    others = known.take(np.array(rows, dtype=np.intp))
+    if len(others.server_ids) < MINIMUM_SERVERS:
+        raise BadInput(f"{file}: {len(others.server_ids)} servers to learn from; at least {MINIMUM_SERVERS} are needed")
+
+    def population(knowledge: str) -> Population:
+        described = others.knowing(knowledge)
+        return learn(described.descriptions, described.load, described.watts)
+
+    return population
 
 
 def _servers_json(result: Validation) -> list[Json]:
@@ -125,7 +149,9 @@ def _score_cells(score: Score) -> list[str]:
     return [score.name, f"{score.pooled_mape_pct:.2f}", f"{score.p90_server_mape_pct:.2f}", *levels]
 
 
-def _validate_runs(file: Path, output: str) -> None:
+def _validate_runs(file: Path, test: Path | None, output: str) -> None:
+    if test is not None:
+        raise click.UsageError("--test: load steps are judged run by run; there is nothing to learn from another file")
     runs = read_runs(file)
     compared = [(run, _compare_run(run)) for run in runs]
     show([_run_json(*one) for one in compared], output, lambda: [_runs_table(compared)])
@@ -180,7 +206,7 @@ def show(value: Any, output: str, tables: Callable[[], Sequence[Table]]) -> None
         wide.print(table, soft_wrap=True)
 
 
-_KINDS: tuple[tuple[Sequence[str], Callable[[Path, str], None]], ...] = (
+_KINDS: tuple[tuple[Sequence[str], Callable[[Path, Path | None, str], None]], ...] = (
     (SERVER_COLUMNS, _validate_servers),
     (STEP_COLUMNS, _validate_runs),
 )
