@@ -98,6 +98,12 @@ def test_supplies_count_only_when_all_that_are_fitted_tell():
     assert power_in(Place.POWER_SUPPLIES, {"PowerSupplies": [absent]}, GENERIC) is None
 
 
+@pytest.mark.parametrize("rated", [{"PowerCapacityWatts": 750}, {"InputRanges": [{"OutputWattage": 750}]}])
+def test_a_supplys_rating_is_not_taken_for_its_input(rated):
+    assert power_in(Place.POWER_SUPPLIES, {"PowerSupplies": [{"PowerInputWatts": 900, **rated}]}, GENERIC) is None
+    assert power_in(Place.POWER_SUPPLIES, {"PowerSupplies": [{"PowerInputWatts": 210, **rated}]}, GENERIC) == 210
+
+
 def test_a_number_that_is_none_reaches_the_guards_as_such():
     watts = power_in(Place.ENVIRONMENT, {"PowerWatts": {"Reading": math.nan}}, GENERIC)
     assert watts is not None and math.isnan(watts)

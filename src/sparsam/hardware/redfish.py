@@ -35,6 +35,7 @@ class Found:
     place: Place
     chassis: str
     vendor: str
+    domain: Domain
 
 
 def link_of(resource: Json, name: str) -> str:
@@ -106,7 +107,7 @@ class RedfishMeter:
         return Reading(
             at_seconds=now,
             watts=found.watts,
-            domain=self.domain,
+            domain=found.domain,
             source=f"{self.source}:{found.place}",
             uncertainty_ratio=UNCERTAINTY_RATIO,
             note=f"{found.vendor}, chassis {found.chassis}",
@@ -150,7 +151,8 @@ class RedfishMeter:
             if wrong := judge_watts(watts, WHOLE_NODE):
                 verdict = Verdict(wrong.fault, f"{place}: {wrong.detail}")
                 continue
-            return Found(watts, place, str(chassis.get("Id") or ""), vendor.name)
+            domain = vendor.sensor_domain if place is Place.SENSOR else self.domain
+            return Found(watts, place, str(chassis.get("Id") or ""), vendor.name, domain)
         return verdict
 
     async def _fetch(self, place: Place, chassis: Json, vendor: Vendor) -> Json | Verdict:

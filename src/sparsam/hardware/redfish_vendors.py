@@ -1,6 +1,8 @@
 """Where each vendor's BMC keeps power, inlet temperature and fans: one table, and pure functions that read answers.
 
-- Dell iDRAC: its inlet sensor has the physical context SystemBoard, so it is known by name alone.
+- Dell iDRAC: its inlet sensor has the physical context SystemBoard, so it is known by name alone. The sensor of the
+  system board lies behind the supplies and shows about a tenth less than they take in. Some versions write a supply's
+  rating where its input belongs.
 - HPE iLO: fans in per cent; paths end in `/`; iLO 4 has the power outside of PowerControl too.
 - Lenovo XCC: PowerControl lists the server and then its CPU and memory sub-systems: a sum would count them twice.
 - Supermicro: PowerConsumedWatts may be null or 0 while the power supplies know what they take.
@@ -20,6 +22,7 @@ from enum import StrEnum
 from typing import Any
 
 from sparsam.hardware.environment import Fan, plausible_fan, plausible_inlet
+from sparsam.hardware.meter import Domain
 from sparsam.hardware.profile import BALANCED, EFFICIENCY, PERFORMANCE, UNKNOWN
 from sparsam.hardware.web import items, mapping, number
 
@@ -54,6 +57,8 @@ class Vendor:
     """PowerControl entries that are the whole server, by name."""
     inlet_names: tuple[str, ...] = ("inlet", "intake", "ambient")
     power_sensors: tuple[str, ...] = ()
+    sensor_domain: Domain = Domain.WALL
+    """What those sensors cover."""
     profile_attributes: tuple[str, ...] = ()
     """BIOS attributes that hold the energy-performance profile."""
 
@@ -66,6 +71,7 @@ VENDORS = (
         total_names=("system power control",),
         inlet_names=("system board inlet", "systemboardinlet", "inlet"),
         power_sensors=("SystemBoardPwrConsumption",),
+        sensor_domain=Domain.PLATFORM,
         profile_attributes=("SysProfile",),
     ),
     Vendor(
@@ -177,7 +183,16 @@ def _supplies(payload: Json) -> float | None:
     fitted = [supply for supply in items(payload.get("PowerSupplies")) if _present(supply)]
     values = [number(supply.get("PowerInputWatts")) for supply in fitted]
     known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+    if not known or len(known) < len(values) or any(map(_is_rating, fitted, known)):
+        return None
+    return sum(known)
+
+
+def _is_rating(supply: Json, watts: float) -> bool:
+    """Whether a supply's input is at or above what it can put out, as where firmware shows its rating instead."""
+    ranges = [number(item.get("OutputWattage")) for item in items(supply.get("InputRanges"))]
+    rated = [value for value in (number(supply.get("PowerCapacityWatts")), *ranges) if value]
+    return bool(rated) and watts >= max(rated)
 
 
 def _sensor(payload: Json) -> float | None:
