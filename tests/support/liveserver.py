@@ -39,6 +39,15 @@ class LiveServer:
     def log(self) -> str:
         return (self.data_dir / "log" / "api.log").read_text(errors="replace")
 
+    def start(self) -> None:
+        """Bring the server up, and wait until it is ready."""
+        where = ("--data-dir", str(self.data_dir), "--run-dir", str(self.data_dir.with_name("run")))
+        _sparsam("up", "--only", "api", "--detach", "--listen", "127.0.0.1", "--port", str(self.port), *where)
+
+    def stop(self, *, purge: bool = False) -> None:
+        """End the server; its data stays unless it is to be purged."""
+        _sparsam("down", *(["--purge"] if purge else []), "--data-dir", str(self.data_dir))
+
     def tls(self, *, admin: bool = True) -> ssl.SSLContext:
         """A client's TLS context; an administrator's, or one without certificate."""
         context = ssl.create_default_context(cafile=str(self.data_dir / "pki" / "ca.crt"))
@@ -53,15 +62,14 @@ def live_server(tmp_path: Path) -> Iterator[LiveServer]:
     """Start a server over an empty store; prints the end of its log when the body fails."""
     server = LiveServer(free_port(), tmp_path / "data")
     try:
-        where = ("--data-dir", str(server.data_dir), "--run-dir", str(tmp_path / "run"))
-        _sparsam("up", "--only", "api", "--detach", "--listen", "127.0.0.1", "--port", str(server.port), *where)
+        server.start()
         yield server
     except BaseException:
         with contextlib.suppress(OSError):
             print(f"== {server.data_dir}/log/api.log\n{server.log[-6000:]}")
         raise
     finally:
-        _sparsam("down", "--purge", "--data-dir", str(server.data_dir))
+        server.stop(purge=True)
 
 
 def tls_from_kubeconfig(path: Path) -> tuple[str, ssl.SSLContext]:

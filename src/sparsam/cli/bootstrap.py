@@ -76,14 +76,16 @@ async def create_system_objects(settings: Settings) -> None:
     """The objects every cluster has that no controller makes: the DNS Service."""
     from sparsam.client.api import ApiClient
     from sparsam.client.config import load_kubeconfig
-    from sparsam.errors import AlreadyExists
+    from sparsam.errors import NotFound
     from sparsam.objects.kinds import SERVICES
 
+    service = _dns_service(settings)
     async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
         try:
-            await client.create(SERVICES, _dns_service(settings), "kube-system")
-        except AlreadyExists:
-            return
+            await client.get(SERVICES, service["metadata"]["name"], "kube-system")
+        except NotFound:
+            # Asked for first: to create it again would be refused for its address, which is taken, by itself.
+            await client.create(SERVICES, service, "kube-system")
 
 
 async def nodes_not_ready(settings: Settings, names: Iterable[str]) -> set[str]:
