@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := containerd runc containernetworking-plugins nftables busybox-static iproute2 conntrack mmdebstrap python3-venv
+TEST_PACKAGES := prometheus ipmitool
 BENCH_PACKAGES := wrk
 
 .PHONY: help setup up down demo test check fmt lock bench clean packages
@@ -46,6 +47,7 @@ down:  ## stop the cluster and leave the machine as it was
 	@$(BIN)/sparsam down --purge
 
 test: setup check  ## every check and test that this machine can run
+	@$(MAKE) --no-print-directory packages PACKAGES="$(TEST_PACKAGES)"
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" -rs
 	@$(BIN)/pytest -m e2e -rs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sparsam.hardware.discover import Roots
 from sparsam.metering.node import NodeMeter
 from sparsam.metering.setup import MeterConfig, NodeModelHolder, make_node_meter
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION
@@ -44,8 +45,7 @@ class FakeMachine:
             node_name="n1",
             state_file=self.state,
             group_bases=("kubepods",),
-            sys_root=self.sys.root,
-            proc_root=self.proc,
+            roots=Roots(self.sys.root, self.proc, self.proc.parent / "dev"),
         )
         return make_node_meter(config, lambda: self.pods, self.model, self.clock)
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "status": "sparsam.cli.status:status",
     "kubeconfig": "sparsam.cli.status:kubeconfig",
     "top": "sparsam.cli.top:top",
+    "meter": "sparsam.cli.meter:meter",
     "models": "sparsam.cli.models:models",
     "node": "sparsam.cli.node:node",
     "images": "sparsam.cli.images:images",

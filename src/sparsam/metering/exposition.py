@@ -27,6 +27,7 @@ FAMILIES = {
     "sparsam_node_component_watts": ("gauge", "Measured watts of a component, such as package-0."),
     "sparsam_node_residual_ratio": ("gauge", "The chosen power source less another one, as a share of the other."),
     "sparsam_node_source_gap": ("gauge", "1 for a power source that gives no number, with the reason."),
+    "sparsam_node_inlet_celsius": ("gauge", "Temperature of the air that the node takes in."),
     "sparsam_meter_power_watts": ("gauge", "Estimated watts of metering itself."),
     "sparsam_pod_power_watts": ("gauge", "Watts that a pod's load draws; idle watts belong to no pod."),
     "sparsam_pod_energy_joules_total": ("counter", "Energy of the same."),
@@ -53,7 +54,11 @@ def _node_samples(metered: Metered) -> Iterator[tuple[str, Mapping[str, str], fl
     node = {"node": metered.node}
     reading = metered.reading
     if reading is not None:
-        where = {"source": reading.source, "provenance": reading.provenance.value}
+        where = {
+            "source": reading.source,
+            "covers": reading.domain.value,
+            "provenance": reading.provenance.value,
+        }
         yield "sparsam_node_power_watts", {**node, **where}, reading.watts
         yield "sparsam_node_power_error_ratio", node, reading.uncertainty_ratio
         for part, watts in metered.parts.items():
@@ -69,6 +74,8 @@ def _node_samples(metered: Metered) -> Iterator[tuple[str, Mapping[str, str], fl
             yield "sparsam_node_residual_ratio", {**node, "other": check.other.source}, check.residual_ratio
     for gap in metered.power.gaps:
         yield "sparsam_node_source_gap", {**node, "source": gap.source, "fault": gap.fault.value}, 1.0
+    if metered.inlet_celsius is not None:
+        yield "sparsam_node_inlet_celsius", node, metered.inlet_celsius
     yield "sparsam_meter_power_watts", node, metered.power.own.watts
 
 
@@ -107,6 +114,8 @@ def node_power_status(metered: Metered) -> Obj:
             if pod.namespace
         ],
     }
+    if metered.inlet_celsius is not None:
+        status["inletCelsius"] = round(metered.inlet_celsius, 1)
     if reading is None:
         return status
     status |= {
@@ -116,6 +125,7 @@ def node_power_status(metered: Metered) -> Obj:
         "systemWatts": round(metered.parts["system"], 3),
         "unattributedWatts": round(metered.parts["unattributed"], 3),
         "source": reading.source,
+        "covers": reading.domain.value,
         "provenance": reading.provenance.value,
         "errorRatio": round(reading.uncertainty_ratio, 4),
     }
@@ -139,19 +149,24 @@ def _note(metered: Metered) -> str:
 
 
 def as_json(metered: Metered) -> Obj:
-    """Everything, for people and programs that look at one node."""
+    """Everything, for people and programs that look at one node; pods that nobody knows the names of go by their uid."""
     status = node_power_status(metered)
-    cpu = {pod.uid: pod for pod in metered.pods}
-    for entry in status["pods"]:
-        pod = cpu[entry["uid"]]
-        entry |= {
+    status["pods"] = [
+        {
+            "namespace": pod.namespace,
+            "name": pod.name,
+            "uid": pod.uid,
+            "watts": round(pod.watts, 3),
+            "joules": round(pod.joules, 1),
             "cpuCores": round(pod.cpu_cores, 4),
             "memoryBytes": pod.memory_bytes,
             "containers": {name: round(watts, 3) for name, watts in pod.containers.items()},
         }
+        for pod in metered.pods
+    ]
     return {
         "node": metered.node,
         "utilization": round(metered.utilization, 4),
-        "gaps": [str(gap) for gap in metered.power.gaps],
+        "gaps": [str(gap) for gap in (*metered.power.gaps, *metered.absent)],
         **status,
     }

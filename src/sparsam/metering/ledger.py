@@ -15,13 +15,18 @@ log = logging.getLogger(__name__)
 
 
 class LedgerFile:
-    """One ledger and its file. A file that cannot be read is put aside, not overwritten."""
+    """One ledger and its file, or without a path a ledger that is forgotten.
 
-    def __init__(self, path: Path) -> None:
+    A file that cannot be read is put aside, not overwritten.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self.ledger = self._load()
 
     def _load(self) -> EnergyLedger:
+        if self._path is None:
+            return EnergyLedger()
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=EnergyLedger)
         except FileNotFoundError:
@@ -35,17 +40,20 @@ class LedgerFile:
 
     async def save(self) -> None:
         """Write the ledger down; what was there before stays whole until the new one is on the disk."""
+        if self._path is None:
+            return
         data = msgspec.json.encode(self.ledger)
         try:
-            await asyncio.to_thread(self._write, data)
+            await asyncio.to_thread(_write, self._path, data)
         except OSError as error:
             log.error("energy ledger not written path=%s error=%s", self._path, error)
 
-    def _write(self, data: bytes) -> None:
-        beside = self._path.with_suffix(".new")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+
+def _write(path: Path, data: bytes) -> None:
+    beside = path.with_suffix(".new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

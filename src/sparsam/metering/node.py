@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsam.clock import Clock, format_time
-from sparsam.hardware.meter import Provenance, Reading
+from sparsam.hardware.meter import Gap, Provenance, Reading
 from sparsam.hardware.supervisor import NodePower, Supervisor
 from sparsam.metering.counters import Gains, busy_seconds
 from sparsam.metering.groups import GroupReader, PodGroups
@@ -59,6 +59,9 @@ class Metered:
     gap_seconds: float
     pods: tuple[PodPower, ...]
     model_source: str
+    inlet_celsius: float | None = None
+    absent: tuple[Gap, ...] = ()
+    """Kinds of sources that this machine does not have."""
 
     @property
     def reading(self) -> Reading | None:
@@ -76,19 +79,23 @@ class NodeMeter:
         supervisor: Supervisor,
         utilization: UtilizationSource,
         groups: GroupReader,
+        inlet_celsius: Callable[[], float | None],
         pods: Callable[[], Iterable[Obj]],
         model: Callable[[], ServerModel],
         ledger: LedgerFile,
         clock: Clock,
+        absent: tuple[Gap, ...] = (),
     ) -> None:
         self._node_name = node_name
         self._supervisor = supervisor
         self._utilization = utilization
         self._groups = groups
+        self._inlet_celsius = inlet_celsius
         self._pods = pods
         self._model = model
         self._file = ledger
         self._clock = clock
+        self._absent = absent
         self._gains = Gains()
         self._lock = asyncio.Lock()
         self._latest: Metered | None = None
@@ -142,6 +149,8 @@ class NodeMeter:
                 for uid, share in zip(look.groups, watts, strict=True)
             ),
             model_source=model.source,
+            inlet_celsius=self._inlet_celsius(),
+            absent=self._absent,
         )
 
     def _look(self, seconds: float) -> _Look:

@@ -24,6 +24,16 @@ FIRST_SECONDS = 1.0
 _FAULTS = (SparsamError, aiohttp.ClientError, OSError, TimeoutError)
 
 
+async def keep_metering(meter: NodeMeter, clock: Clock) -> None:
+    """Meter at a steady pace until cancelled, for a machine without a cluster."""
+    try:
+        while True:
+            await clock.sleep(CYCLE_SECONDS)
+            await meter.meter()
+    finally:
+        await asyncio.shield(meter.close())
+
+
 class Metering:
     """Meters a node at a steady pace and publishes what it finds."""
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsam.clock import Clock
+from sparsam.hardware.discover import Roots, find_local
 from sparsam.hardware.estimate import ModelMeter, why_estimated
-from sparsam.hardware.hwmon import hwmon_meters
+from sparsam.hardware.hwmon import read_environment
 from sparsam.hardware.meter import Meter
-from sparsam.hardware.profile import read_profile
-from sparsam.hardware.rapl import rapl_meters
 from sparsam.hardware.supervisor import Supervisor
 from sparsam.hardware.warner import Warner
 from sparsam.metering.groups import KUBELET_BASES, GroupReader
@@ -33,11 +32,10 @@ class MeterConfig:
     """Where to look on this machine."""
 
     node_name: str
-    state_file: Path
-    """Keeps energy over restarts."""
+    state_file: Path | None = None
+    """Keeps energy over restarts; None forgets it."""
     group_bases: tuple[str, ...] = KUBELET_BASES
-    sys_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
+    roots: Roots = field(default_factory=Roots)
 
 
 class NodeModelHolder:
@@ -69,29 +67,28 @@ def make_node_meter(
 ) -> NodeMeter:
     """A meter over everything that works here: `extra` sources (a BMC, Prometheus), sensors, and the model at last."""
     warner = Warner(log)
-    utilization = UtilizationSource(config.proc_root / "stat")
+    utilization = UtilizationSource(config.roots.proc / "stat")
     # Utilization is a difference: the sooner the first look, the sooner there is one.
     utilization.look()
-    profile = read_profile(config.sys_root, config.proc_root)
-    sources: list[Meter] = [*extra, *hwmon_meters(config.sys_root, clock), *rapl_meters(config.sys_root, clock, warner)]
+    local = find_local(clock, warner, roots=config.roots)
+    sources: list[Meter] = [*extra, *local.meters]
+    why = why_estimated(local.profile, local.gaps)
     estimate = ModelMeter(
-        model.watts,
-        lambda: utilization.latest,
-        clock,
-        uncertainty_ratio=_model_error(model.model),
-        why=why_estimated(profile),
+        model.watts, lambda: utilization.latest, clock, uncertainty_ratio=_model_error(model.model), why=why
     )
-    names = ", ".join(meter.source for meter in sources) or f"none ({why_estimated(profile)})"
-    log.info("metering node=%s sensors=%s", config.node_name, names)
+    names = ", ".join(meter.source for meter in sources) or f"none: {why}"
+    log.info("metering node=%s sources=%s", config.node_name, names)
     return NodeMeter(
         config.node_name,
         supervisor=Supervisor([*sources, estimate], clock, warner),
         utilization=utilization,
-        groups=GroupReader(config.group_bases, config.sys_root / "fs/cgroup"),
+        groups=GroupReader(config.group_bases, config.roots.sys / "fs/cgroup"),
+        inlet_celsius=lambda: read_environment(config.roots.sys).inlet_celsius,
         pods=pods,
         model=model,
         ledger=LedgerFile(config.state_file),
         clock=clock,
+        absent=local.gaps,
     )
 
 
