@@ -1,6 +1,6 @@
 """Replay recorded requests against a running API server and count how far its answers agree.
 
-    python -m tests.support.replay [--kubeconfig FILE] [--only REGEX] [--show N] [--level full] [--markdown]
+    python -m tests.support.replay [--kubeconfig FILE] [--only REGEX] [--show N] [--level full]
 
 Without a kubeconfig it starts an API server of its own. The server should be fresh, without controllers. Scenarios run one
 after the other, since lists and tables of some show the objects of all. `tests.support.agreement` tells the levels.
@@ -31,6 +31,23 @@ DATA = Path(os.environ.get("SPARSAM_DATA") or Path(__file__).parents[2].parent /
 FILE = DATA / "api_transcripts.jsonl.gz"
 JSON = "application/json"
 SECONDS = 60
+APPLY = "server-side apply"
+FAMILIES = {
+    "bad": "bad scale",
+    "create name": "create with a bad name",
+    "create remove": "create with a field removed",
+    "create set": "create with a field set to something wrong",
+    "create unknown": "create with an unknown field",
+    "get": "get (object, status, scale, after delete)",
+    "json patch": "JSON patch",
+    "patch": "patch scale",
+    "put": "update with an outdated version",
+    "remove": "remove a finalizer",
+    "strategic": "strategic merge of lists",
+    "strategic patch": "strategic merge patch",
+    "unsupported patch": "patch of an unsupported type",
+    "update": "update of one field",
+}
 UNKNOWN_CAUSE = "not explained"
 Answer = tuple[int, Any, list[str]]
 
@@ -49,11 +66,12 @@ class Step:
 
     @property
     def family(self) -> str:
-        """The kind of case: `create set`, `update`, `get`, ..."""
+        """The kind of case."""
         if self.resource == "general":
-            return "server-side apply" if self.case.startswith("apply") else "general requests"
+            return APPLY if self.case.startswith("apply") else "discovery, lists, selectors, names, content types"
         words = self.case.split()
-        return " ".join(words[: 2 if words[0] == "create" else 1]) + (" patch" if words[1:] == ["patch"] else "")
+        short = " ".join(words[:2]) if words[0] == "create" or words[1:] == ["patch"] else words[0]
+        return FAMILIES.get(short, short)
 
 
 class Caller:
@@ -202,7 +220,7 @@ def _is_emptiness(step: Step) -> bool:
 # Why steps disagree, the first that holds: reasons that concern the answer, then those of messages alone.
 CAUSES: tuple[tuple[str, Callable[[Step], bool]], ...] = (
     ("the recorded server projects a ConfigMap of OpenShift's into every token volume", _of_openshift),
-    ("server-side apply is answered 415", lambda step: step.family == "server-side apply" or _lists_applied(step)),
+    ("server-side apply is answered 415", lambda step: step.family == APPLY or _lists_applied(step)),
     ("custom resources are not served", lambda step: step.resource == "customresourcedefinitions" and not step.levels["full"]),
     ("ControllerRevisions keep the bytes of their data", lambda step: step.resource == "controllerrevisions"),
     ("bootstrap roles and role bindings are not created", lambda step: step.case == "table" and "role" in step.resource),
