@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONGEST = 500
 # Tests that look at several sources at once, and so mirror none.
-BROAD = {"conformance", "e2e", "support"}
+BROAD = {"conformance", "deploy", "e2e", "support"}
 BROAD_FILES = {"test_docs.py", "test_tidy.py"}
 
 
