@@ -149,7 +149,7 @@ def _note(metered: Metered) -> str:
 
 
 def as_json(metered: Metered) -> Obj:
-    """Everything, for people and programs that look at one node; pods that nobody knows the names of go by their uid."""
+    """Everything, for people and programs that look at one node; pods of unknown name go by their uid."""
     status = node_power_status(metered)
     status["pods"] = [
         {
