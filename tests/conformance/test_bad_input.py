@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -385,6 +386,40 @@ def test_without_credentials_one_may_ask_for_health_and_version_only(server):
         ):
             code, answer, _ = nobody(method, path, b'{"metadata":{"name":"n"}}')
             assert (code, answer["reason"]) == (401, "Unauthorized")
+
+
+HOST = b" HTTP/1.1\r\nHost: x\r\n"
+UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /api HTTP/9.9\r\nHost: x\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n",
+        b"GET *" + HOST,
+        b"OPTIONS *" + HOST,
+        b"CONNECT x:1" + HOST,
+        b"GET x" + HOST,
+        b"GET /\xff\xfe" + HOST,
+        b"GET /api" + HOST + b"X: " + b"a" * 200_000 + b"\r\n",
+        b"GET /" + b"a" * 200_000 + HOST,
+        b"POST /api/v1/namespaces" + HOST + b"Content-Length: -5\r\n",
+        b"POST /api/v1/namespaces" + HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n",
+        b"POST /api/v1/namespaces" + HOST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"GET /api/v1/namespaces/default/pods/o/exec" + HOST + UPGRADE + b"Content-Length: 5\r\n\r\nabcde",
+    ],
+    ids=lambda raw: repr(raw[:40]),
+)
+@pytest.mark.usefixtures("unchanged")
+def test_what_is_no_http_is_a_bad_request(server, raw):
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        server.tls().wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        connection.sendall(raw + b"\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(("validation", "warnings"), [(WARN, ['299 - "unknown field \\"zap\\""']), (IGNORE, [])])

@@ -92,6 +92,9 @@ class App:
     async def _answer(self, request: Request, scope: Scope) -> Answer:
         state = scope.get("state", {})
         request.user = await self._authenticator.authenticate(request.header(b"authorization"), state.get(STATE_USER))
+        if not request.path.startswith("/"):
+            # `OPTIONS *` and the like: asked of a proxy, or of no resource at all.
+            raise BadRequest("the request is not for a path")
         route = routes.parse(request.path)
         if route is None:
             return await self._plain_path(request)
@@ -122,7 +125,7 @@ class App:
             request.user = await self._authenticator.authenticate(
                 request.header(b"authorization") or _socket_token(scope), state.get(STATE_USER)
             )
-            route = routes.parse(request.path)
+            route = routes.parse(request.path) if request.path.startswith("/") else None
             if route is None or route.resource is None:
                 raise not_served()
             action = route.action("GET", watch="watch" in request.query)

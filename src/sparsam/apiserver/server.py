@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
+from uvicorn.protocols.http.zttp_impl import ZttpProtocol
 
 from sparsam.apiserver.authentication import user_of_subject
 from sparsam.apiserver.config import ApiServerConfig
@@ -25,16 +25,23 @@ TICK_SECONDS = 1.0
 STATE_USER = "certificate_user"
 
 
-class CertificateProtocol(AutoZttpProtocol):
-    """Tells the application who the client's certificate names."""
+class CertificateProtocol(ZttpProtocol):
+    """HTTP/1.1 that tells the application who the client's certificate names."""
 
     def connection_made(self, transport: Any) -> None:
-        """Read the certificate before the HTTP protocol proper takes over the connection."""
+        """Read the certificate before anything is asked."""
         ssl_object = transport.get_extra_info("ssl_object")
         certificate = ssl_object.getpeercert() if ssl_object is not None else None
         user = user_of_subject(certificate.get("subject")) if certificate else None
         self.app_state = {STATE_USER: user}
         super().connection_made(transport)
+
+    def handle_events(self, event: Any) -> None:
+        """Refuse a path that is not ASCII, on which uvicorn drops the connection."""
+        try:
+            super().handle_events(event)
+        except UnicodeDecodeError:
+            self.handle_remote_protocol_error()
 
 
 class EmbeddedServer(uvicorn.Server):
