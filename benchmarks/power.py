@@ -16,9 +16,9 @@ import numpy as np
 
 from sparsam.cli.serverfiles import read_servers
 from sparsam.power.catalogue import profiles
+from sparsam.power.description import Description
 from sparsam.power.fleet import Fleet
 from sparsam.power.model import FORMULAS, INTERPOLATED, fit_model
-from sparsam.power.priors import Description
 from sparsam.power.selection import Collection
 from sparsam.power.validation import validate
 

@@ -21,8 +21,9 @@ import numpy as np
 from sparsam.cli.serverfiles import read_servers
 from sparsam.power.calibration import level_errors
 from sparsam.power.catalogue import Profile, format_populations, format_profiles
+from sparsam.power.description import KNOWLEDGE, cpu_key, cpu_series
 from sparsam.power.model import fit_model
-from sparsam.power.priors import KNOWLEDGE, cpu_key, cpu_series, learn
+from sparsam.power.priors import learn
 from sparsam.power.selection import Collection, Comparison, Score, compare
 
 DATA = Path(__file__).parents[1] / "src" / "sparsam" / "power" / "data"

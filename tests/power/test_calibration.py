@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from sparsam.power.calibration import Peers, calibrate, estimate
+from sparsam.power.description import Description
 from sparsam.power.model import decode, encode
-from sparsam.power.priors import Description, learn
+from sparsam.power.priors import learn
 from tests.support.servers import made_up_servers
 
 SERVERS = made_up_servers()

@@ -12,8 +12,9 @@ from sparsam.power.catalogue import (
     populations,
     profiles,
 )
+from sparsam.power.description import Description
 from sparsam.power.model import FORMULAS
-from sparsam.power.priors import Description, learn
+from sparsam.power.priors import learn
 from tests.support.servers import made_up_servers
 
 

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
 
+from sparsam.power.description import KNOWLEDGE, Description
 from sparsam.power.priors import (
-    KNOWLEDGE,
     LEVELS,
-    Description,
     calibration_plan,
     complete,
-    cpu_key,
-    cpu_series,
     deviation,
     expected_mape_pct,
     learn,
@@ -22,29 +19,6 @@ SERVERS = made_up_servers()
 @pytest.fixture(scope="module")
 def population():
     return learn(SERVERS.descriptions, SERVERS.load, SERVERS.watts)
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("Intel(R) Xeon(R) Platinum 8275CL CPU @ 3.00GHz", "xeon platinum 8275cl"),
-        ("Intel Xeon E5-2660 2.20 GHz (Intel Turbo Boost Technology up to 3.00 GHz)", "xeon e5-2660"),
-        ("Intel Xeon E5-2660v2", "xeon e5-2660 v2"),
-        ("Intel E3-1260L v5", "xeon e3-1260l v5"),
-        ("AMD EPYC 7742 64-Core Processor", "epyc 7742"),
-        ("AMD EPYC 7742 2.25Ghz", "epyc 7742"),
-        ("Quad-Core AMD Opteron(r) Processor 8381 HE", "opteron 8381 he"),
-        ("AMD Ryzen 7 5800X with Radeon Graphics", "ryzen 7 5800x"),
-        ("", ""),
-    ],
-)
-def test_the_ways_in_which_a_cpu_is_written_become_one_key(name, key):
-    assert cpu_key(name) == key
-
-
-def test_a_series_keeps_the_generation_but_not_the_numbers():
-    assert cpu_series("Intel Xeon E5-2699 v3 2.30 GHz") == cpu_series("Intel Xeon E5-2630 v3") == "xeon e#-# v3"
-    assert cpu_series("Intel Xeon E5-2699 v3") != cpu_series("Intel Xeon E5-2699 v4")
 
 
 def test_too_few_servers_teach_nothing():

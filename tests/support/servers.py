@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from sparsam.power.priors import Description
+from sparsam.power.description import Description
 from sparsam.power.selection import Collection
 
 CPUS = ("Xeon E5-2660", "Xeon E5-2699 v3", "EPYC 7742", "Xeon Platinum 8180")

@@ -20,9 +20,10 @@ from sparsam.cli.validate import validate
 from sparsam.power.calibration import Peers
 from sparsam.power.calibration import estimate as estimate_model
 from sparsam.power.catalogue import Profile, population_for, profiles
+from sparsam.power.description import Description, cpu_key
 from sparsam.power.fleet import Fleet
 from sparsam.power.model import ServerModel, check_points, decode
-from sparsam.power.priors import Description, calibration_plan, cpu_key
+from sparsam.power.priors import calibration_plan
 
 CHART_POINTS = 101
 STEPS_PLANNED = 3

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsam.cli.tables import BadInput, Table, read_table, require_columns
+from sparsam.cli.tables import Table, read_table, require_columns
 from sparsam.power.curves import Floats
+from sparsam.power.description import NUMBERS, Description
 from sparsam.power.model import FALL_TOLERANCE, MAXIMUM_LOAD, check_points
-from sparsam.power.priors import NUMBERS, Description
 from sparsam.power.selection import Collection
 
 STEPS = tuple(range(10, 101, 10))
@@ -141,6 +141,3 @@ def _check_watts(table: Table, watts: Floats) -> None:
             why = "these are different units" if jump else "power falls with load"
             raise table.bad(row, WATTS_COLUMNS[step + 1], f"{after:g} after {before:g} in the step before it: {why}")
         raise table.bad(row, WATTS_COLUMNS[-1], f"{watts[row, -1]:g} at full load is in another unit than watts")
-
-
-__all__ = ["BadInput", "Run", "read_runs", "read_servers"]

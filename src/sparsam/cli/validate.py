@@ -16,7 +16,8 @@ from sparsam.cli.output import emit, output_option, plain_table
 from sparsam.cli.serverfiles import SERVER_COLUMNS, STEP_COLUMNS, Run, read_runs, read_servers
 from sparsam.cli.tables import BadInput, read_columns
 from sparsam.power.catalogue import populations
-from sparsam.power.priors import MINIMUM_SERVERS, Description, Population, learn
+from sparsam.power.description import Description
+from sparsam.power.priors import MINIMUM_SERVERS, Population, learn
 from sparsam.power.selection import Collection, Comparison, Score, compare
 from sparsam.power.validation import Elsewhere, Validation
 from sparsam.power.validation import validate as validate_collection

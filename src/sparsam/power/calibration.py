@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from sparsam.power.curves import Floats
+from sparsam.power.description import Description
 from sparsam.power.model import LEARNED, LevelError, ServerModel, check_points, fit_model
-from sparsam.power.priors import LEVELS, Description, Population, complete, deviation
+from sparsam.power.priors import LEVELS, Population, complete, deviation
 from sparsam.power.selection import Collection, Score, compare, prior_of
 
 # Fewer steps than this leave too little to judge a family by when two are left out.

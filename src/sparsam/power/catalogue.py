@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 
 from sparsam.power.curves import Floats
+from sparsam.power.description import Description, Encoding, Typical
 from sparsam.power.model import ServerModel, from_json
-from sparsam.power.priors import Description, Population, Typical
+from sparsam.power.priors import Population
 
 PROFILES_SCHEMA = "power.sparsam.dev/catalogue/v1"
 POPULATIONS_SCHEMA = "power.sparsam.dev/population/v1"
@@ -66,7 +67,7 @@ class _Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Populations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Populations by what they know of the hardware (see `priors.KNOWLEDGE`), and the servers that they know."""
+    """Populations by what they know of the hardware (see `description.KNOWLEDGE`), and the servers that they know."""
 
     schema: str
     source: str
@@ -147,16 +148,18 @@ def _population(wire: _Population) -> Population:
     return Population(
         servers=wire.servers,
         mean=np.array(wire.mean),
-        centre=np.array(wire.centre),
-        scale=np.array(wire.scale),
+        encoding=Encoding(
+            centre=np.array(wire.centre),
+            scale=np.array(wire.scale),
+            correlation=np.array(wire.correlation),
+            typical={
+                name: Typical(*(float("nan") if value is None else value for value in values))
+                for name, values in wire.typical.items()
+            },
+        ),
         slopes=np.array(wire.slopes),
         cpus={name: np.array(effect) for name, effect in wire.cpus.items()},
         series={name: np.array(effect) for name, effect in wire.series.items()},
-        correlation=np.array(wire.correlation),
-        typical={
-            name: Typical(*(float("nan") if value is None else value for value in values))
-            for name, values in wire.typical.items()
-        },
         covariance=np.array(wire.covariance),
     )
 
@@ -165,15 +168,15 @@ def _wire(population: Population) -> _Population:
     return _Population(
         servers=population.servers,
         mean=_list(population.mean),
-        centre=_list(population.centre),
-        scale=_list(population.scale),
+        centre=_list(population.encoding.centre),
+        scale=_list(population.encoding.scale),
         slopes=[_list(row) for row in population.slopes],
         cpus={name: _list(effect) for name, effect in population.cpus.items()},
         series={name: _list(effect) for name, effect in population.series.items()},
-        correlation=[_list(row) for row in population.correlation],
+        correlation=[_list(row) for row in population.encoding.correlation],
         typical={
             name: (_known(one.hw_year), _known(one.cpu_mhz), _known(one.cores_per_chip))
-            for name, one in population.typical.items()
+            for name, one in population.encoding.typical.items()
         },
         # Rounding must not cost the covariance its positive eigenvalues, the smallest of which is about 1e-6.
         covariance=[_list(row, DIGITS + 4) for row in population.covariance],

@@ -12,13 +12,13 @@ tenth. Its variance says which level to measure next.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sparsam.power.curves import Floats
+from sparsam.power.description import Description, Encoding, cpu_key, cpu_series, learn_encoding
 
 LEVELS = np.arange(11) / 10.0
 
@@ -31,47 +31,6 @@ RESIDUAL_VARIANCE = 0.02
 # A power analyser's own scatter from run to run, about 0.3 %, as a variance of log watts.
 READING_VARIANCE = 1e-5
 MINIMUM_SERVERS = 30
-IMPUTATION_RIDGE = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """The hardware of a server, as far as it is known: None where it is not."""
-
-    cpu_name: str = ""
-    cpu_mhz: float | None = None
-    hw_year: float | None = None
-    chips: float | None = None
-    cores: float | None = None
-    threads: float | None = None
-    memory_gb: float | None = None
-    psu_count: float | None = None
-    psu_rating_w: float | None = None
-    form_factor: str = ""
-
-    def only(self, known: Sequence[str]) -> Description:
-        """The description with every other field unknown."""
-        return Description(**{name: getattr(self, name) for name in known})
-
-
-NUMBERS = tuple(field.name for field in fields(Description) if field.name not in ("cpu_name", "form_factor"))
-
-# How much is known of the hardware. A population is learned for one of these, with the rest withheld from every server:
-# slopes learned with a field are wrong, and their errors too small, where that field is unknown.
-KNOWLEDGE = {
-    "hardware": tuple(field.name for field in fields(Description)),
-    "node": ("cpu_name", "chips", "cores", "threads", "memory_gb"),
-    "cpu": ("cpu_name",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Typical:
-    """Medians of what belongs to a CPU model rather than to one server; NaN where nobody said."""
-
-    hw_year: float
-    cpu_mhz: float
-    cores_per_chip: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +39,19 @@ class Population:
 
     servers: int
     mean: Floats
-    centre: Floats
-    """Mean of each feature, shape (features,)."""
-    scale: Floats
-    """Standard deviation of each feature, shape (features,)."""
+    encoding: Encoding
     slopes: Floats
     """Log watts per standard deviation of a feature, shape (features, levels)."""
     cpus: dict[str, Floats]
     """Effect of each CPU model."""
     series: dict[str, Floats]
     """Effect of each CPU series."""
-    correlation: Floats
-    """Between features, shape (features, features): fills in what a description leaves out."""
-    typical: dict[str, Typical]
-    """By CPU model and series, and of all under the empty name: fills in what belongs to the CPU."""
     covariance: Floats
     """Of what the description leaves open, shape (levels, levels)."""
 
     def expected(self, descriptions: Sequence[Description]) -> Floats:
         """Log watts at the eleven levels, shape (servers, levels), from the descriptions alone."""
-        rows = np.array([_features(_filled(one, self.typical)) for one in descriptions]).reshape(len(descriptions), -1)
-        features = _standardised(rows, self.centre, self.scale)
-        result = self.mean + _imputed(features, self.correlation) @ self.slopes
+        result = self.mean + self.encoding.features(descriptions) @ self.slopes
         nothing = np.zeros(len(LEVELS))
         for row, one in enumerate(descriptions):
             result[row] += self.cpus.get(cpu_key(one.cpu_name), nothing)
@@ -129,12 +79,8 @@ def learn(descriptions: Sequence[Description], load: Floats, watts: Floats, star
         raise ValueError(
             f"{len(descriptions)} servers are too few to learn from; at least {MINIMUM_SERVERS} are needed"
         )
-    typical = _typical(descriptions)
-    rows = np.array([_features(_filled(one, typical)) for one in descriptions])
-    centre, scale = _centre_and_scale(rows)
-    features = np.nan_to_num(_standardised(rows, centre, scale))
-    correlation = features.T @ features / len(rows)
-    features = _imputed(_standardised(rows, centre, scale), correlation)
+    encoding = learn_encoding(descriptions)
+    features = encoding.features(descriptions)
     cpus, cpu_of = _groups([cpu_key(one.cpu_name) for one in descriptions])
     series, series_of = _groups([cpu_series(one.cpu_name) for one in descriptions])
 
@@ -146,16 +92,13 @@ def learn(descriptions: Sequence[Description], load: Floats, watts: Floats, star
     best = min(range(len(fits)), key=lambda index: float(np.abs(fits[index].residuals).mean()))
     slope_variance, dual, residuals = SLOPE_VARIANCES[best], fits[best].dual, fits[best].residuals
     return Population(
-        servers=len(rows),
+        servers=len(descriptions),
         mean=mean,
-        centre=centre,
-        scale=scale,
+        encoding=encoding,
         slopes=slope_variance * features.T @ dual,
         cpus=dict(zip(cpus, CPU_VARIANCE * cpu_of.T @ dual, strict=True)),
         series=dict(zip(series, SERIES_VARIANCE * series_of.T @ dual, strict=True)),
-        correlation=correlation,
-        typical=typical,
-        covariance=residuals.T @ residuals / len(rows) + READING_VARIANCE / 10.0 * np.eye(len(LEVELS)),
+        covariance=residuals.T @ residuals / len(descriptions) + READING_VARIANCE / 10.0 * np.eye(len(LEVELS)),
     )
 
 
@@ -250,24 +193,6 @@ def level_weights(load: Floats) -> Floats:
     return weights
 
 
-def cpu_key(name: str) -> str:
-    """The CPU model in a name as vendors and operating systems write it: `xeon platinum 8180`, `epyc 7742`.
-
-    Trademarks, clock rates, core counts and remarks in parentheses go; empty when nothing is left.
-    """
-    text = re.sub(r"\([^)]*\)|@.*$", " ", name.lower())
-    text = re.sub(r"\d+(\.\d+)?\s*[gm]hz.*$", " ", text)
-    text = re.sub(r"\b(intel|amd|processors?|cpu|with .*|\w+-core)\b", " ", text)
-    text = re.sub(r"(\d)\s*(v\d)\b", r"\1 \2", text)
-    key = " ".join(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", text))
-    return f"xeon {key}" if re.match(r"e[357]-\d|[elx]\d{4}", key) else key
-
-
-def cpu_series(name: str) -> str:
-    """The series of a CPU: its key with every number reduced to `#`, but with the generation (`v3`) kept."""
-    return re.sub(r"(?<!v)\d+", "#", cpu_key(name))
-
-
 def _posterior(covariance: Floats, measured: Sequence[float]) -> Floats:
     if not len(measured):
         return covariance
@@ -285,102 +210,6 @@ def _on_levels(load: Floats, values: Floats) -> Floats:
     bend = np.diff(np.eye(len(LEVELS)), n=2, axis=0)
     normal = transposed @ hats + 1e-6 * bend.T @ bend
     return np.asarray(np.linalg.solve(normal, transposed @ values[:, :, None])[:, :, 0])
-
-
-def _features(one: Description) -> list[float]:
-    """The description in numbers; NaN where unknown. Logarithms, since hardware multiplies rather than adds."""
-    year = float("nan") if one.hw_year is None else one.hw_year
-    chips, cores = _log(one.chips), _log(one.cores)
-    per_chip = cores - chips
-    clock, memory, supply = _log(one.cpu_mhz), _log(one.memory_gb), _log(one.psu_rating_w)
-    form = one.form_factor.lower()
-    amd = float(bool(re.search(r"amd|epyc|opteron", one.cpu_name.lower()))) if one.cpu_name else float("nan")
-    age = (year - 2013.0) / 5.0
-    return [
-        age,
-        *(max(0.0, year - hinge) if np.isfinite(year) else year for hinge in (2008.0, 2010.0, 2012.0, 2015.0, 2018.0)),
-        chips,
-        per_chip,
-        _log(one.threads) - cores,
-        memory,
-        memory - cores,
-        supply,
-        clock,
-        _log(one.psu_count),
-        *(float(word in form) if form else float("nan") for word in ("tower", "blade", "1u")),
-        amd,
-        amd * age,
-        per_chip * age,
-        per_chip**2,
-        chips * age,
-        supply**2,
-        clock * per_chip,
-        memory * age,
-        chips * per_chip,
-    ]
-
-
-def _filled(one: Description, typical: Mapping[str, Typical]) -> Description:
-    """The description with what belongs to the CPU filled in from servers of the same model, series, or all."""
-    names = (cpu_key(one.cpu_name), cpu_series(one.cpu_name), "")
-    known = next((typical[name] for name in names if name in typical), None)
-    if known is None:
-        return one
-    chips = one.chips
-    if chips is None and one.cores is not None and np.isfinite(known.cores_per_chip):
-        chips = max(1.0, round(one.cores / known.cores_per_chip))
-    return replace(
-        one,
-        hw_year=known.hw_year if one.hw_year is None else one.hw_year,
-        cpu_mhz=known.cpu_mhz if one.cpu_mhz is None else one.cpu_mhz,
-        chips=chips,
-    )
-
-
-def _typical(descriptions: Sequence[Description]) -> dict[str, Typical]:
-    found: dict[str, list[tuple[float, float, float]]] = {}
-    for one in descriptions:
-        year, clock = (float("nan") if value is None else value for value in (one.hw_year, one.cpu_mhz))
-        per_chip = one.cores / one.chips if one.cores and one.chips else float("nan")
-        for name in {cpu_key(one.cpu_name), cpu_series(one.cpu_name), ""}:
-            found.setdefault(name, []).append((year, clock, per_chip))
-    return {name: Typical(*(_median(column) for column in zip(*rows, strict=True))) for name, rows in found.items()}
-
-
-def _median(values: Sequence[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.median(known)) if known else float("nan")
-
-
-def _log(value: float | None) -> float:
-    return float(np.log(value)) if value is not None and value > 0.0 else float("nan")
-
-
-def _centre_and_scale(rows: Floats) -> tuple[Floats, Floats]:
-    known = np.isfinite(rows)
-    count = np.maximum(known.sum(axis=0), 1)
-    centre = np.where(known, rows, 0.0).sum(axis=0) / count
-    deviation = np.sqrt(np.where(known, (rows - centre) ** 2, 0.0).sum(axis=0) / count)
-    return centre, np.where(deviation > 1e-9, deviation, 1.0)
-
-
-def _standardised(rows: Floats, centre: Floats, scale: Floats) -> Floats:
-    """Standardised features, cut to what the collection shows: a straight line is no guide beyond it."""
-    return np.clip((rows - centre) / scale, -4.0, 4.0)
-
-
-def _imputed(features: Floats, correlation: Floats) -> Floats:
-    """Features with the unknown ones at their expectation given the known ones (a Gaussian's conditional mean)."""
-    result = features.copy()
-    unknown = ~np.isfinite(features)
-    # Servers of one file mostly lack the same fields, so few distinct patterns are solved.
-    for pattern in np.unique(unknown[unknown.any(axis=1)], axis=0):
-        rows = np.flatnonzero((unknown == pattern).all(axis=1))
-        known = ~pattern
-        within = correlation[np.ix_(known, known)] + IMPUTATION_RIDGE * np.eye(int(known.sum()))
-        weights = np.linalg.solve(within, correlation[np.ix_(known, pattern)])
-        result[np.ix_(rows, np.flatnonzero(pattern))] = features[np.ix_(rows, np.flatnonzero(known))] @ weights
-    return result
 
 
 def _groups(names: Sequence[str]) -> tuple[list[str], Floats]:

@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsam.power.curves import Curves, Floats, Rows
+from sparsam.power.description import KNOWLEDGE, Description
 from sparsam.power.fitting import FAMILIES
 from sparsam.power.model import LEARNED
 from sparsam.power.priors import (
-    KNOWLEDGE,
     LEVELS,
     MINIMUM_SERVERS,
-    Description,
     Population,
     complete,
     learn,
@@ -63,7 +62,7 @@ class Collection:
         )
 
     def knowing(self, known: str) -> Collection:
-        """The same servers, with no more said of their hardware than this (see `priors.KNOWLEDGE`)."""
+        """The same servers, with no more said of their hardware than this (see `description.KNOWLEDGE`)."""
         return replace(self, descriptions=tuple(one.only(KNOWLEDGE[known]) for one in self.descriptions))
 
 

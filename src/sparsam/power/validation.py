@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsam.power.priors import KNOWLEDGE, MINIMUM_SERVERS, CalibrationStep, Population, calibration_plan
+from sparsam.power.description import KNOWLEDGE
+from sparsam.power.priors import MINIMUM_SERVERS, CalibrationStep, Population, calibration_plan
 from sparsam.power.selection import (
     Collection,
     Comparison,
