@@ -24,6 +24,7 @@ REQUESTS = int(os.environ.get("SPARSAM_FUZZ_REQUESTS", "32000"))
 CONNECTIONS = 16
 WATCH_SECONDS = 0.05
 ANSWER_SECONDS = 3
+FORMS = ("application/json;as=Table;g=meta.k8s.io;v=v1", "application/yaml")
 # Upstream's own answers: what is not offered, and a resource version that the store has not reached.
 HONEST = {501: "NotImplemented", 504: "Timeout"}
 
@@ -110,13 +111,15 @@ async def test_random_requests_are_answered_and_never_fail(campaign, server):
 
 
 async def stored(campaign):
-    """What each list holds, checked against a read of each object."""
+    """What each list holds, in every form, checked against a read of each object."""
     found = {}
     for resource in RESOURCES:
         if "list" not in resource.verbs:
             continue
         listed = await campaign.send(Request("GET", resource.path()))
         assert listed and isinstance(listed["items"], list), resource
+        for form in FORMS:
+            assert await campaign.send(Request("GET", resource.path(), {"Accept": form})), (resource, form)
         for item in listed["items"]:
             metadata = item["metadata"]
             if "resourceVersion" in metadata:
