@@ -24,6 +24,7 @@ MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 STRICT, WARN, IGNORE = ("?dryRun=All&fieldValidation=" + word for word in ("Strict", "Warn", "Ignore"))
 
+OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": True}
 CONTAINER = {"name": "c", "image": "i"}
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [CONTAINER]}}
 SELECTOR = {"matchLabels": {"a": "b"}}
@@ -156,6 +157,7 @@ ENDLESS = [
     invalid("data over a megabyte", CONFIG_MAPS, {"data": {"a": "x" * 1_200_000}}, ("FieldValueTooLong", "")),
     invalid("annotations over 256 KiB", CONFIG_MAPS, {"metadata": {"name": "n", "annotations": {"a": "x" * 300_000}}},
             ("FieldValueTooLong", "metadata.annotations")),
+    invalid("owners without end", CONFIG_MAPS, {"metadata": {"name": "n", "ownerReferences": [OWNER] * 20_000}}, (INVALID, "metadata.ownerReferences")),
     post("a number without end", DEPLOYMENTS, b'{"spec":{"replicas":' + b"9" * 100_000 + b"}}"),
 ]  # fmt: skip
 
@@ -428,6 +430,14 @@ def test_an_unknown_field_is_warned_of_or_ignored_as_the_client_wishes(call, val
     code, answer, told = call("POST", CONFIG_MAPS + validation, b'{"metadata":{"name":"n"},"zap":1}')
     assert (code, told) == (201, warnings)
     assert "zap" not in answer
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_warnings_without_end_are_cut(call):
+    body = json.dumps({"metadata": {"name": "n"}} | {f"zap{number}": 1 for number in range(5000)}).encode()
+    code, _, told = call("POST", CONFIG_MAPS + WARN, body)
+    assert code == 201
+    assert 1000 < sum(map(len, told)) < 10_000
 
 
 def test_the_log_has_no_traceback(server, call):
