@@ -434,7 +434,7 @@ def test_an_unknown_field_is_warned_of_or_ignored_as_the_client_wishes(call, val
 
 @pytest.mark.usefixtures("unchanged")
 def test_warnings_without_end_are_cut(call):
-    body = json.dumps({"metadata": {"name": "n"}} | {f"zap{number}": 1 for number in range(5000)}).encode()
+    body = json.dumps({"metadata": {"name": "n"}} | {f"{'x' * 100}{number}": 1 for number in range(5000)}).encode()
     code, _, told = call("POST", CONFIG_MAPS + WARN, body)
     assert code == 201
     assert 1000 < sum(map(len, told)) < 10_000
