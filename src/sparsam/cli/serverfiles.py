@@ -24,6 +24,7 @@ LOAD_COLUMNS = tuple(f"actual_load_pct_at_{step}pct" for step in STEPS)
 SERVER_COLUMNS = ("server_id", "cpu_name", *WATTS_COLUMNS, *LOAD_COLUMNS)
 STEP_COLUMNS = ("run_id", "test", "target_load_pct", "pkg_w")
 
+MAXIMUM_SERVERS = 20_000
 # A whole server draws between these at full load; outside, the column is in another unit.
 PLAUSIBLE_WATTS = (3.0, 30_000.0)
 # Published servers draw 1.5 to 84 W for each hardware thread at full load.
@@ -45,7 +46,7 @@ class Run:
 
 def read_servers(path: Path) -> Collection:
     """Servers with their eleven-point power curves; raises BadInput."""
-    table = read_table(path)
+    table = read_table(path, MAXIMUM_SERVERS)
     require_columns(path, list(table.columns), SERVER_COLUMNS, "server power curves")
     ids = _distinct_ids(table)
     watts = np.stack([table.numbers(column) for column in WATTS_COLUMNS], axis=1)

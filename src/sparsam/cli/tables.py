@@ -16,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-MAXIMUM_ROWS = 20_000
+MAXIMUM_ROWS = 200_000
 
 
 class BadInput(click.ClickException):
@@ -74,7 +74,7 @@ def read_columns(path: Path) -> list[str]:
         return _header(path, _records(path, lines))
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, maximum: int = MAXIMUM_ROWS) -> Table:
     """Read a whole file; raises BadInput for one that is not a table or has too many rows to be held at once."""
     with _opened(path) as text:
         records = _records(path, text)
@@ -83,8 +83,8 @@ def read_table(path: Path) -> Table:
         lines: list[int] = []
         for line, record in records:
             row = f"{path}: row {len(lines) + 1} (line {line})"
-            if len(lines) >= MAXIMUM_ROWS:
-                raise BadInput(f"{row}: more than {MAXIMUM_ROWS} rows, which no table with a row for each server has")
+            if len(lines) >= maximum:
+                raise BadInput(f"{row}: more than {maximum} rows cannot be held at once")
             if len(record) != len(names):
                 raise BadInput(f"{row}: {len(record)} cells, but {len(names)} columns")
             lines.append(line)
