@@ -1,0 +1,189 @@
+"""A node's watts from its hardware counters: cycles, instructions, cache misses, beside the CPU time that is booked.
+
+The model is a sum of rising functions of the counters with coefficients that are not negative, so it is monotone by
+construction: more cycles, instructions or misses never predict fewer watts. Cycles and instructions bend both ways
+(voltage rises with frequency, shared units saturate); misses enter by their logarithm, since memory's watts saturate
+while its counters do not, and since a workload that misses far more than any in training is the rule rather than the
+exception (random splits hide it). Nothing beyond the highest watts of the training is ever predicted.
+
+The idea of counters as activity in a linear power model: Bellosa, "The benefits of event-driven energy accounting in
+power-sensitive systems", SIGOPS European Workshop 2000; robust weights: Huber, 1964.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsam.power.nonnegative import Floats, solve
+
+UTILIZATION, CYCLES, INSTRUCTIONS, MISSES = "utilization", "cycles", "instructions", "misses"
+COUNTERS = (UTILIZATION, CYCLES, INSTRUCTIONS, MISSES)
+
+STEADY_RATIO = 0.1
+"""Cycles that stay within this of each other belong to one steady stretch, over which counters are averaged."""
+STEADY_SAMPLES = 8
+BENDS = 12
+MISS_SCALES = (5, 25, 50, 75, 90, 99)
+UNBOOKED_BENDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+IDLE_MARGIN = 1.5
+HUBER_RATIO = 0.04
+REWEIGHTINGS = 10
+
+Columns = Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class CounterModel:
+    """Watts from counters; see `fit`."""
+
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+    """Range of each counter in training, by name."""
+    miss_scales: tuple[float, ...]
+    idle_utilization: float
+    cycles_scale: float
+    coefficients: Floats
+    """The constant, then one for each basis function; none negative."""
+    max_watts: float
+
+    def watts(self, columns: Columns) -> Floats:
+        """Predicted watts of consecutive samples; every column has shape (samples,)."""
+        basis = np.stack(list(self._basis(steady(columns), columns)), axis=1)
+        return np.minimum(basis @ self.coefficients, self.max_watts)
+
+    def _basis(self, smooth: Columns, raw: Columns) -> Iterator[Floats]:
+        yield np.ones(len(raw[CYCLES]))
+        for name in (CYCLES, INSTRUCTIONS):
+            yield from bends(smooth[name], self.low[name], self.high[name])
+        for scale in self.miss_scales:
+            yield np.log1p(np.maximum(smooth[MISSES], 0.0) / scale)
+        # CPU time is booked when a thread is switched out, cycles at once: cycles while the CPU seems idle are work
+        # that has just begun.
+        unbooked = raw[CYCLES] * np.clip(1.0 - raw[UTILIZATION] / self.idle_utilization, 0.0, 1.0) / self.cycles_scale
+        for bend in UNBOOKED_BENDS:
+            yield np.minimum(unbooked, bend) / bend
+
+
+def fit(columns: Columns, watts: Floats) -> CounterModel:
+    """Fit to consecutive samples: columns and watts of shape (samples,), watts above zero.
+
+    Relative errors are minimised with Huber's weights. Raises ValueError when there is nothing to learn from.
+    """
+    check(columns, watts)
+    smooth = steady(columns)
+    scales = {max(float(np.percentile(smooth[MISSES], each)), 1.0) for each in MISS_SCALES}
+    blank = CounterModel(
+        low={name: float(smooth[name].min()) for name in COUNTERS},
+        high={name: float(smooth[name].max()) for name in COUNTERS},
+        miss_scales=tuple(sorted(scales)),
+        idle_utilization=max(IDLE_MARGIN * float(np.percentile(columns[UTILIZATION], 10)), 1e-6),
+        cycles_scale=max(float(np.percentile(columns[CYCLES], 25)), 1.0),
+        coefficients=np.zeros(0),
+        max_watts=float(watts.max()),
+    )
+    basis = np.stack(list(blank._basis(smooth, columns)), axis=1)
+    coefficients = robust_fit(basis, watts)
+    return CounterModel(
+        blank.low,
+        blank.high,
+        blank.miss_scales,
+        blank.idle_utilization,
+        blank.cycles_scale,
+        coefficients,
+        blank.max_watts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UtilizationModel:
+    """Watts from utilization alone, the baseline: a rising curve of any shape."""
+
+    low: float
+    high: float
+    coefficients: Floats
+
+    def watts(self, columns: Columns) -> Floats:
+        """Predicted watts; shape (samples,)."""
+        return _design(columns[UTILIZATION], self.low, self.high) @ self.coefficients
+
+
+def fit_utilization(columns: Columns, watts: Floats) -> UtilizationModel:
+    """Fit the baseline; as `fit`."""
+    check(columns, watts, needed=(UTILIZATION,))
+    u = columns[UTILIZATION]
+    low, high = float(u.min()), float(u.max())
+    return UtilizationModel(low, high, robust_fit(_design(u, low, high), watts))
+
+
+def cpi(columns: Columns) -> Floats:
+    """Cycles per instruction; NaN where nothing ran. Shape (samples,)."""
+    instructions = columns[INSTRUCTIONS]
+    return np.divide(columns[CYCLES], instructions, out=np.full_like(instructions, np.nan), where=instructions > 0.0)
+
+
+def cpi_per_watt(columns: Columns, watts: Floats) -> Floats:
+    """CPI for each watt: how slowly a node works for what it draws; NaN where nothing ran. Shape (samples,)."""
+    return np.asarray(cpi(columns) / watts)
+
+
+def steady(columns: Columns) -> dict[str, Floats]:
+    """Counters averaged with up to `STEADY_SAMPLES - 1` samples before, as long as the load has not changed.
+
+    Only earlier samples count, so that the same can be done live. Reading a rate over three seconds is noisy, and noise
+    in an input flattens what is fitted to it.
+    """
+    cycles = columns[CYCLES]
+    same, count = np.ones(len(cycles), dtype=bool), np.ones(len(cycles))
+    sums = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+    position = np.arange(len(cycles))
+    for lag in range(1, STEADY_SAMPLES):
+        before = np.roll(cycles, lag)
+        same = same & (np.abs(before - cycles) <= STEADY_RATIO * np.maximum(cycles, 1e-9)) & (position >= lag)
+        for name, values in columns.items():
+            sums[name] += np.where(same, np.roll(values, lag), 0.0)
+        count += same
+    return {name: total / count for name, total in sums.items()}
+
+
+def bends(values: Floats, low: float, high: float) -> Iterator[Floats]:
+    """Rising functions that bend down or up at evenly spaced points between `low` and `high`, flat outside of them."""
+    span = high - low
+    z = (np.clip(values, low, high) - low) / span if span > 0.0 else np.zeros_like(values)
+    yield z
+    for at in np.linspace(0.0, 1.0, BENDS + 1)[1:-1]:
+        yield np.minimum(z, at) / at
+        yield np.maximum(z - at, 0.0) / (1.0 - at)
+
+
+def robust_fit(basis: Floats, watts: Floats) -> Floats:
+    """Coefficients >= 0 that minimise relative errors under Huber's weights; `basis` of shape (samples, functions)."""
+    relative = basis / watts[:, None]
+    weights = np.ones(len(watts))
+    coefficients = np.zeros(basis.shape[1])
+    for _ in range(REWEIGHTINGS):
+        weighted = relative * weights[:, None]
+        coefficients = solve(weighted.T @ relative, weighted.sum(axis=0))
+        error = np.abs(relative @ coefficients - 1.0)
+        weights = np.minimum(1.0, HUBER_RATIO / np.maximum(error, 1e-12))
+    return coefficients
+
+
+def check(columns: Columns, watts: Floats, *, needed: tuple[str, ...] = COUNTERS) -> None:
+    """Raises ValueError for samples that no model can be fitted to."""
+    if len(watts) < 20:
+        raise ValueError(f"{len(watts)} samples; at least 20 are needed")
+    for name in needed:
+        values = columns[name]
+        if values.shape != watts.shape or not np.isfinite(values).all() or (values < 0.0).any():
+            raise ValueError(f"{name} must be finite numbers, none negative, one for each sample")
+    if not np.isfinite(watts).all() or (watts <= 0.0).any():
+        raise ValueError("watts must be finite and above zero")
+    if float(np.ptp(watts)) <= 0.0:
+        raise ValueError("watts never change; there is nothing to learn")
+
+
+def _design(u: Floats, low: float, high: float) -> Floats:
+    return np.stack([np.ones(len(u)), *bends(u, low, high)], axis=1)

@@ -1,0 +1,116 @@
+"""How good power models of one node are over time: always judged on a later part than they were fitted on.
+
+Neighbouring samples are nearly equal, so a random split lets a model look at the answers; it flatters. Here whole
+stretches of time are held out: the last part of a file, or another file, for the figures; blocks of the training part
+for every choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sparsam.power.counters import Columns, fit, fit_utilization
+from sparsam.power.nonnegative import Floats
+
+RAPL = "rapl"
+BLOCKS = 5
+SCORED_BLOCKS = 20
+TRAINING_SHARE = 0.7
+
+Predict = Callable[[Columns], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesScore:
+    """Hold-out error of one family on one node."""
+
+    family: str
+    pooled_mape_pct: float
+    """Mean absolute error in per cent of the watts, over all held-out samples."""
+    p90_mape_pct: float
+    """Nine of ten stretches (twenty of equal length) of the held-out part have at most this error."""
+    training_mape_pct: float
+    """Time-blocked cross-validation within the training part: what choices were made by."""
+    chosen: bool = False
+
+
+def validate(
+    columns: Columns, watts: Floats, test: tuple[Columns, Floats] | None = None, *, share: float = TRAINING_SHARE
+) -> list[SeriesScore]:
+    """Scores of every family: fitted on the first `share` of the samples, or on all of them when `test` is given.
+
+    `counters` falls back on utilization where blocks of the training part say that the counters mislead. `rapl` is a
+    meter rather than a counter: it is shown for comparison and never chosen. Raises ValueError.
+    """
+    if not 0.1 <= share <= 0.9:
+        raise ValueError(f"a training share of {share:g}; it must lie between 0.1 and 0.9")
+    cut = len(watts) if test else int(len(watts) * share)
+    train, train_watts = part(columns, slice(0, cut)), watts[:cut]
+    held, held_watts = test or (part(columns, slice(cut, None)), watts[cut:])
+    if len(held_watts) < SCORED_BLOCKS:
+        raise ValueError(f"{len(held_watts)} samples to judge by; at least {SCORED_BLOCKS} are needed")
+    families = {"utilization": _fit_utilization, "counters": _fit_counters}
+    if RAPL in columns and RAPL in held:
+        families[RAPL] = _fit_rapl
+    inner = {name: blocked_error(fitter, train, train_watts) for name, fitter in families.items()}
+    best = min(("counters", "utilization"), key=lambda name: inner[name])
+    families["counters"] = families[best]
+    errors = {
+        name: np.abs(fitter(train, train_watts)(held) - held_watts) / held_watts for name, fitter in families.items()
+    }
+    return [
+        SeriesScore(
+            name,
+            float(100.0 * error.mean()),
+            float(100.0 * np.percentile([block.mean() for block in np.array_split(error, SCORED_BLOCKS)], 90)),
+            float(100.0 * inner[name]),
+            chosen=name == best,
+        )
+        for name, error in errors.items()
+    ]
+
+
+def blocked_error(fitter: Callable[[Columns, Floats], Predict], columns: Columns, watts: Floats) -> float:
+    """Mean relative error over blocks of time, each predicted by a model of the others."""
+    bounds = np.linspace(0, len(watts), BLOCKS + 1).astype(int)
+    errors = []
+    for start, end in pairwise(bounds):
+        known = np.r_[0:start, end : len(watts)]
+        model = fitter({name: values[known] for name, values in columns.items()}, watts[known])
+        held = watts[start:end]
+        errors.append(np.abs(model(part(columns, slice(start, end))) - held) / held)
+    return float(np.concatenate(errors).mean())
+
+
+def part(columns: Columns, rows: slice) -> dict[str, Floats]:
+    """Consecutive rows of all columns."""
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def infer_threads(busy_milliseconds: Floats) -> int:
+    """Hardware threads of a node from its busy CPU time in milliseconds per second, whose source does not tell.
+
+    The least even count of threads that never shows a utilization above one: a node under test is loaded fully at
+    some time, and threads come in pairs.
+    """
+    busiest = float(busy_milliseconds.max(initial=0.0)) / 1000.0
+    return max(2 * int(np.ceil(busiest / 2.0)), 2)
+
+
+def _fit_utilization(columns: Columns, watts: Floats) -> Predict:
+    return fit_utilization(columns, watts).watts
+
+
+def _fit_counters(columns: Columns, watts: Floats) -> Predict:
+    return fit(columns, watts).watts
+
+
+def _fit_rapl(columns: Columns, watts: Floats) -> Predict:
+    """A straight line from what RAPL says to the node's watts."""
+    design = np.stack([np.ones(len(watts)), columns[RAPL]], axis=1) / watts[:, None]
+    intercept, slope = np.linalg.lstsq(design, np.ones(len(watts)), rcond=None)[0]
+    return lambda held: np.asarray(intercept + slope * held[RAPL])

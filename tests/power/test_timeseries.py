@@ -1,0 +1,67 @@
+import csv
+
+import numpy as np
+import pytest
+
+from sparsam.power.counters import CYCLES, INSTRUCTIONS, MISSES, UTILIZATION
+from sparsam.power.timeseries import RAPL, infer_threads, validate
+from tests.conftest import DATA
+
+
+def recorded():
+    with (DATA / "node_counters_nx12.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name):
+        return np.array([float(row[name]) for row in rows])
+
+    busy = column("bpf_cpu_time_raw")
+    columns = {
+        UTILIZATION: busy / (1000.0 * infer_threads(busy)),
+        CYCLES: column("cpu_cycles_per_s"),
+        INSTRUCTIONS: column("cpu_instructions_per_s"),
+        MISSES: column("cache_misses_per_s"),
+        RAPL: column("rapl_package_w") + column("rapl_dram_w"),
+    }
+    return columns, column("node_power_w")
+
+
+@pytest.mark.needs_data
+@pytest.mark.parametrize(("share", "most"), [(0.5, 5.0), (0.6, 5.0), (0.7, 5.0), (0.8, 6.0)])
+def test_counters_hold_on_a_later_workload_that_was_never_seen(share, most):
+    scores = {score.family: score for score in validate(*recorded(), share=share)}
+    assert scores["counters"].chosen
+    assert scores["counters"].pooled_mape_pct <= most
+    assert scores["counters"].pooled_mape_pct < scores["utilization"].pooled_mape_pct / 2.0
+
+
+def made_up(samples=400, *, broken=False):
+    chance = np.random.default_rng(5)
+    load = np.repeat(chance.random(samples // 10), 10)
+    cycles = chance.random(samples) * 5e10 if broken else 5e10 * load
+    columns = {UTILIZATION: load, CYCLES: cycles, INSTRUCTIONS: cycles, MISSES: cycles / 1e4}
+    return columns, 100.0 + 200.0 * load + chance.normal(0, 1, samples)
+
+
+def test_counters_that_mislead_fall_back_on_utilization():
+    scores = {score.family: score for score in validate(*made_up(broken=True))}
+    assert scores["utilization"].chosen
+    assert scores["counters"].pooled_mape_pct == scores["utilization"].pooled_mape_pct
+
+
+def test_another_series_can_be_the_test():
+    scores = validate(*made_up(), made_up(200))
+    assert {score.family for score in scores} == {"utilization", "counters"}
+    assert all(score.pooled_mape_pct < 3.0 for score in scores)
+
+
+def test_a_series_too_short_to_judge_by_is_refused():
+    with pytest.raises(ValueError, match="to judge by"):
+        validate(*made_up(40))
+    with pytest.raises(ValueError, match="training share"):
+        validate(*made_up(), share=0.99)
+
+
+def test_threads_come_in_pairs_and_no_utilization_exceeds_one():
+    assert infer_threads(np.array([100.0, 29_170.0])) == 30
+    assert infer_threads(np.array([0.0])) == 2
