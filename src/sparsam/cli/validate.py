@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from sparsam.cli.output import emit, output_option, plain_table
+from sparsam.cli.seriesfiles import CARD_COLUMNS, SERIES_COLUMNS, CardSeries, read_cards, read_series
 from sparsam.cli.serverfiles import SERVER_COLUMNS, STEP_COLUMNS, Run, read_runs, read_servers
 from sparsam.cli.tables import BadInput, read_columns
 from sparsam.power.catalogue import populations
 from sparsam.power.description import Description
+from sparsam.power.gpu import CardFit
+from sparsam.power.gpu import fit as fit_card
 from sparsam.power.priors import MINIMUM_SERVERS, Population, learn
 from sparsam.power.selection import Collection, Comparison, Score, compare
+from sparsam.power.timeseries import SeriesScore
+from sparsam.power.timeseries import validate as validate_series
 from sparsam.power.validation import Elsewhere, Validation
 from sparsam.power.validation import validate as validate_collection
 
@@ -32,14 +38,16 @@ WIDE = 1000
 @click.option(
     "--test",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Learn from FILE, score on this one; servers that are in both are not learned from.",
+    help="Learn from FILE, score on this one. Servers that are in both are not learned from.",
 )
 @output_option
 def validate(file: Path, test: Path | None, output: str) -> None:
     """Measure how well power models predict what they have not seen, on a table of measurements.
 
     The kind of table is told from its columns: server power curves (power_w_idle, power_w_at_10pct, ...), load steps
-    (target_load_pct, pkg_w). Exit code 2 when the table cannot be used.
+    (target_load_pct, pkg_w), counters over time (node_power_w, cpu_cycles_per_s, ...; fitted on the first 70 % and
+    judged on the rest), GPU cards over time (gpu_util_pct_mean, gpu_power_w_mean). Exit code 2 when the table cannot
+    be used.
     """
     columns = read_columns(file)
     kind = max(_KINDS, key=lambda kind: sum(column in columns for column in kind[0]) / len(kind[0]))
@@ -195,6 +203,88 @@ def _runs_table(compared: Sequence[tuple[Run, Comparison]]) -> Table:
     return table
 
 
+def _validate_series(file: Path, test: Path | None, output: str) -> None:
+    series = read_series(file)
+    held = read_series(test, series.threads) if test else None
+    try:
+        scores = validate_series(series.columns, series.watts, (held.columns, held.watts) if held else None)
+    except ValueError as error:
+        raise BadInput(f"{file}: {error}") from error
+    split = f"fitted on {file.name}, judged on {test.name}" if test else "fitted on the first 70 %, judged on the rest"
+    samples = len(held.watts) if held else len(series.watts)
+    show([_series_json(one) for one in scores], output, lambda: [_series_table(scores, f"{samples} samples, {split}")])
+
+
+def _series_json(score: SeriesScore) -> Json:
+    """As for servers; of a single node, the error that nine of ten servers stay below is its own."""
+    return {
+        "family": score.family,
+        "pooled_mape_pct": round(score.pooled_mape_pct, 4),
+        "p90_server_mape_pct": round(score.pooled_mape_pct, 4),
+        "servers": 1,
+        "chosen": score.chosen,
+        "p90_stretch_mape_pct": round(score.p90_mape_pct, 4),
+        "training_mape_pct": round(score.training_mape_pct, 4),
+    }
+
+
+def _series_table(scores: Sequence[SeriesScore], split: str) -> Table:
+    rows = [
+        [
+            one.family,
+            f"{one.pooled_mape_pct:.2f}",
+            f"{one.p90_mape_pct:.2f}",
+            f"{one.training_mape_pct:.2f}",
+            "yes" if one.chosen else "",
+        ]
+        for one in scores
+    ]
+    table = plain_table(("FAMILY", "MAPE %", "P90 STRETCH", "IN TRAINING", CHOSEN.upper()), rows)
+    table.caption = (
+        f"{split}; stretches: twentieths of the time judged; in training: time-blocked\n"
+        "cross-validation, by which the family is chosen. RAPL is a meter, shown for comparison and never chosen."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _validate_cards(file: Path, test: Path | None, output: str) -> None:
+    if test is not None:
+        raise click.UsageError("--test: cards are judged server by server, on blocks of time held out")
+    fits = []
+    for one in read_cards(file):
+        try:
+            fits.append((one, fit_card(one.utilization, one.watts)))
+        except ValueError as error:
+            raise BadInput(f"{file}: column server, {one.server}: {error}") from error
+    show([_card_json(*one) for one in fits], output, lambda: [_cards_table(fits)])
+
+
+def _card_json(cards: CardSeries, fitted: CardFit) -> Json:
+    figures = {name: round(value, 4) if np.isfinite(value) else None for name, value in asdict(fitted).items()}
+    return {"server": cards.server, "gpu_model": cards.model, **figures}
+
+
+def _cards_table(fits: Sequence[tuple[CardSeries, CardFit]]) -> Table:
+    rows = [
+        [
+            cards.server,
+            cards.model,
+            str(one.samples),
+            f"{one.idle_watts:.1f}",
+            f"{one.awake_watts:.1f}",
+            f"{one.awake_watts + one.watts_per_utilization:.1f}",
+            *(f"{error:.1f}" for error in (one.mape_pct, one.active_mape_pct, one.idle_mape_pct, one.p90_pct)),
+        ]
+        for cards, one in fits
+    ]
+    heads = ("SERVER", "CARD", "SAMPLES", "IDLE W", "AWAKE W", "FULL W", "MAPE %", "ACTIVE %", "IDLE %", "P90 %")
+    table = plain_table(heads, rows)
+    table.caption = "watts of one card; errors on blocks of time held out: of all samples, with load, without load"
+    table.caption_justify = "left"
+    return table
+
+
 def show(value: Any, output: str, tables: Callable[[], Sequence[Table]]) -> None:
     """Print a JSON-like value, or tables that are never cut: a terminal that is too narrow wraps them itself."""
     if output != "table":
@@ -210,4 +300,6 @@ def show(value: Any, output: str, tables: Callable[[], Sequence[Table]]) -> None
 _KINDS: tuple[tuple[Sequence[str], Callable[[Path, Path | None, str], None]], ...] = (
     (SERVER_COLUMNS, _validate_servers),
     (STEP_COLUMNS, _validate_runs),
+    (SERIES_COLUMNS, _validate_series),
+    (CARD_COLUMNS, _validate_cards),
 )
