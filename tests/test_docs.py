@@ -84,11 +84,14 @@ def calls(line: str, program: str) -> Iterator[list[str]]:
 
 
 def unknown_words(arguments: list[str]) -> list[str]:
-    """Subcommands and options among the arguments of `sparsam` that it does not have."""
+    """Subcommands and options among the arguments of `sparsam` that it does not have; PART stands for any."""
     command: click.Command = sparsam
     words = list(arguments)
     while words and isinstance(command, click.Group) and not words[0].startswith("-"):
-        found = command.get_command(click.Context(command), name := words.pop(0))
+        name = words.pop(0)
+        if name.isupper():
+            return []
+        found = command.get_command(click.Context(command), name)
         if found is None:
             return [name]
         command = found
