@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.support.objects import context
 from tools import command_reference
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -100,7 +101,7 @@ def unknown_words(arguments: list[str]) -> list[str]:
 
 
 def manifests() -> Iterator[Any]:
-    pages = [(path, text(path)) for path in sorted((ROOT / "examples").glob("*.yaml"))]
+    pages = [(path, text(path)) for folder in ("examples", "deploy") for path in sorted((ROOT / folder).glob("*.yaml"))]
     pages += [(page, body) for page in PAGES for body in blocks(page, "yaml")]
     for page, body in pages:
         for document in yaml.safe_load_all(body):
@@ -201,6 +202,22 @@ def test_every_page_can_be_reached_from_the_first_one():
             reached.add(page)
             waiting += [(page.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(page))]
     assert [str(page.relative_to(ROOT)) for page in PAGES if page not in reached] == []
+
+
+def test_every_annotation_is_in_the_reference():
+    sources = "\n".join(text(path) for path in (ROOT / "src").rglob("*.py"))
+    annotations = set(re.findall(r'_ANNOTATION = "(power.sparsam.dev/[^"]+)"', sources))
+    assert annotations
+    assert [name for name in sorted(annotations) if f"`{name}`" not in text(command_reference.PAGE)] == []
+
+
+def test_every_dependency_says_why():
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]
+    packages = re.search(r"^PACKAGES := (.*)$", text(ROOT / "Makefile"), re.MULTILINE)
+    assert packages
+    names = [re.split(r"[\s<>=\[]", each)[0] for each in project["dependencies"]] + packages[1].split()
+    page = text(ROOT / "docs/dependencies.md")
+    assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)] == []
 
 
 def test_the_command_reference_is_current():
