@@ -10,9 +10,9 @@ from sparsam.power.streaming import (
     STRETCHES,
     LoadStatistics,
     error_by_level,
+    errors_of,
     held_out_folds,
     levelled,
-    squared_errors,
     steps_of,
 )
 
@@ -66,13 +66,14 @@ def test_errors_are_those_of_the_samples():
     steps = steps_of(statistics)
     model = fit_model("piecewise", steps.load, steps.watts, source="", date="")
     held = held_out_folds(statistics)[1]
-    errors, count = squared_errors(statistics, model, held)
+    errors = errors_of(statistics, model, held)
     inside = held[stretch] > 0.0
     predicted = model.curves().take(np.zeros(int(inside.sum()), dtype=np.intp)).watts(load[inside])
-    exact = ((watts[inside] - predicted) / predicted) ** 2
-    assert count.sum() == inside.sum()
-    assert errors.sum() == pytest.approx(exact.sum(), rel=0.01)
-    assert {round(level.load, 1) for level in error_by_level(errors, count)} == {each / 10 for each in range(11)}
+    exact = (watts[inside] - predicted) / predicted
+    assert errors.count.sum() == inside.sum()
+    assert errors.square.sum() == pytest.approx((exact**2).sum(), rel=0.01)
+    assert errors.signed.sum() == pytest.approx(exact.sum(), abs=0.01 * inside.sum())
+    assert {round(level.load, 1) for level in error_by_level(errors)} == {each / 10 for each in range(11)}
 
 
 def test_folds_cover_all_time_that_has_samples_once():

@@ -18,6 +18,7 @@ _COMMANDS = {
     "kubeconfig": "sparsam.cli.status:kubeconfig",
     "top": "sparsam.cli.top:top",
     "meter": "sparsam.cli.meter:meter",
+    "calibrate": "sparsam.cli.calibrate:calibrate",
     "models": "sparsam.cli.models:models",
     "node": "sparsam.cli.node:node",
     "images": "sparsam.cli.images:images",

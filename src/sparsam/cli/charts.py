@@ -131,7 +131,8 @@ def text(chart: Chart, width: int = 72, height: int = 20) -> str:
 
 def _ticks(top: float) -> list[float]:
     """Four to nine round steps from zero to just above the top."""
-    rough = max(top, 1e-9) / 5.0
+    top = max(top, 1e-9)
+    rough = top / 5.0
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(float(factor * power) for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= rough * 0.999)
     return [step * index for index in range(int(np.ceil(top / step - 1e-9)) + 1)]

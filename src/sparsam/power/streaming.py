@@ -91,6 +91,8 @@ def steps_of(statistics: LoadStatistics, *, idle_watts: float | None = None) -> 
     count, load, watts = (values.sum(axis=0) for values in (statistics.count, statistics.load, statistics.watts))
     cell = np.arange(CELLS)
     group = np.where(cell / (CELLS - 1) < IDLE_LOAD, 0, 1 + (cell - 2) // STEP_CELLS)
+    # Full load is a step of its own, since the last per cents are the steepest.
+    group[-1] += 1
     totals: list[Floats] = [np.bincount(group, values).astype(np.float64) for values in (count, load, watts)]
     used = totals[0] >= max(MINIMUM_SAMPLES, 1e-4 * statistics.samples)
     if not used.any():
@@ -145,8 +147,28 @@ def held_out_folds(statistics: LoadStatistics) -> list[Floats]:
     return masks
 
 
-def squared_errors(statistics: LoadStatistics, model: ServerModel, stretches: Floats) -> tuple[Floats, Floats]:
-    """Of the samples in some stretches: the sum of squared relative errors by cell, and their number; shape (CELLS,).
+@dataclass(frozen=True, slots=True)
+class CellErrors:
+    """Relative errors of a model by load cell; arrays of shape (CELLS,)."""
+
+    square: Floats
+    """Sum of squares."""
+    signed: Floats
+    """Sum; positive where the model predicts too little."""
+    count: Floats
+
+    def plus(self, other: CellErrors) -> CellErrors:
+        """Of both."""
+        return CellErrors(self.square + other.square, self.signed + other.signed, self.count + other.count)
+
+    @property
+    def rms_pct(self) -> float:
+        """Root mean square over all samples, in per cent."""
+        return 100.0 * float(np.sqrt(self.square.sum() / self.count.sum()))
+
+
+def errors_of(statistics: LoadStatistics, model: ServerModel, stretches: Floats) -> CellErrors:
+    """Errors on the samples in some stretches, a mask of shape (STRETCHES,).
 
     Exact for the watts; the model is taken at each cell's mean load.
     """
@@ -158,17 +180,19 @@ def squared_errors(statistics: LoadStatistics, model: ServerModel, stretches: Fl
     predicted = np.ones(CELLS)
     rows = np.zeros(int(some.sum()), dtype=np.intp)
     predicted[some] = model.curves().take(rows).watts(load[some] / count[some])
-    error = square - 2.0 * predicted * watts + count * predicted**2
-    return np.where(some, np.maximum(error, 0.0) / predicted**2, 0.0), count
+    error = np.maximum(square - 2.0 * predicted * watts + count * predicted**2, 0.0)
+    return CellErrors(
+        np.where(some, error / predicted**2, 0.0), np.where(some, (watts - count * predicted) / predicted, 0.0), count
+    )
 
 
-def error_by_level(errors: Floats, count: Floats) -> tuple[LevelError, ...]:
-    """Hold-out errors at eleven load levels from sums of squared relative errors by cell."""
+def error_by_level(errors: CellErrors) -> tuple[LevelError, ...]:
+    """Hold-out errors at eleven load levels."""
     cell = np.arange(CELLS) / (CELLS - 1)
     found = []
     for level in np.arange(11) / 10.0:
         near = np.abs(cell - level) <= 0.05 + 1e-9
-        if count[near].sum() >= MINIMUM_SAMPLES:
-            ratio = float(np.sqrt(errors[near].sum() / count[near].sum()))
+        if errors.count[near].sum() >= MINIMUM_SAMPLES:
+            ratio = float(np.sqrt(errors.square[near].sum() / errors.count[near].sum()))
             found.append(LevelError(load=float(level), mean_ratio=MEAN_SIZE * ratio, p90_ratio=P90_SIZE * ratio))
     return tuple(found)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import msgspec
-import numpy as np
 
 from sparsam.power.calibration import FEW_POINTS, Peers, estimate
+from sparsam.power.curves import Floats
 from sparsam.power.fitting import FAMILIES
 from sparsam.power.model import ServerModel, fit_model
-from sparsam.power.streaming import LoadStatistics, Steps, error_by_level, held_out_folds, squared_errors, steps_of
+from sparsam.power.streaming import (
+    CellErrors,
+    LoadStatistics,
+    Steps,
+    error_by_level,
+    errors_of,
+    held_out_folds,
+    steps_of,
+)
 
 COVERED_LOAD = 0.95
 """A model of telemetry that never came this high says nothing about full load by itself."""
@@ -34,6 +43,8 @@ class TelemetryFit:
     model: ServerModel
     steps: Steps
     scores: tuple[FamilyScore, ...]
+    held_out: CellErrors
+    """Of the chosen family, on stretches of time that it had not seen."""
 
 
 def fit_telemetry(
@@ -57,30 +68,25 @@ def fit_telemetry(
     names = [name for name, family in FAMILIES.items() if family.minimum_points <= len(steps.load)]
     if len(steps.load) < FEW_POINTS:
         names = [name for name in names if name in ("linear", "piecewise")] or names[:1]
-    sums = {name: _held_out(statistics, name, folds, idle_watts) for name in names}
-    rms = {name: 100.0 * float(np.sqrt(errors.sum() / count.sum())) for name, (errors, count) in sums.items()}
-    best = min(rms, key=lambda name: rms[name])
-    errors = error_by_level(*sums[best])
+    held_out = {name: _held_out(statistics, name, folds, idle_watts) for name in names}
+    best = min(held_out, key=lambda name: held_out[name].rms_pct)
+    errors = error_by_level(held_out[best])
     if steps.load[-1] < COVERED_LOAD and peers is not None:
         model = estimate(peers, date=date, load=steps.load, watts=steps.watts, server_id=server_id)
         model = msgspec.structs.replace(model, source=f"{source}; above {steps.load[-1]:.0%} load: {model.source}")
     else:
         model = fit_model(best, steps.load, steps.watts, source=source, date=date, errors=errors, server_id=server_id)
-    scores = tuple(FamilyScore(name, value, chosen=name == best) for name, value in rms.items())
-    return TelemetryFit(model, steps, scores)
+    scores = tuple(FamilyScore(name, each.rms_pct, chosen=name == best) for name, each in held_out.items())
+    return TelemetryFit(model, steps, scores, held_out[best])
 
 
-def _held_out(
-    statistics: LoadStatistics, family: str, folds: Sequence[np.ndarray], idle_watts: float | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of squared relative errors and counts by cell, each stretch predicted from the others."""
-    total_errors, total_count = np.zeros(0), np.zeros(0)
+def _held_out(statistics: LoadStatistics, family: str, folds: Sequence[Floats], idle_watts: float | None) -> CellErrors:
+    """Errors of a family, each stretch predicted from the others."""
+    found = []
     for fold in folds:
         steps = steps_of(statistics.without(fold), idle_watts=idle_watts)
         if len(steps.load) < FAMILIES[family].minimum_points:
             raise ValueError("a stretch of time holds all samples of some load levels; take longer telemetry")
         model = fit_model(family, steps.load, steps.watts, source="", date="")
-        errors, count = squared_errors(statistics, model, fold)
-        total_errors = errors if not len(total_errors) else total_errors + errors
-        total_count = count if not len(total_count) else total_count + count
-    return total_errors, total_count
+        found.append(errors_of(statistics, model, fold))
+    return reduce(CellErrors.plus, found)
