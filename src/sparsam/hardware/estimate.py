@@ -46,7 +46,8 @@ class CpuUtilization:
 class ModelMeter:
     """Watts from utilization by a function that the caller gives; always labelled estimated.
 
-    The function answers for the whole node. Utilization comes from a callable too, so that the same meter serves a
+    The function answers for the whole node, and `uncertainty_ratio` says for the same utilization how far to trust it.
+    Utilization comes from a callable too, so that the same meter serves a
     node at hand and one known through the API alone.
     """
 
@@ -59,7 +60,7 @@ class ModelMeter:
         utilization: Callable[[], float | None],
         clock: Clock,
         *,
-        uncertainty_ratio: float,
+        uncertainty_ratio: Callable[[float], float],
         why: str,
         source: str = SOURCE,
     ) -> None:
@@ -84,7 +85,7 @@ class ModelMeter:
             watts=watts,
             domain=self.domain,
             source=self.source,
-            uncertainty_ratio=self._uncertainty_ratio,
+            uncertainty_ratio=self._uncertainty_ratio(utilization),
             provenance=self.provenance,
             note=self._why,
         )

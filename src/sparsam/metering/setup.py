@@ -52,6 +52,11 @@ class NodeModelHolder:
         """The present model's watts."""
         return self.model.watts(load)
 
+    def error_ratio(self, load: float) -> float:
+        """The present model's error at a load."""
+        ratio = error_ratio(self.model, load)
+        return UNKNOWN_ERROR_RATIO if ratio is None else ratio
+
     def __call__(self) -> ServerModel:
         """The present model."""
         return self.model
@@ -73,9 +78,7 @@ def make_node_meter(
     local = find_local(clock, warner, roots=config.roots)
     sources: list[Meter] = [*extra, *local.meters]
     why = why_estimated(local.profile, local.gaps)
-    estimate = ModelMeter(
-        model.watts, lambda: utilization.latest, clock, uncertainty_ratio=_model_error(model.model), why=why
-    )
+    estimate = ModelMeter(model.watts, lambda: utilization.latest, clock, uncertainty_ratio=model.error_ratio, why=why)
     names = ", ".join(meter.source for meter in sources) or f"none: {why}"
     log.info("metering node=%s sources=%s", config.node_name, names)
     return NodeMeter(
@@ -90,8 +93,3 @@ def make_node_meter(
         clock=clock,
         absent=local.gaps,
     )
-
-
-def _model_error(model: ServerModel) -> float:
-    ratio = error_ratio(model, 0.5)
-    return UNKNOWN_ERROR_RATIO if ratio is None else ratio
