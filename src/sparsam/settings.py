@@ -170,6 +170,7 @@ class Settings:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
+_PATHS = frozenset({"data_dir", "run_dir", "cri_socket"})
 _NETWORKS = {"cluster_cidr": 22, "service_cidr": 24, "machine_cidr": 24}
 
 
@@ -186,9 +187,16 @@ def read_settings(path: Path) -> Settings:
 
 
 def load_settings(
-    flags: Mapping[str, Any], *, config: Path | None, environ: Mapping[str, str] = os.environ
+    flags: Mapping[str, Any],
+    *,
+    config: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    kept: Settings | None = None,
 ) -> Settings:
-    """Merge flags (None means not given), environment and TOML file; raises SettingsError naming what is wrong."""
+    """Merge flags (None means not given), environment and TOML file, over what was kept from an earlier start.
+
+    Raises SettingsError naming what is wrong. Relative paths are made absolute, since processes start elsewhere.
+    """
     known = {field.name: field.type for field in fields(Settings)}
     chosen: dict[str, Any] = _read_toml(config) if config else {}
     unknown = sorted(set(chosen) - set(known))
@@ -201,7 +209,9 @@ def load_settings(
     chosen.update({name: value for name, value in flags.items() if value is not None})
     for name, value in chosen.items():
         chosen[name] = _as_type(name, value, known[name])
-    return Settings(**chosen)
+        if name in _PATHS and chosen[name]:
+            chosen[name] = str(Path(chosen[name]).absolute())
+    return Settings(**(asdict(kept) if kept else {}) | chosen)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from sparsam.cli.up import last_line
+from sparsam.cli.up import OWN_DATA, as_before, kept_settings, last_line, remove_own
+from sparsam.settings import SettingsError, load_settings
 
 
 def sparsam(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,3 +62,39 @@ def test_the_reason_of_a_part_that_keeps_ending_is_the_last_line_of_its_log(tmp_
     log.write_text("starting\nsparsam: no space left\n\n")
     assert last_line(log) == "sparsam: no space left"
     assert last_line(tmp_path / "absent.log") == "its log is empty"
+
+
+def test_purge_touches_no_directory_that_holds_no_cluster(tmp_path):
+    (tmp_path / "letter").write_text("dear diary")
+    result = sparsam("down", "--purge", "--data-dir", str(tmp_path))
+    assert "nothing was removed" in result.stderr
+    assert (tmp_path / "letter").exists()
+
+
+def test_purge_leaves_what_somebody_else_put_beside_the_data(tmp_path):
+    (tmp_path / "letter").write_text("dear diary")
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca.crt").write_text("ours")
+    (tmp_path / "admin.kubeconfig").write_text("ours")
+    remove_own(tmp_path, OWN_DATA)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
+    (tmp_path / "letter").unlink()
+    remove_own(tmp_path, OWN_DATA)
+    assert not tmp_path.exists()
+
+
+def test_a_cluster_is_started_again_as_it_was_and_in_no_other_shape(tmp_path):
+    first = load_settings({"data_dir": str(tmp_path), "nodes": 2, "port": 7000}, config=None, environ={})
+    first.write(tmp_path / "cluster.json")
+    plain = {"data_dir": str(tmp_path)}
+    again = load_settings(plain, config=None, environ={}, kept=kept_settings(first))
+    assert (again.nodes, again.port) == (2, 7000)
+    assert as_before(first, again) == again
+    other = load_settings({**plain, "nodes": 3}, config=None, environ={}, kept=kept_settings(first))
+    with pytest.raises(SettingsError, match="was made with 2, not 3"):
+        as_before(first, other)
+
+
+def test_relative_paths_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"data_dir": "here"}, config=None, environ={}).data_path == tmp_path / "here"

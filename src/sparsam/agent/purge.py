@@ -28,8 +28,8 @@ _CLEAN_SECONDS = 60.0
 async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
     """Take the node away; works on whatever is left of it, and a second time. `keep_data` leaves images and logs.
 
-    Runs in the network namespace of the node. An engine that is not ours is not stopped, nor are its images removed;
-    call `remove_pods` for it.
+    Runs in the network namespace of the node. An engine that is not ours is neither stopped nor are its images removed;
+    `purge_foreign` takes our pods from it.
     """
     await stop(config)
     for root in (config.run_dir, config.data_dir):
@@ -55,6 +55,15 @@ async def stop(config: AgentPaths) -> None:
                 await remove_pods(cri, config.node_name)
     await engine.stop()
     _kill_shims(config.run_dir)
+
+
+async def purge_foreign(socket: str, node_name: str) -> None:
+    """Take the node's pods from an engine that is not ours; an engine that does not answer is said and left."""
+    try:
+        async with asyncio.timeout(_CLEAN_SECONDS), Cri(socket) as cri:
+            await remove_pods(cri, node_name)
+    except (RuntimeFault, TimeoutError, OSError) as error:
+        log.warning("pods not removed socket=%s error=%s", socket, error or type(error).__name__)
 
 
 async def remove_pods(cri: Cri, node_name: str) -> None:

@@ -73,6 +73,10 @@ def status_patch(old: Obj, new: Obj) -> Obj:
     """A strategic merge patch from one status to the other; empty when they are equal."""
     patch: Obj = {name: value for name, value in new.items() if old.get(name) != value and name != "conditions"}
     patch.update({name: None for name in old if name not in new})
+    for name in ("podIPs", "hostIPs"):
+        if patch.get(name):
+            # These lists merge by address: without a word the old addresses would stay beside the new ones.
+            patch[name] = [*patch[name], {"$patch": "replace"}]
     before = {condition["type"]: condition for condition in old.get("conditions") or ()}
     changed = []
     for condition in new.get("conditions") or ():

@@ -81,6 +81,8 @@ def make_server(app: Any, config: ApiServerConfig) -> EmbeddedServer:
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        # At its info level uvicorn writes down the whole address of a WebSocket: what people type after `exec`.
+        log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,

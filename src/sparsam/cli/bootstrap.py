@@ -88,6 +88,21 @@ async def create_system_objects(settings: Settings) -> None:
             await client.create(SERVICES, service, "kube-system")
 
 
+async def controllers_work(settings: Settings) -> bool:
+    """Whether controllers have given the default namespace what every pod needs, its service account."""
+    from sparsam.client.api import ApiClient
+    from sparsam.client.config import load_kubeconfig
+    from sparsam.errors import NotFound
+    from sparsam.objects.kinds import SERVICEACCOUNTS
+
+    async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
+        try:
+            await client.get(SERVICEACCOUNTS, "default", "default")
+        except NotFound:
+            return False
+        return True
+
+
 async def nodes_not_ready(settings: Settings, names: Iterable[str]) -> set[str]:
     """Those of the named nodes that are not Ready yet."""
     from sparsam.client.api import ApiClient

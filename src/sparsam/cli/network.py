@@ -54,9 +54,11 @@ def agent_paths(settings: Settings, node: NodeSettings) -> AgentPaths:
 
 async def clear_node_here(settings: Settings, node: NodeSettings, *, keep_data: bool) -> None:
     """Remove what a node made; runs in the node's network namespace."""
-    from sparsam.agent.purge import purge
+    from sparsam.agent.purge import purge, purge_foreign
     from sparsam.agent.routes import purge as purge_routes
 
+    if settings.cri_socket:
+        await purge_foreign(settings.cri_socket, node.name)
     await purge(agent_paths(settings, node), keep_data=keep_data)
     await asyncio.to_thread(purge_routes, settings.cluster_cidr)
     await _clear_services()

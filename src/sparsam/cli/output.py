@@ -15,6 +15,8 @@ from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+UNCUT_WIDTH = 1000
+
 _console = Console(stderr=True, highlight=False)
 
 
@@ -33,9 +35,10 @@ def emit(value: Any, output: str, table: Callable[[], Table]) -> None:
     elif output == "yaml":
         click.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
     else:
-        # A table that a program reads, or that is wider than the terminal, is not to be cut.
+        # A table that a program reads is not to be cut.
         console = Console(highlight=False)
-        console.print(table(), soft_wrap=not console.is_terminal)
+        wide = console if console.is_terminal else Console(highlight=False, width=UNCUT_WIDTH)
+        wide.print(table(), soft_wrap=not console.is_terminal)
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -164,7 +164,8 @@ def _show(
     lines: Callable[[NodeView], list[Usage]],
     table: Callable[[list[Usage]], Table],
 ) -> None:
-    path = kubeconfig or Path(os.environ.get("KUBECONFIG") or DEFAULT_DATA_DIR / "kubeconfig")
+    data_dir = Path(os.environ.get("SPARSAM_DATA_DIR") or DEFAULT_DATA_DIR)
+    path = kubeconfig or Path(os.environ.get("KUBECONFIG") or data_dir / "kubeconfig")
 
     def collect() -> list[Usage]:
         return sorted(

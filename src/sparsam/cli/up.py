@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import click
 
 from sparsam.cli.bootstrap import (
     api_is_ready,
+    controllers_work,
     create_system_objects,
     nodes_not_ready,
     write_credentials,
@@ -34,6 +36,10 @@ from sparsam.settings import Settings, SettingsError, load_settings, read_settin
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.1
 RESTARTS_TO_GIVE_UP = 5
+SHAPE = ("nodes", "node_name", "cluster_cidr", "service_cidr", "machine_cidr", "cluster_domain", "pod_cidr")
+"""What a cluster's stored objects, certificates and networks depend on."""
+OWN_DATA = ("cluster.json", "network.json", "kubeconfig", "*.kubeconfig", "log", "nodes", "pki", "store")
+OWN_RUN = ("supervisor.*",)
 
 
 class StartError(SparsamError):
@@ -68,7 +74,28 @@ def up(config: Path | None, detach: bool, **flags: Any) -> None:
     known = joined(settings.data_path)
     if settings.server and known is None:
         raise SettingsError("server: this machine has not joined a cluster; type: sparsam node join INVITATION")
-    start(known or settings, detach=detach)
+    start(
+        known or as_before(settings, load_settings(flags, config=config, kept=kept_settings(settings))), detach=detach
+    )
+
+
+def kept_settings(settings: Settings) -> Settings | None:
+    """The settings that the cluster in this data directory was started with, if there is one."""
+    path = settings.data_path / "cluster.json"
+    return read_settings(path) if path.exists() else None
+
+
+def as_before(asked: Settings, settings: Settings) -> Settings:
+    """The settings to start with; raises SettingsError where they would not fit the data that is there."""
+    kept = kept_settings(asked)
+    for name in SHAPE if kept else ():
+        before, now = getattr(kept, name), getattr(settings, name)
+        if before != now:
+            raise SettingsError(
+                f"{name}: the cluster in {settings.data_dir} was made with {before or 'the default'}, not {now}; "
+                f"leave it as it is, or begin anew with: sparsam down --purge --data-dir {settings.data_dir}"
+            )
+    return settings
 
 
 def start(settings: Settings, *, detach: bool) -> None:
@@ -102,9 +129,7 @@ def down(data_dir: Path, purge: bool) -> None:
     try:
         settings = read_settings(data_dir / "cluster.json")
     except SettingsError:
-        if purge:
-            shutil.rmtree(data_dir, ignore_errors=True)
-        click.echo(f"No cluster in {data_dir}.", err=True)
+        click.echo(f"No cluster in {data_dir}; nothing was removed.", err=True)
         return
     state = read_state(settings.run_path)
     if state:
@@ -119,8 +144,20 @@ def down(data_dir: Path, purge: bool) -> None:
 
             forget_node(settings)
         with step("remove the data"):
-            shutil.rmtree(settings.data_path, ignore_errors=True)
-            shutil.rmtree(settings.run_path, ignore_errors=True)
+            remove_own(settings.data_path, OWN_DATA)
+            remove_own(settings.run_path, (*OWN_RUN, *(node.name for node in local_nodes(settings))))
+
+
+def remove_own(directory: Path, names: Iterable[str]) -> None:
+    """Remove what we made in a directory, and the directory if nothing else is in it: it may have been somebody's."""
+    for name in names:
+        for path in directory.glob(name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def prepare(settings: Settings) -> None:
@@ -208,6 +245,10 @@ async def _wait_until_ready(settings: Settings) -> None:
             while not await asyncio.to_thread(api_is_ready, settings):
                 await _pause(deadline, settings, "the API server does not answer")
             await create_system_objects(settings)
+    if {"api", "control"} <= set(settings.part_list):
+        with step("controllers"):
+            while not await controllers_work(settings):
+                await _pause(deadline, settings, "the controllers do nothing")
     if "node" in settings.part_list and (settings.server or "api" in settings.part_list):
         names = {node.name for node in local_nodes(settings)}
         with step(f"{len(names)} node{'s' if len(names) > 1 else ''} ready"):

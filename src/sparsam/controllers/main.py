@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import aiohttp
+
 from sparsam.client.api import ApiClient
 from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import InformerFactory
@@ -32,12 +34,14 @@ from sparsam.controllers.servermodels import ServerModels
 from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
-from sparsam.objects.kinds import NODES, PODS
+from sparsam.errors import SparsamError
+from sparsam.objects.kinds import NAMESPACES, NODES, PODS
 
 log = logging.getLogger(__name__)
 
 CONTROLLERS_LEASE = "kube-controller-manager"
 SCHEDULER_LEASE = "kube-scheduler"
+FIRST_TRY_SECONDS = 0.1
 
 
 class HasController(Protocol):
@@ -88,6 +92,7 @@ async def run(config: ControllersConfig) -> None:
 
 
 async def _run(config: ControllersConfig, client: ApiClient) -> None:
+    await _reachable(client)
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
     signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
     parts = (
@@ -103,6 +108,17 @@ async def _run(config: ControllersConfig, client: ApiClient) -> None:
                 group.create_task(elector.run(partial(work, context)), name=lease)
             elif wanted:
                 group.create_task(work(context), name=lease)
+
+
+async def _reachable(client: ApiClient) -> None:
+    """Wait for the API server, which may start at the same moment; after that the Leases' slower pace begins."""
+    while True:
+        try:
+            await client.get(NAMESPACES, "kube-system")
+        except (SparsamError, aiohttp.ClientError, OSError, TimeoutError):
+            await asyncio.sleep(FIRST_TRY_SECONDS)
+        else:
+            return
 
 
 async def run_controllers(context: Context, *, signing: Callable[[Context], HasController]) -> None:

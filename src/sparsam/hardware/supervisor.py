@@ -8,6 +8,7 @@ cycle is bounded: a slow BMC finishes in the background and is used in a later c
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -227,6 +228,8 @@ class Supervisor:
         self._own_before = (now, cpu)
         seconds = now - before
         busy = max(cpu - cpu_before, 0.0) / seconds if seconds > 0.0 else 0.0
+        # CPU time is booked in ticks, so that over a tiny interval it may exceed what there was.
+        busy = min(busy, float(os.cpu_count() or 1))
         return Reading(
             at_seconds=now,
             watts=busy * self._config.watts_per_busy_cpu,
