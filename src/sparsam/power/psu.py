@@ -6,7 +6,7 @@ one another. A certified level is a floor of efficiency: a supply that holds its
 at those loads.
 
 Levels: 80 PLUS (CLEAResult), minimum efficiency at a share of the rated output; the tables for 115 V internal
-non-redundant and 230 V internal redundant supplies as reprinted by Tom's Hardware (reviews, 80-plus-psu-efficiency,4848,
+non-redundant and 230 V internal redundant supplies as reprinted by Tom's Hardware (review 4848,
 January 2017); Ruby (2025) as reported by TechSpot (news 108077).
 """
 
@@ -92,7 +92,8 @@ class Supplies:
 
     def overloaded(self, dc_watts: Floats, *, lost: int = 0) -> Bools:
         """Whether the supplies are beyond their rating when `lost` of those that share have failed; unknown watts count
-        as beyond. Shape (nodes,)."""
+        as beyond. Shape (nodes,).
+        """
         return np.asarray(~(dc_watts <= self.rated_watts * np.maximum(self.sharing - lost, 0.0)))
 
     def _capacity(self) -> Floats:
