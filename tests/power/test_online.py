@@ -109,11 +109,31 @@ def test_a_reading_that_cannot_be_true_touches_nothing_that_was_learned(watts, r
     assert after.learned[1] == before.learned[1] + 1
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf, -1.0])
-def test_a_reading_at_a_load_that_is_no_load_is_refused(broken):
+@pytest.mark.parametrize(
+    ("broken", "refusal"),
+    [
+        (np.nan, Refusal.MISSING),
+        (np.inf, Refusal.MISSING),
+        (-0.1, Refusal.IMPOSSIBLE_LOAD),
+        (1.2, Refusal.IMPOSSIBLE_LOAD),
+        (57.0, Refusal.IMPOSSIBLE_LOAD),
+    ],
+)
+def test_a_reading_at_a_load_that_is_no_load_is_refused(broken, refusal):
+    before = calibrated()
     with np.errstate(invalid="ignore"):
-        _, refusals = observe(calibrated(), at(broken), np.full(NODES, 200.0))
-    assert refusals.tolist() == [Refusal.MISSING] * NODES
+        after, refusals = observe(before, at(broken), np.full(NODES, 200.0))
+    assert refusals.tolist() == [refusal] * NODES
+    assert np.array_equal(after.coefficients, before.coefficients)
+
+
+def test_a_load_that_is_no_number_makes_its_node_dear_and_spoils_no_other():
+    learner = calibrated()
+    load = np.array([np.nan, 0.5, 0.2])
+    assumed = assume(learner, terms(load, load), terms(load + 0.1, load + 0.1))
+    assert np.isfinite(assumed.watts).all()
+    assert assumed.marginal_watts[1:] == pytest.approx([20.0, 20.0])
+    assert assumed.marginal_watts[0] > 20.0
 
 
 def test_a_reading_far_off_is_believed_when_it_stays_and_the_node_flagged():

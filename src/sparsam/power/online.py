@@ -38,6 +38,8 @@ SPIKES_IN_A_ROW = 5
 """So many readings far off, one after the other, are no spikes: the server has changed."""
 CEILING_RATIO = 3.0
 """No reading beyond so many times the node's highest watts is true."""
+HIGHEST_TERM = 1.1
+"""Terms are shares; a larger one comes from a load in per cent or from a broken counter."""
 
 SLACK, ALARM = 1.0, 10.0
 """In standard deviations: offsets up to the slack are borne for ever; one three times as large alarms in 6 readings."""
@@ -81,6 +83,8 @@ class Refusal(IntEnum):
     SPIKE = 4
     """Far from what was predicted, and not yet often enough to be believed."""
     NO_MODEL = 5
+    IMPOSSIBLE_LOAD = 6
+    """Below zero or beyond a full node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class Learner:
     def interval(self, terms: Floats) -> tuple[Floats, Floats]:
         """Watts that nine of ten readings lie between: scatter of recent readings, and doubt of the coefficients."""
         watts = self.watts(terms)
-        doubt = np.einsum("nt,ntu,nu->n", terms, self.covariance, terms)
+        doubt = np.einsum("nt,nt->n", np.einsum("ntu,nu->nt", self.covariance, terms), terms)
         half = P90_SIZE * watts * np.sqrt(self.mean_square * (1.0 + doubt))
         return watts - half, watts + half
 
@@ -216,9 +220,10 @@ def assume(learner: Learner, terms: Floats, after: Floats) -> Assumption:
     """Watts to decide by: the upper end of the interval, and for what is not known the worst of all nodes.
 
     So a node without model or meter always looks worse than any node that has them (a score of zero watts for what is
-    unknown is how other schedulers come to prefer broken nodes).
+    unknown is how other schedulers come to prefer broken nodes). A node whose load is not a number is unknown too.
     """
-    trust = learner.trust()
+    loaded = np.isfinite(terms.sum(axis=1) + after.sum(axis=1))
+    trust = np.where(loaded, learner.trust(), Trust.UNKNOWN)
     known, sound = trust < Trust.UNKNOWN, trust < Trust.OUT_OF_TOLERANCE
     predicted, (_, high) = learner.watts(terms), learner.interval(terms)
     excess = np.divide(high, predicted, out=np.ones_like(high), where=predicted > 0.0)
@@ -236,10 +241,12 @@ def assume(learner: Learner, terms: Floats, after: Floats) -> Assumption:
 
 def _refusals(learner: Learner, terms: Floats, watts: Floats) -> Codes:
     modelled = np.isfinite(learner.coefficients).all(axis=1)
-    finite = np.isfinite(watts) & np.isfinite(terms).all(axis=1) & (terms >= 0.0).all(axis=1)
+    finite = np.isfinite(watts) & np.isfinite(terms).all(axis=1)
+    impossible = (terms < 0.0).any(axis=1) | (terms > HIGHEST_TERM).any(axis=1)
     too_much = watts > CEILING_RATIO * learner.max_watts
-    reasons = [Refusal.NO_MODEL, Refusal.MISSING, Refusal.NOT_POSITIVE, Refusal.TOO_MUCH]
-    return np.select([~modelled, ~finite, watts <= 0.0, too_much], reasons, Refusal.NONE).astype(np.int8)
+    reasons = [Refusal.NO_MODEL, Refusal.MISSING, Refusal.IMPOSSIBLE_LOAD, Refusal.NOT_POSITIVE, Refusal.TOO_MUCH]
+    cases = [~modelled, ~finite, impossible, watts <= 0.0, too_much]
+    return np.select(cases, reasons, Refusal.NONE).astype(np.int8)
 
 
 def _run_length(before: Floats, ratio: Floats) -> Floats:
@@ -256,7 +263,7 @@ def _learn(learner: Learner, terms: Floats, error: Floats) -> tuple[Floats, Floa
     coefficients = learner.coefficients + gain * (error / (1.0 + reach))[:, None]
     weight = MEMORY_RATIO - (1.0 - MEMORY_RATIO) / np.maximum(reach, 1e-12)
     change = weight / (MEMORY_RATIO * (1.0 + reach))
-    covariance = learner.covariance - change[:, None, None] * gain[:, :, None] * gain[:, None, :]
+    covariance = learner.covariance - (change[:, None] * gain)[:, :, None] * gain[:, None, :]
     trace = np.einsum("ntt->n", covariance)
     covariance = covariance * np.minimum(1.0, TRACE_LIMIT / trace)[:, None, None]
     return np.clip(coefficients, 0.0, CEILING_RATIO * learner.max_watts[:, None]), covariance
