@@ -1,13 +1,20 @@
 """A node's watts from its hardware counters: cycles, instructions, cache misses, beside the CPU time that is booked.
 
 The model is a sum of rising functions of the counters with coefficients that are not negative, so it is monotone by
-construction: more cycles, instructions or misses never predict fewer watts. Cycles and instructions bend both ways
-(voltage rises with frequency, shared units saturate); misses enter by their logarithm, since memory's watts saturate
-while its counters do not, and since a workload that misses far more than any in training is the rule rather than the
-exception (random splits hide it). Nothing beyond the highest watts of the training is ever predicted.
+construction: at the same CPU time more cycles, instructions or misses never predict fewer watts. (More CPU time for the
+same cycles may: the cores run slower then.)
 
-The idea of counters as activity in a linear power model: Bellosa, "The benefits of event-driven energy accounting in
-power-sensitive systems", SIGOPS European Workshop 2000; robust weights: Huber, 1964.
+- Cycles and instructions bend both ways: shared units saturate, the last cores wake what they share.
+- Cycles weigh more the faster they come, by cycles for each second of CPU time: voltage rises with frequency (dynamic
+  watts are capacitance x voltage squared x frequency: Mudge, "Power: a first-class architectural design constraint",
+  IEEE Computer 34(4), 2001).
+- Misses enter by their logarithm, since memory's watts saturate while its counters do not, and since a workload that
+  misses far more than any in training is the rule rather than the exception (random splits hide it). They weigh more
+  the more threads miss at once: it takes many to fill the memory's bandwidth.
+
+Nothing beyond the highest watts of the training is ever predicted. The idea of counters as activity in a linear power
+model: Bellosa, "The benefits of event-driven energy accounting in power-sensitive systems", SIGOPS European Workshop
+2000; robust weights: Huber, 1964.
 """
 
 from __future__ import annotations
@@ -27,6 +34,10 @@ STEADY_RATIO = 0.1
 STEADY_SAMPLES = 8
 BENDS = 12
 MISS_SCALES = (5, 25, 50, 75, 90, 99)
+SPEED_BENDS = (0.5, 1.0, 1.5, 2.0, 3.0)
+"""In cycles for each second of CPU time, relative to those at the highest of both."""
+LEAST_SHARE = 0.1
+"""Of the highest CPU time; below, too little is booked to tell a speed from."""
 UNBOOKED_BENDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 IDLE_MARGIN = 1.5
 HUBER_RATIO = 0.04
@@ -58,13 +69,24 @@ class CounterModel:
         yield np.ones(len(raw[CYCLES]))
         for name in (CYCLES, INSTRUCTIONS):
             yield from bends(smooth[name], self.low[name], self.high[name])
+        share, cycles = self._share(smooth, UTILIZATION), self._share(smooth, CYCLES)
+        speed = cycles / np.maximum(share, LEAST_SHARE)
+        for bend in SPEED_BENDS:
+            yield np.minimum(cycles, 1.0) * np.minimum(speed, bend) / bend
         for scale in self.miss_scales:
-            yield np.log1p(np.maximum(smooth[MISSES], 0.0) / scale)
+            missing = np.log1p(np.maximum(smooth[MISSES], 0.0) / scale)
+            yield missing
+            yield missing * np.minimum(share, 1.0)
         # CPU time is booked when a thread is switched out, cycles at once: cycles while the CPU seems idle are work
         # that has just begun.
         unbooked = raw[CYCLES] * np.clip(1.0 - raw[UTILIZATION] / self.idle_utilization, 0.0, 1.0) / self.cycles_scale
         for bend in UNBOOKED_BENDS:
             yield np.minimum(unbooked, bend) / bend
+
+    def _share(self, columns: Columns, name: str) -> Floats:
+        """A counter as a share of the highest in training."""
+        high = self.high[name]
+        return np.maximum(columns[name], 0.0) / high if high > 0.0 else np.zeros_like(columns[name])
 
 
 def fit(columns: Columns, watts: Floats) -> CounterModel:
