@@ -10,10 +10,12 @@ from click.testing import CliRunner
 
 from sparsam.cli import telemetryfiles
 from sparsam.cli.calibrate import calibrate
+from sparsam.cli.drive import NothingToMeasureWith
 from sparsam.cli.telemetryfiles import read_telemetry
 from sparsam.controllers.servermodels import fault_of
 from sparsam.power.model import decode
 from tests.support.apiserver import free_port
+from tests.support.sysfs import FakeSysfs
 
 SAMPLES = 3000
 
@@ -174,7 +176,7 @@ def test_telemetry_that_carries_no_model_is_refused_and_nothing_is_written(tmp_p
 
 
 def test_exactly_one_source_must_be_named(table):
-    assert "give one of --from FILE and --prometheus URL" in run(code=2)
+    assert "give one of --from FILE, --prometheus URL and --drive" in run(code=2)
     assert "give one of" in run("--from", table, "--prometheus", "http://x", code=2)
     assert "needs --query-utilization" in run("--prometheus", "http://x", code=2)
 
@@ -256,3 +258,68 @@ def test_what_prometheus_refuses_is_said(server, tmp_path):
     assert "unreachable" in run(
         "--prometheus", f"http://127.0.0.1:{free_port()}", "--query-utilization", "u", "--query-watts", "w", code=2
     )
+
+
+def test_a_machine_without_sensors_is_not_driven(tmp_path):
+    (tmp_path / "stat").write_text("cpu 0 0 0 100 0 0 0 0\n")
+    roots = ("--sys-root", tmp_path / "sys", "--proc-root", tmp_path)
+    result = CliRunner().invoke(calibrate, [str(each) for each in ("--drive", *roots)])
+    assert isinstance(result.exception, NothingToMeasureWith)
+    assert "nothing to measure with" in str(result.exception)
+
+
+def test_a_plan_that_makes_no_sense_is_refused():
+    assert "kinds of work are integer, matrix, memory" in run("--drive", "--mixes", "poetry", code=2)
+    assert "levels must rise" in run("--drive", "--levels", "50,20", code=2)
+
+
+@pytest.mark.slow
+def test_the_machine_is_driven_and_gets_its_model(tmp_path):
+    """A stand-in for stress-ng notes its level; the sensors and the CPU time of a made-up machine follow it."""
+    level, stop = tmp_path / "level", threading.Event()
+    sysfs, stat = FakeSysfs(tmp_path / "sys"), tmp_path / "proc" / "stat"
+    stat.parent.mkdir()
+    program = tmp_path / "stress"
+    program.write_text(
+        f"#!/bin/sh\necho $4 > {level}; trap 'echo 0 > {level}; exit' TERM; while :; do sleep 0.05; done\n"
+    )
+    program.chmod(0o755)
+    level.write_text("0")
+    sysfs.write("class/hwmon/hwmon0/name", "power_meter")
+    sysfs.write("class/hwmon/hwmon0/power1_average", 90_000_000)
+    stat.write_text("cpu 0 0 0 0 0 0 0 0\n")
+
+    def machine():
+        busy = total = 0.0
+        while not stop.is_set():
+            load = float(level.read_text().strip() or 0) / 100.0
+            busy, total = busy + 5 * load, total + 5
+            stat.write_text(f"cpu {round(busy)} 0 0 {round(total - busy)} 0 0 0 0\n")
+            sysfs.write("class/hwmon/hwmon0/power1_average", round((90 + 110 * load) * 1e6))
+            stop.wait(0.05)
+
+    thread = threading.Thread(target=machine)
+    thread.start()
+    try:
+        quick = [
+            "--mixes",
+            "integer,matrix",
+            "--levels",
+            "0,50,100",
+            "--repeats",
+            "1",
+            "--settle",
+            "0",
+            "--measure",
+            "6",
+        ]
+        places = ("--sys-root", sysfs.root, "--proc-root", stat.parent, "--stress-program", program)
+        said = run("--drive", "--node", "rig", *quick, *places, "-O", tmp_path / "out")
+    finally:
+        stop.set()
+        thread.join()
+    model = decode((tmp_path / "out" / "rig.model.json").read_bytes())
+    assert (model.idle_watts, model.max_watts) == pytest.approx((90.0, 200.0), rel=0.1)
+    assert "wind tunnel: integer, matrix; measured by hwmon:acpi power meter" in model.source
+    assert "integer work" in (tmp_path / "out" / "rig.html").read_text()
+    assert "W idle" in said

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from sparsam.hardware import hwmon
-from sparsam.hardware.hwmon import HwmonMeter, Sensor, hwmon_meters, read_environment
+from sparsam.hardware.hwmon import HwmonMeter, Sensor, hottest_celsius, hwmon_meters, read_environment
 from sparsam.hardware.meter import Domain, Fault, Gap, Reading
 from tests.support.sysfs import FakeSysfs, SteppedClock
 
@@ -130,3 +130,13 @@ def test_a_machine_without_sensors_shows_nothing(sysfs):
     assert meters(sysfs) == []
     environment = read_environment(sysfs.root)
     assert (environment.inlet_celsius, environment.fans) == (None, ())
+
+
+def test_the_hottest_sensor_of_all_counts_and_broken_ones_do_not(tmp_path):
+    sysfs = FakeSysfs(tmp_path)
+    assert hottest_celsius(tmp_path) is None
+    sysfs.write("class/hwmon/hwmon0/temp1_input", 61_000)
+    sysfs.write("class/hwmon/hwmon0/temp2_input", 255_000)
+    sysfs.write("class/hwmon/hwmon1/temp1_input", "n/a")
+    sysfs.write("class/thermal/thermal_zone0/temp", 72_500)
+    assert hottest_celsius(tmp_path) == 72.5

@@ -60,8 +60,24 @@ _hardware = _options(
 )
 
 
+_tunnel = _options(
+    click.option("--drive", "driven", is_flag=True, help="Drive load steps on this machine and measure them."),
+    click.option("--mixes", default="", help="Kinds of work, of integer,matrix,memory [all]."),
+    click.option("--levels", default="0,10,20,30,40,50,60,70,80,90,100", help="Load levels in per cent [every tenth]."),
+    click.option("--repeats", type=click.IntRange(1, 10), default=2, show_default=True, help="Runs of each kind."),
+    click.option("--settle", type=click.FloatRange(0), default=20.0, help="Seconds before a step counts [20]."),
+    click.option("--measure", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds that count."),
+    click.option("--max-celsius", type=float, default=90.0, show_default=True, help="Break off above this."),
+    click.option("--max-watts", type=float, help="Break off above this."),
+    click.option("--stress-program", default="stress-ng", hidden=True),
+    click.option("--sys-root", type=click.Path(path_type=Path), default=Path("/sys"), hidden=True),
+    click.option("--proc-root", type=click.Path(path_type=Path), default=Path("/proc"), hidden=True),
+)
+
+
 @click.command()
 @_telemetry
+@_tunnel
 @_hardware
 @click.option("--node", "node_name", help="Name of the node [the file's name, or the label's value].")
 @click.option("--idle-watts", type=click.FloatRange(0.1), help="Watts without load, where no sample is idle.")
@@ -75,7 +91,7 @@ _hardware = _options(
     help="Where models and reports are written.",
 )
 def calibrate(file: Path | None, url: str | None, directory: Path, **options: Any) -> None:
-    """Fit a node's power model to its telemetry, and say how good it is.
+    """Fit a node's power model to its telemetry or to load steps, and say how good it is.
 
     Writes for each node NODE.model.json, NODE.servermodel.yaml (for kubectl apply), NODE.annotation.yaml (for kubectl
     patch node, on clusters without our kinds), NODE.html and, with matplotlib, NODE.png. Nothing is written, and the
@@ -88,9 +104,15 @@ def calibrate(file: Path | None, url: str | None, directory: Path, **options: An
       sparsam calibrate --prometheus http://prometheus:9090 --hours 168 --node-label instance \\
         --query-utilization '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[2m]))' \\
         --query-watts 'sum by (instance) (ipmi_dcmi_power_consumption_watts)'
+      sparsam calibrate --drive --max-celsius 85     two hours of load steps on this machine, by its own sensors
     """
-    if (file is None) == (url is None):
-        raise click.UsageError("give one of --from FILE and --prometheus URL")
+    if sum((file is not None, url is not None, options["driven"])) != 1:
+        raise click.UsageError("give one of --from FILE, --prometheus URL and --drive")
+    if options["driven"]:
+        from sparsam.cli.drive import drive
+
+        _write(drive(options), directory)
+        return
     reports = [_from_file(file, options)] if file is not None else asyncio.run(_from_prometheus(str(url), options))
     for report in reports:
         _write(report, directory)

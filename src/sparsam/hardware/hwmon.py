@@ -29,6 +29,8 @@ UNCERTAINTY_RATIO = 0.05
 """Where the driver does not say: what makers of power supplies promise from a fifth of the load upwards."""
 CARD_LIMITS = Limits(max_watts=2_000.0)
 READ_SECONDS = 2.0
+HOTTEST_CHIP_CELSIUS = 150.0
+"""Beyond this a sensor is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +164,12 @@ def read_environment(sys_root: Path) -> Environment:
                 fan = None if isinstance(rpm, Verdict) else plausible_fan(f"{name} {label}", rpm, None)
                 fans += [fan] if fan else []
     return Environment("hwmon", inlet[0] if inlet else None, inlet[1] if inlet else "", tuple(fans))
+
+
+def hottest_celsius(sys_root: Path) -> float | None:
+    """The highest temperature that any chip or thermal zone shows; None where none shows one that can be."""
+    paths = [path for chip in _chips(sys_root) for path in entries(chip) if TEMPERATURE.fullmatch(path.name)]
+    paths += [zone / "temp" for zone in entries(sys_root / "class" / "thermal")]
+    readings = (read_number(path) for path in paths)
+    celsius = (value / 1000.0 for value in readings if not isinstance(value, Verdict))
+    return max((value for value in celsius if 0.0 < value < HOTTEST_CHIP_CELSIUS), default=None)

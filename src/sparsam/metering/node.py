@@ -149,7 +149,8 @@ class NodeMeter:
                 for uid, share in zip(look.groups, watts, strict=True)
             ),
             model_source=model.source,
-            inlet_celsius=self._inlet_celsius(),
+            # Sensors sit on slow buses; nothing else may wait for them.
+            inlet_celsius=await asyncio.to_thread(self._inlet_celsius),
             absent=self._absent,
         )
 

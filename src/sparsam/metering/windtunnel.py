@@ -19,7 +19,7 @@ import numpy as np
 
 from sparsam.clock import Clock
 from sparsam.errors import SparsamError
-from sparsam.hardware.meter import Gap, Meter, Reading
+from sparsam.hardware.meter import Gap, Reading
 from sparsam.metering.node import UtilizationSource
 from sparsam.power.curves import Floats
 from sparsam.power.streaming import STRETCHES, LoadStatistics
@@ -100,6 +100,14 @@ class Measured:
         return found
 
 
+class Source(Protocol):
+    """What is read for power."""
+
+    async def read(self) -> Reading | Gap:
+        """One sample."""
+        ...
+
+
 class Load(Protocol):
     """Load on the node, and whether it is still there."""
 
@@ -116,7 +124,7 @@ StartLoad = Callable[[str, float, float], contextlib.AbstractAsyncContextManager
 class Senses:
     """What the tunnel looks at."""
 
-    meter: Meter
+    meter: Source
     utilization: UtilizationSource
     hottest_celsius: Callable[[], float | None]
     inlet_celsius: Callable[[], float | None]
