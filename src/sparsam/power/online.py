@@ -222,12 +222,12 @@ def assume(learner: Learner, terms: Floats, after: Floats) -> Assumption:
     So a node without model or meter always looks worse than any node that has them (a score of zero watts for what is
     unknown is how other schedulers come to prefer broken nodes). A node whose load is not a number is unknown too.
     """
-    loaded = np.isfinite(terms.sum(axis=1) + after.sum(axis=1))
-    trust = np.where(loaded, learner.trust(), Trust.UNKNOWN)
+    predicted, extra = learner.watts(terms), learner.marginal_watts(terms, after)
+    trust = np.where(np.isfinite(predicted + extra), learner.trust(), Trust.UNKNOWN)
     known, sound = trust < Trust.UNKNOWN, trust < Trust.OUT_OF_TOLERANCE
-    predicted, (_, high) = learner.watts(terms), learner.interval(terms)
+    _, high = learner.interval(terms)
     excess = np.divide(high, predicted, out=np.ones_like(high), where=predicted > 0.0)
-    marginal = np.maximum(np.where(known, learner.marginal_watts(terms, after), 0.0), 0.0)
+    marginal = np.maximum(np.where(known, extra, 0.0), 0.0)
     marginal = np.where(known & (trust > Trust.OK), marginal * excess, marginal)
     fallback = float(learner.max_watts.max(initial=0.0))
     dearest = float(marginal[sound].max()) if sound.any() else fallback
