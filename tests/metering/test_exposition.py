@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -66,3 +67,9 @@ def test_the_json_adds_what_pods_use(metered):
     [web] = as_json(metered)["pods"]
     assert web["cpuCores"] == pytest.approx(2.0)
     assert web["containers"] == {"nginx": pytest.approx(web["watts"])}
+
+
+def test_nodes_that_share_a_machine_say_so(metered):
+    shared = replace(metered, machine_nodes=3)
+    assert "which 3 nodes share" in node_power_status(shared)["note"]
+    assert "share" not in node_power_status(metered)["note"]

@@ -92,6 +92,8 @@ class AgentConfig(AgentPaths):
     """Longest time between two reports of the node's status."""
     refresh_seconds: float = 60.0
     """How often ConfigMaps and Secrets in use are looked at again."""
+    machine_nodes: int = 1
+    """Nodes of the same machine, this one included; each of them meters all of it."""
     log_max_bytes: int = 10 << 20
     """Size at which a container's log is rotated."""
     log_max_files: int = 5

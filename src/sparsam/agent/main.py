@@ -131,6 +131,7 @@ class Agent:
             node_name=name,
             state_file=self._config.data_dir / "energy.json",
             group_bases=(self._context.cgroups.base,),
+            machine_nodes=self._config.machine_nodes,
         )
         meter = make_node_meter(config, pods.all, model, self._context.clock)
         return Metering(name, meter, model, self._client, self._context.clock)

@@ -80,6 +80,7 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
         serving_cert=settings.pki_dir / f"node-{node.name}-serving.crt",
         serving_key=settings.pki_dir / f"node-{node.name}-serving.key",
         ca=settings.pki_dir / "ca.crt",
+        machine_nodes=settings.nodes,
     )
 
 

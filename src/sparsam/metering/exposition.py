@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sparsam.hardware.meter import Gap
+from sparsam.hardware.meter import Gap, Provenance
 from sparsam.metering.node import Metered
 
 Obj = dict[str, Any]
@@ -143,9 +143,11 @@ def _note(metered: Metered) -> str:
     power = metered.power.power
     if isinstance(power, Gap):
         return f"no power reading: {power}"
-    if power.provenance.value == "estimated":
-        return "; ".join(filter(None, [power.note, f"model: {metered.model_source}"]))
-    return power.note
+    estimated = power.provenance is Provenance.ESTIMATED
+    parts = [power.note, f"model: {metered.model_source}" if estimated else ""]
+    if metered.machine_nodes > 1:
+        parts.append(f"the whole machine, which {metered.machine_nodes} nodes share")
+    return "; ".join(filter(None, parts))
 
 
 def as_json(metered: Metered) -> Obj:

@@ -62,6 +62,8 @@ class Metered:
     inlet_celsius: float | None = None
     absent: tuple[Gap, ...] = ()
     """Kinds of sources that this machine does not have."""
+    machine_nodes: int = 1
+    """Nodes that share the machine; the figures of each are those of all of it."""
 
     @property
     def reading(self) -> Reading | None:
@@ -85,6 +87,7 @@ class NodeMeter:
         ledger: LedgerFile,
         clock: Clock,
         absent: tuple[Gap, ...] = (),
+        machine_nodes: int = 1,
     ) -> None:
         self._node_name = node_name
         self._supervisor = supervisor
@@ -96,6 +99,7 @@ class NodeMeter:
         self._file = ledger
         self._clock = clock
         self._absent = absent
+        self._machine_nodes = machine_nodes
         self._gains = Gains()
         self._lock = asyncio.Lock()
         self._latest: Metered | None = None
@@ -152,6 +156,7 @@ class NodeMeter:
             # Sensors sit on slow buses; nothing else may wait for them.
             inlet_celsius=await asyncio.to_thread(self._inlet_celsius),
             absent=self._absent,
+            machine_nodes=self._machine_nodes,
         )
 
     def _look(self, seconds: float) -> _Look:

@@ -35,6 +35,8 @@ class MeterConfig:
     state_file: Path | None = None
     """Keeps energy over restarts; None forgets it."""
     group_bases: tuple[str, ...] = KUBELET_BASES
+    machine_nodes: int = 1
+    """Nodes that share this machine, each of which meters all of it."""
     roots: Roots = field(default_factory=Roots)
 
 
@@ -92,4 +94,5 @@ def make_node_meter(
         ledger=LedgerFile(config.state_file),
         clock=clock,
         absent=local.gaps,
+        machine_nodes=config.machine_nodes,
     )
