@@ -1,7 +1,7 @@
 import pytest
 
 from sparsam.power.model import encode
-from sparsam.power.nodemodel import error_ratio, linear_model, node_model
+from sparsam.power.nodemodel import error_ratio, linear_model, node_ends, node_model
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION, ServerPower
 
 MEASURED = linear_model(ServerPower(80.0, 200.0, False, "a test bench"))
@@ -31,3 +31,10 @@ def test_the_priors_error_is_stated_and_grows_with_load():
 
 def test_no_error_is_stated_where_none_was_held_out():
     assert error_ratio(MEASURED, 0.5) is None
+
+
+def test_the_ends_of_a_model_are_what_a_first_scheduler_needs():
+    ends = node_ends({MODEL_ANNOTATION: encode(MEASURED).decode(), **PAIR}, 8)
+    assert (ends.idle_watts, ends.max_watts, ends.estimated) == (80.0, 200.0, False)
+    assert node_ends({MODEL_ANNOTATION: "{", **PAIR}, 8).idle_watts == 50.0
+    assert node_ends({}, 8).estimated

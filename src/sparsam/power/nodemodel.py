@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -30,6 +31,23 @@ def node_model(annotations: Mapping[str, str], threads: float) -> ServerModel:
     except ValueError as error:
         fallback = linear_model(from_annotations(annotations, threads))
         return msgspec.structs.replace(fallback, source=f"annotated model unusable: {error}; {fallback.source}")
+
+
+def node_ends(annotations: Mapping[str, str], threads: float) -> ServerPower:
+    """Idle and full-load watts of a node, by the same order; cheap to ask again, as node objects change often."""
+    if MODEL_ANNOTATION not in annotations:
+        return from_annotations(annotations, threads)
+    known = _ends_of(annotations[MODEL_ANNOTATION])
+    return from_annotations(annotations, threads) if known is None else known
+
+
+@lru_cache(maxsize=4096)
+def _ends_of(text: str) -> ServerPower | None:
+    try:
+        model = decode(text.encode())
+    except ValueError:
+        return None
+    return ServerPower(model.idle_watts, model.max_watts, model.estimated, model.source)
 
 
 def linear_model(power: ServerPower) -> ServerModel:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparsam.power.server import from_annotations
+from sparsam.power.nodemodel import node_ends
 from sparsam.scheduling.demand import HostPort, PodDemand, Taint, compile_pod
 from sparsam.units import parse_bytes, parse_millicores
 
@@ -215,7 +215,7 @@ class Snapshot:
 
     def _set_power(self, row: int, annotations: Mapping[str, str]) -> None:
         threads = max(float(self.allocatable[row, CPU]) / 1000.0, 1.0)
-        power = from_annotations(annotations, threads)
+        power = node_ends(annotations, threads)
         self.idle_watts[row], self.max_watts[row] = power.idle_watts, power.max_watts
         self.watts_estimated[row] = power.estimated
 
