@@ -34,6 +34,11 @@ def series():
     return columns, watts
 
 
+@pytest.fixture(scope="module")
+def fitted(series):
+    return fit(*series)
+
+
 def test_a_load_that_follows_the_form_is_predicted(series):
     columns, watts = series
     error = np.abs(fit(columns, watts).watts(columns) / watts - 1.0)
@@ -41,12 +46,20 @@ def test_a_load_that_follows_the_form_is_predicted(series):
 
 
 @given(st.sampled_from([CYCLES, INSTRUCTIONS, MISSES]), st.floats(1.0, 3.0), st.integers(0, SAMPLES - 1))
-def test_more_of_a_counter_never_predicts_fewer_watts(series, name, factor, row):
-    columns, watts = series
-    model = fit(columns, watts)
+def test_more_of_a_counter_never_predicts_fewer_watts(series, fitted, name, factor, row):
+    columns, model = series[0], fitted
     one = {each: values[row : row + 1] for each, values in columns.items()}
     more = {**one, name: one[name] * factor}
     assert model.watts(more)[0] >= model.watts(one)[0] - 1e-9
+
+
+@given(st.floats(1.0, 3.0), st.integers(0, SAMPLES - 1))
+def test_the_same_cycles_in_less_cpu_time_never_predict_fewer_watts_without_misses(series, fitted, factor, row):
+    columns, model = series[0], fitted
+    one = {each: values[row : row + 1] for each, values in columns.items()} | {MISSES: np.zeros(1)}
+    faster = {**one, UTILIZATION: one[UTILIZATION] / factor}
+    if faster[UTILIZATION][0] > model.idle_utilization:
+        assert model.watts(faster)[0] >= model.watts(one)[0] - 1e-9
 
 
 def test_nothing_beyond_the_highest_watts_of_the_training_is_predicted(series):

@@ -13,10 +13,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparsam.power.counters import Columns, fit, fit_utilization
+from sparsam.power.counters import COUNTERS, Columns, fit, fit_utilization
 from sparsam.power.nonnegative import Floats
 
 RAPL = "rapl"
+MOST_OVER_RAPL = 5.0
+"""A node draws at most so many times what its processors and memory draw: fans, disks and cards are the rest."""
 BLOCKS = 5
 SCORED_BLOCKS = 20
 TRAINING_SHARE = 0.7
@@ -33,6 +35,10 @@ class SeriesScore:
     """Mean absolute error in per cent of the watts, over all held-out samples."""
     p90_mape_pct: float
     """Nine of ten stretches (twenty of equal length) of the held-out part have at most this error."""
+    span_error_pct: float
+    """Mean absolute error in per cent of the range of the held-out watts (5 to 95 % quantile).
+
+    It tells what `pooled_mape_pct` hides where watts hardly move, or where their level is wrong by a constant."""
     training_mape_pct: float
     """Time-blocked cross-validation within the training part: what choices were made by."""
     chosen: bool = False
@@ -43,8 +49,9 @@ def validate(
 ) -> list[SeriesScore]:
     """Scores of every family: fitted on the first `share` of the samples, or on all of them when `test` is given.
 
-    `counters` falls back on utilization where blocks of the training part say that the counters mislead. `rapl` is a
-    meter rather than a counter: it is shown for comparison and never chosen. Raises ValueError.
+    Utilization is all that is needed; `counters` is scored where all of them are there, and falls back on utilization
+    where blocks of the training part say that they mislead. `rapl` is a meter rather than a counter: it is shown for
+    comparison and never chosen. Raises ValueError.
     """
     if not 0.1 <= share <= 0.9:
         raise ValueError(f"a training share of {share:g}; it must lie between 0.1 and 0.9")
@@ -53,20 +60,26 @@ def validate(
     held, held_watts = test or (part(columns, slice(cut, None)), watts[cut:])
     if len(held_watts) < SCORED_BLOCKS:
         raise ValueError(f"{len(held_watts)} samples to judge by; at least {SCORED_BLOCKS} are needed")
-    families = {"utilization": _fit_utilization, "counters": _fit_counters}
+    families = {"utilization": _fit_utilization}
+    if all(name in columns and name in held for name in COUNTERS):
+        families["counters"] = _fit_counters
+    candidates = tuple(families)
     if RAPL in columns and RAPL in held:
         families[RAPL] = _fit_rapl
     inner = {name: blocked_error(fitter, train, train_watts) for name, fitter in families.items()}
-    best = min(("counters", "utilization"), key=lambda name: inner[name])
-    families["counters"] = families[best]
+    best = min(reversed(candidates), key=lambda name: inner[name])
+    if "counters" in families:
+        families["counters"] = families[best]
     errors = {
         name: np.abs(fitter(train, train_watts)(held) - held_watts) / held_watts for name, fitter in families.items()
     }
+    low, high = np.percentile(held_watts, (5, 95))
     return [
         SeriesScore(
             name,
             float(100.0 * error.mean()),
             float(100.0 * np.percentile([block.mean() for block in np.array_split(error, SCORED_BLOCKS)], 90)),
+            float(100.0 * (error * held_watts).mean() / (high - low)) if high > low else float("nan"),
             float(100.0 * inner[name]),
             chosen=name == best,
         )
@@ -89,6 +102,23 @@ def blocked_error(fitter: Callable[[Columns, Floats], Predict], columns: Columns
 def part(columns: Columns, rows: slice) -> dict[str, Floats]:
     """Consecutive rows of all columns."""
     return {name: values[rows] for name, values in columns.items()}
+
+
+def doubt(columns: Columns, watts: Floats) -> str:
+    """What is wrong with the level of the watts, to be told beside any score; empty where nothing is known to be.
+
+    A meter that sums several machines still moves with each of them, so that relative errors come out small.
+    """
+    if RAPL not in columns:
+        return ""
+    ratio = float(np.median(watts) / max(float(np.median(columns[RAPL])), 1e-9))
+    if ratio > MOST_OVER_RAPL:
+        return f"the node's watts are {ratio:.1f} times those of its processors and memory: they look like the sum of \
+several machines, so only their changes tell something"
+    below = float((watts < columns[RAPL]).mean())
+    if below > 0.01:
+        return f"the node draws less than its processors and memory in {below:.0%} of the samples: one meter is wrong"
+    return ""
 
 
 def infer_threads(busy_milliseconds: Floats) -> int:
