@@ -1,10 +1,12 @@
 """GPU cards: asleep, or awake with watts for each unit of utilization.
 
 A card without work and without a process that holds it sleeps; held, it draws two to three times as much although it
-does nothing: idle is a state of its own here too. From there a straight line in utilization explains nine tenths of the
-variance of hourly means. What is left is the work itself (matrix units draw more than copies at the same utilization),
-which utilization cannot tell. The source is hourly readings of four data-centre servers (charlottegressel/
-dc_workload_pipeline): their cards sleep at 22 to 50 W and wake to 67 to 86 W.
+does nothing: idle is two states here. Utilization cannot tell them apart, a performance state, a process on the card or
+the last idle reading can; so errors are given with and without that knowledge. With load, a straight line in
+utilization explains nine tenths of the variance of hourly means. What is left is the work itself (matrix units draw
+more than copies at the same utilization), which utilization cannot tell either. The source is hourly readings of four
+data-centre servers (charlottegressel/dc_workload_pipeline): their cards sleep at 24 to 50 W, draw 67 to 84 W when held,
+and start with load at 47 to 80 W.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsam.power.nonnegative import Floats
 
@@ -20,6 +23,12 @@ HUBER_RATIO = 0.1
 REWEIGHTINGS = 20
 IDLE_UTILIZATION = 0.01
 """Hourly means up to this count as idle."""
+HELD_RATIO = 1.3
+"""Idle watts that far apart are two states."""
+HELD_SHARE = 0.01
+"""So many of the idle samples at least make a state."""
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +36,28 @@ class Cards:
     """Models of cards as columns, one entry for each card or kind of card."""
 
     idle_watts: Floats
+    """Without load, asleep."""
+    held_watts: Floats
+    """Without load, but with a process that holds the card."""
     awake_watts: Floats
     watts_per_utilization: Floats
     error_ratio: Floats
     """Hold-out error as a share of the watts; NaN where none was held out."""
 
-    def watts(self, utilization: Floats) -> Floats:
-        """Watts of each card at its utilization in 0..1; shape (cards,)."""
+    def watts(self, utilization: Floats, held: Flags) -> Floats:
+        """Watts of each card at its utilization in 0..1; shape (cards,). `held`: a process is on the card."""
         u = np.clip(utilization, 0.0, 1.0)
+        idle = np.where(held, self.held_watts, self.idle_watts)
         active = self.awake_watts + self.watts_per_utilization * u
-        return np.asarray(np.where(u <= IDLE_UTILIZATION, self.idle_watts, active))
+        return np.where(u <= IDLE_UTILIZATION, idle, np.maximum(active, idle))
 
-    def marginal_watts(self, utilization: Floats, added: Floats) -> Floats:
+    def marginal_watts(self, utilization: Floats, added: Floats, held: Flags) -> Floats:
         """Extra watts when the utilization rises by `added`, waking included; a full card draws nothing more."""
-        return self.watts(utilization + added) - self.watts(utilization)
+        return self.watts(utilization + added, held) - self.watts(utilization, held)
 
-    def interval(self, utilization: Floats) -> tuple[Floats, Floats]:
+    def interval(self, utilization: Floats, held: Flags) -> tuple[Floats, Floats]:
         """Watts less and plus the hold-out error."""
-        watts = self.watts(utilization)
+        watts = self.watts(utilization, held)
         return watts * (1.0 - self.error_ratio), watts * (1.0 + self.error_ratio)
 
 
@@ -53,6 +66,7 @@ class CardFit:
     """The model of one kind of card, with its errors on blocks of time held out, in per cent of the watts."""
 
     idle_watts: float
+    """Asleep; with held cards among the samples the level between the two that errs least when nobody tells which."""
     awake_watts: float
     watts_per_utilization: float
     mape_pct: float
@@ -63,41 +77,67 @@ class CardFit:
     p90_pct: float
     """Nine of ten samples have at most this error."""
     samples: int
+    asleep_watts: float
+    held_watts: float
+    """The same as asleep where the samples show one idle state only."""
+    told_mape_pct: float
+    """As `mape_pct`, when the last idle reading before tells whether the card is held."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
     idle_watts: float
+    asleep_watts: float
+    held_watts: float
     awake_watts: float
     slope: float
 
-    def watts(self, utilization: Floats) -> Floats:
+    def watts(self, utilization: Floats, idle_watts: Floats | float) -> Floats:
         active = self.awake_watts + self.slope * utilization
-        return np.asarray(np.where(utilization <= IDLE_UTILIZATION, self.idle_watts, active))
+        return np.where(utilization <= IDLE_UTILIZATION, idle_watts, active)
+
+    def told(self, idle_readings: Floats) -> Floats:
+        """Idle watts by the state that the readings show."""
+        between = np.sqrt(self.asleep_watts * self.held_watts)
+        return np.where(idle_readings > between, self.held_watts, self.asleep_watts)
 
 
 def fit(utilization: Floats, watts: Floats) -> CardFit:
     """Fit consecutive samples of one kind of card, arrays of shape (samples,); raises ValueError."""
     _check(utilization, watts)
-    errors = []
+    errors, told_errors = [], []
+    before = _last_idle(utilization, watts)
     for block in np.array_split(np.arange(len(watts)), BLOCKS):
         known = np.ones(len(watts), dtype=bool)
         known[block] = False
-        predicted = _line(utilization[known], watts[known]).watts(utilization[block])
-        errors.append(np.abs(predicted - watts[block]) / watts[block])
+        line, u = _line(utilization[known], watts[known]), utilization[block]
+        errors.append(np.abs(line.watts(u, line.idle_watts) / watts[block] - 1.0))
+        told_errors.append(np.abs(line.watts(u, line.told(before[block])) / watts[block] - 1.0))
     percent = 100.0 * np.concatenate(errors)
     resting = utilization <= IDLE_UTILIZATION
     line = _line(utilization, watts)
     return CardFit(
-        line.idle_watts,
-        line.awake_watts,
-        line.slope,
-        float(percent.mean()),
-        _mean(percent[~resting]),
-        _mean(percent[resting]),
-        float(np.percentile(percent, 90)),
-        len(watts),
+        idle_watts=line.idle_watts,
+        awake_watts=line.awake_watts,
+        watts_per_utilization=line.slope,
+        mape_pct=float(percent.mean()),
+        active_mape_pct=_mean(percent[~resting]),
+        idle_mape_pct=_mean(percent[resting]),
+        p90_pct=float(np.percentile(percent, 90)),
+        samples=len(watts),
+        asleep_watts=line.asleep_watts,
+        held_watts=line.held_watts,
+        told_mape_pct=float(100.0 * np.concatenate(told_errors).mean()),
     )
+
+
+def _last_idle(utilization: Floats, watts: Floats) -> Floats:
+    """For each sample the watts of the last idle one before it; zero, as if asleep, where none came yet."""
+    resting = np.flatnonzero(utilization <= IDLE_UTILIZATION)
+    if not len(resting):
+        return np.zeros_like(watts)
+    before = np.searchsorted(resting, np.arange(len(watts))) - 1
+    return np.where(before >= 0, watts[resting[np.maximum(before, 0)]], 0.0)
 
 
 def _check(utilization: Floats, watts: Floats) -> None:
@@ -112,11 +152,11 @@ def _check(utilization: Floats, watts: Floats) -> None:
 
 
 def _line(utilization: Floats, watts: Floats) -> _Line:
-    """Medians at rest; with load a line by relative errors under Huber's weights, neither coefficient negative."""
+    """Levels at rest; with load a line by relative errors under Huber's weights, neither coefficient negative."""
     resting = utilization <= IDLE_UTILIZATION
     u, active = utilization[~resting], watts[~resting]
     if len(u) < 2:
-        return _Line(float(np.median(watts[resting])), float(np.median(watts)), 0.0)
+        return _Line(*_levels(watts[resting]), float(np.median(watts)), 0.0)
     design = np.stack([np.ones_like(u), u], axis=1) / active[:, None]
     weights = np.ones(len(u))
     awake, slope = 0.0, 0.0
@@ -126,7 +166,28 @@ def _line(utilization: Floats, watts: Floats) -> _Line:
         error = np.abs(design @ np.array([awake, slope]) - 1.0)
         weights = np.minimum(1.0, HUBER_RATIO / np.maximum(error, 1e-12))
     awake, slope = max(float(awake), 0.0), max(float(slope), 0.0)
-    return _Line(float(np.median(watts[resting])) if resting.any() else awake, awake, slope)
+    levels = _levels(watts[resting]) if resting.any() else (awake, awake, awake)
+    return _Line(*levels, awake, slope)
+
+
+def _levels(watts: Floats) -> tuple[float, float, float]:
+    """Idle watts: the level of least mean relative error, then asleep and held.
+
+    Two states are the split of the sorted logarithms that leaves the least variance within the parts.
+    """
+    ordered = np.sort(watts)
+    weight = np.cumsum(1.0 / ordered)
+    single = float(ordered[np.searchsorted(weight, weight[-1] / 2.0)])
+    asleep = held = float(np.median(ordered))
+    count = np.arange(1, len(ordered))
+    if len(count):
+        sums = np.cumsum(np.log(ordered))
+        between = sums[:-1] ** 2 / count + (sums[-1] - sums[:-1]) ** 2 / (len(ordered) - count)
+        at = int(between.argmax()) + 1
+        low, high = float(np.median(ordered[:at])), float(np.median(ordered[at:]))
+        if high > HELD_RATIO * low and min(at, len(ordered) - at) >= HELD_SHARE * len(ordered):
+            asleep, held = low, high
+    return single, asleep, held
 
 
 def _mean(values: Floats) -> float:
