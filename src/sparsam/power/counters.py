@@ -40,6 +40,8 @@ LEAST_SHARE = 0.1
 """Of the highest CPU time; below, too little is booked to tell a speed from."""
 UNBOOKED_BENDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 IDLE_MARGIN = 1.5
+MOST_IDLE_SHARE = 0.1
+"""Of the highest CPU time; a recording that never rests must not make half of its load count as idle."""
 HUBER_RATIO = 0.04
 REWEIGHTINGS = 10
 
@@ -101,7 +103,7 @@ def fit(columns: Columns, watts: Floats) -> CounterModel:
         low={name: float(smooth[name].min()) for name in COUNTERS},
         high={name: float(smooth[name].max()) for name in COUNTERS},
         miss_scales=tuple(sorted(scales)),
-        idle_utilization=max(IDLE_MARGIN * float(np.percentile(columns[UTILIZATION], 10)), 1e-6),
+        idle_utilization=_idle_utilization(columns[UTILIZATION]),
         cycles_scale=max(float(np.percentile(columns[CYCLES], 25)), 1.0),
         coefficients=np.zeros(0),
         max_watts=float(watts.max()),
@@ -205,6 +207,10 @@ def check(columns: Columns, watts: Floats, *, needed: tuple[str, ...] = COUNTERS
         raise ValueError("watts must be finite and above zero")
     if float(np.ptp(watts)) <= 0.0:
         raise ValueError("watts never change; there is nothing to learn")
+
+
+def _idle_utilization(u: Floats) -> float:
+    return max(min(IDLE_MARGIN * float(np.percentile(u, 10)), MOST_IDLE_SHARE * float(u.max())), 1e-6)
 
 
 def _design(u: Floats, low: float, high: float) -> Floats:
