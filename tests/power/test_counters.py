@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from sparsam.power.counters import (
     UTILIZATION,
     cpi,
     cpi_per_watt,
+    decode,
+    encode,
     fit,
     fit_utilization,
     steady,
@@ -101,6 +105,34 @@ def test_the_baseline_rises_with_utilization(series):
 def test_samples_that_carry_no_model_are_refused(series, change, words):
     with pytest.raises(ValueError, match=words):
         fit(*change(*series))
+
+
+@pytest.mark.parametrize("error", [0.05, float("nan")])
+def test_a_model_survives_json_exactly(series, error):
+    columns, watts = series
+    model = fit(columns, watts, error_ratio=error)
+    again = decode(encode(model))
+    assert again.watts(columns).tolist() == model.watts(columns).tolist()
+    assert encode(again) == encode(model)
+    assert len(encode(model)) < 4096
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": "other/v9"}, "schema 'other/v9'"),
+        ({"low": {}}, "ranges must be"),
+        ({"coefficients": [1.0]}, "coefficients are needed"),
+        ({"missScales": [0.0] * 6}, "above zero"),
+        ({"maxWatts": -1.0}, "above zero"),
+        ({"maxWatts": "much"}, "Expected `float`"),
+        ({"volts": 12}, "unknown field"),
+    ],
+)
+def test_json_that_is_no_model_is_refused(fitted, change, words):
+    document = json.loads(encode(fitted)) | change
+    with pytest.raises(ValueError, match=words):
+        decode(json.dumps(document).encode())
 
 
 def test_constant_counters_do_no_harm(series):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsam.power.counters import CYCLES, INSTRUCTIONS, MISSES, UTILIZATION
-from sparsam.power.timeseries import RAPL, doubt, infer_threads, part, validate
+from sparsam.power.timeseries import RAPL, calibrate, doubt, infer_threads, part, validate
 from tests.conftest import DATA
 
 
@@ -97,6 +97,14 @@ def test_counters_that_mislead_fall_back_on_utilization():
     scores = {score.family: score for score in validate(*made_up(broken=True))}
     assert scores["utilization"].chosen
     assert scores["counters"].pooled_mape_pct == scores["utilization"].pooled_mape_pct
+
+
+def test_a_calibrated_model_states_an_error_that_holds_and_misleading_counters_give_none():
+    columns, watts = made_up()
+    model = calibrate(columns, watts)
+    low, high = model.interval(columns)
+    assert 0.8 <= ((low <= watts) & (watts <= high)).mean() <= 1.0
+    assert calibrate(*made_up(broken=True)) is None
 
 
 def test_another_series_can_be_the_test():

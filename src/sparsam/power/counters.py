@@ -20,8 +20,9 @@ model: Bellosa, "The benefits of event-driven energy accounting in power-sensiti
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from sparsam.power.nonnegative import Floats, solve
@@ -45,6 +46,8 @@ MOST_IDLE_SHARE = 0.1
 HUBER_RATIO = 0.04
 REWEIGHTINGS = 10
 
+SCHEMA = "power.sparsam.dev/counters/v1"
+
 Columns = Mapping[str, Floats]
 
 
@@ -61,10 +64,28 @@ class CounterModel:
     coefficients: Floats
     """The constant, then one for each basis function; none negative."""
     max_watts: float
+    error_ratio: float = float("nan")
+    """Hold-out error as a share of the watts, nine of ten samples; NaN where none was held out."""
 
     def watts(self, columns: Columns) -> Floats:
         """Predicted watts of consecutive samples; every column has shape (samples,)."""
-        basis = np.stack(list(self._basis(steady(columns), columns)), axis=1)
+        return self._predicted(steady(columns), columns)
+
+    def watts_at(self, rates: Columns) -> Floats:
+        """Predicted watts at rates that hold, each row by itself; every column has shape (rows,)."""
+        return self._predicted(rates, rates)
+
+    def marginal_watts(self, rates: Columns, added: Columns) -> Floats:
+        """Extra watts when the counters that are in `added` rise by so much."""
+        return self.watts_at(raised(rates, added)) - self.watts_at(rates)
+
+    def interval(self, rates: Columns) -> tuple[Floats, Floats]:
+        """Watts that nine of ten samples lie between; NaN where no error is known."""
+        watts = self.watts_at(rates)
+        return watts * (1.0 - self.error_ratio), watts * (1.0 + self.error_ratio)
+
+    def _predicted(self, smooth: Columns, raw: Columns) -> Floats:
+        basis = np.stack(list(self._basis(smooth, raw)), axis=1)
         return np.minimum(basis @ self.coefficients, self.max_watts)
 
     def _basis(self, smooth: Columns, raw: Columns) -> Iterator[Floats]:
@@ -91,10 +112,11 @@ class CounterModel:
         return np.maximum(columns[name], 0.0) / high if high > 0.0 else np.zeros_like(columns[name])
 
 
-def fit(columns: Columns, watts: Floats) -> CounterModel:
+def fit(columns: Columns, watts: Floats, *, error_ratio: float = float("nan")) -> CounterModel:
     """Fit to consecutive samples: columns and watts of shape (samples,), watts above zero.
 
-    Relative errors are minimised with Huber's weights. Raises ValueError when there is nothing to learn from.
+    Relative errors are minimised with Huber's weights. `error_ratio` is what blocks of time held out have shown, for
+    the model's intervals. Raises ValueError when there is nothing to learn from.
     """
     check(columns, watts)
     smooth = steady(columns)
@@ -110,14 +132,61 @@ def fit(columns: Columns, watts: Floats) -> CounterModel:
     )
     basis = np.stack(list(blank._basis(smooth, columns)), axis=1)
     coefficients = robust_fit(basis, watts)
+    return replace(blank, coefficients=coefficients, error_ratio=error_ratio)
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A counter model as JSON: counters by name and a second, utilization in 0..1, coefficients in watts."""
+
+    schema: str
+    low: dict[str, float]
+    high: dict[str, float]
+    miss_scales: tuple[float, ...]
+    idle_utilization: float
+    cycles_scale: float
+    coefficients: tuple[float, ...]
+    max_watts: float
+    error_ratio: float | None
+
+
+def encode(model: CounterModel) -> bytes:
+    """The model as JSON, to be read by `decode` exactly as it was."""
+    document = _Document(
+        schema=SCHEMA,
+        low=dict(model.low),
+        high=dict(model.high),
+        miss_scales=model.miss_scales,
+        idle_utilization=model.idle_utilization,
+        cycles_scale=model.cycles_scale,
+        coefficients=tuple(model.coefficients.tolist()),
+        max_watts=model.max_watts,
+        error_ratio=None if np.isnan(model.error_ratio) else model.error_ratio,
+    )
+    return msgspec.json.encode(document)
+
+
+def decode(raw: bytes) -> CounterModel:
+    """A model from JSON; raises ValueError for one that could not have been fitted."""
+    document = msgspec.json.decode(raw, type=_Document)
+    if document.schema != SCHEMA:
+        raise ValueError(f"schema {document.schema!r}; this version reads {SCHEMA!r}")
+    if set(document.low) != set(COUNTERS) or set(document.high) != set(COUNTERS):
+        raise ValueError(f"the ranges must be those of {', '.join(COUNTERS)}")
+    expected = 1 + 2 * (2 * BENDS - 1) + len(SPEED_BENDS) + 2 * len(document.miss_scales) + len(UNBOOKED_BENDS)
+    if len(document.coefficients) != expected or min(document.coefficients) < 0.0:
+        raise ValueError(f"{expected} coefficients are needed, none negative")
+    scales = (*document.miss_scales, document.idle_utilization, document.cycles_scale, document.max_watts)
+    if min(scales) <= 0.0:
+        raise ValueError("scales and highest watts must be above zero")
     return CounterModel(
-        blank.low,
-        blank.high,
-        blank.miss_scales,
-        blank.idle_utilization,
-        blank.cycles_scale,
-        coefficients,
-        blank.max_watts,
+        low=document.low,
+        high=document.high,
+        miss_scales=document.miss_scales,
+        idle_utilization=document.idle_utilization,
+        cycles_scale=document.cycles_scale,
+        coefficients=np.array(document.coefficients),
+        max_watts=document.max_watts,
+        error_ratio=float("nan") if document.error_ratio is None else document.error_ratio,
     )
 
 
@@ -140,6 +209,11 @@ def fit_utilization(columns: Columns, watts: Floats) -> UtilizationModel:
     u = columns[UTILIZATION]
     low, high = float(u.min()), float(u.max())
     return UtilizationModel(low, high, robust_fit(_design(u, low, high), watts))
+
+
+def raised(rates: Columns, added: Columns) -> dict[str, Floats]:
+    """Rates with some of them raised."""
+    return {name: values + added[name] if name in added else values for name, values in rates.items()}
 
 
 def cpi(columns: Columns) -> Floats:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparsam.power.counters import COUNTERS, Columns, fit, fit_utilization
+from sparsam.power.counters import COUNTERS, Columns, CounterModel, fit, fit_utilization
 from sparsam.power.nonnegative import Floats
 
 RAPL = "rapl"
@@ -66,7 +66,7 @@ def validate(
     candidates = tuple(families)
     if RAPL in columns and RAPL in held:
         families[RAPL] = _fit_rapl
-    inner = {name: blocked_error(fitter, train, train_watts) for name, fitter in families.items()}
+    inner = {name: float(blocked_errors(fitter, train, train_watts).mean()) for name, fitter in families.items()}
     best = min(reversed(candidates), key=lambda name: inner[name])
     if "counters" in families:
         families["counters"] = families[best]
@@ -87,8 +87,19 @@ def validate(
     ]
 
 
-def blocked_error(fitter: Callable[[Columns, Floats], Predict], columns: Columns, watts: Floats) -> float:
-    """Mean relative error over blocks of time, each predicted by a model of the others."""
+def calibrate(columns: Columns, watts: Floats) -> CounterModel | None:
+    """The counter model of a node with the error that nine of ten samples in held-out blocks of time stay below.
+
+    None where utilization alone predicts such blocks better. Raises ValueError.
+    """
+    errors = blocked_errors(_fit_counters, columns, watts)
+    if errors.mean() > blocked_errors(_fit_utilization, columns, watts).mean():
+        return None
+    return fit(columns, watts, error_ratio=float(np.percentile(errors, 90)))
+
+
+def blocked_errors(fitter: Callable[[Columns, Floats], Predict], columns: Columns, watts: Floats) -> Floats:
+    """Relative errors of all samples, each block of time predicted by a model of the others; shape (samples,)."""
     bounds = np.linspace(0, len(watts), BLOCKS + 1).astype(int)
     errors = []
     for start, end in pairwise(bounds):
@@ -96,7 +107,7 @@ def blocked_error(fitter: Callable[[Columns, Floats], Predict], columns: Columns
         model = fitter({name: values[known] for name, values in columns.items()}, watts[known])
         held = watts[start:end]
         errors.append(np.abs(model(part(columns, slice(start, end))) - held) / held)
-    return float(np.concatenate(errors).mean())
+    return np.concatenate(errors)
 
 
 def part(columns: Columns, rows: slice) -> dict[str, Floats]:
