@@ -51,6 +51,33 @@ async def test_stopping_ends_every_child(tmp_path: Path, sleeper):
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+async def test_what_leans_on_others_is_stopped_before_them(tmp_path: Path, monkeypatch):
+    real = asyncio.create_subprocess_exec
+    script = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    time.sleep(0.3 * int(sys.argv[1]))\n"
+        "    with pathlib.Path(sys.argv[2]).open('a') as file: file.write(sys.argv[1])\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "pathlib.Path(sys.argv[2] + sys.argv[1]).touch()\n"
+        "time.sleep(600)\n"
+    )
+
+    def start(_python, _m, _module, _serve, *arguments, **options):
+        return real(sys.executable, "-c", script, *arguments, **options)
+
+    monkeypatch.setattr(module.asyncio, "create_subprocess_exec", start)
+    order = str(tmp_path / "order")
+    children = [Child("base", ("0", order)), Child("upper", ("1", order), tier=1)]
+    supervisor = Supervisor(children, run_dir=tmp_path, log_dir=tmp_path / "log")
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: Path(f"{order}0").exists() and Path(f"{order}1").exists())
+    supervisor.stop()
+    await asyncio.wait_for(running, 20)
+    assert Path(order).read_text() == "10"
+
+
 async def test_only_one_supervisor_holds_a_cluster(tmp_path: Path, sleeper):
     first = Supervisor([Child("a", ("600",))], run_dir=tmp_path, log_dir=tmp_path / "log")
     running = asyncio.create_task(first.run())

@@ -158,12 +158,12 @@ def make_supervisor(settings: Settings) -> Supervisor:
     if "api" in settings.part_list:
         children.append(Child("api", ("api", *where)))
     if "control" in settings.part_list:
-        children.append(Child("control", ("control", *where)))
+        children.append(Child("control", ("control", *where), tier=1))
     if "node" in settings.part_list:
         nodes = local_nodes(settings)
-        children += [Child(f"node-{each.name}", ("node", each.name, *where)) for each in nodes]
+        children += [Child(f"node-{each.name}", ("node", each.name, *where), tier=1) for each in nodes]
         if any(each.netns for each in nodes):
-            children.append(Child("proxy", ("proxy", *where)))
+            children.append(Child("proxy", ("proxy", *where), tier=1))
     return Supervisor(children, run_dir=settings.run_path, log_dir=settings.data_path / "log")
 
 

@@ -38,6 +38,8 @@ class Child:
 
     name: str
     arguments: tuple[str, ...]
+    tier: int = 0
+    """Children of higher tiers lean on those of lower ones, and are stopped before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Supervisor:
         self._run_dir = run_dir
         self._log_dir = log_dir
         self._stop = asyncio.Event()
+        self._ended = {child.name: asyncio.Event() for child in self._children}
         self._pids: dict[str, int] = {}
         self._restarts = {child.name: 0 for child in self._children}
 
@@ -80,6 +83,12 @@ class Supervisor:
         self._stop.set()
 
     async def _keep(self, child: Child) -> None:
+        try:
+            await self._keep_until_stopped(child)
+        finally:
+            self._ended[child.name].set()
+
+    async def _keep_until_stopped(self, child: Child) -> None:
         backoff_seconds = FIRST_BACKOFF_SECONDS
         while not self._stop.is_set():
             started = time.monotonic()
@@ -107,13 +116,20 @@ class Supervisor:
         self._pids[child.name] = process.pid
         self._write_state()
         exited = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self._stop.wait())
+        stopping = asyncio.create_task(self._turn_to_stop(child))
         try:
             await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             await self._end(process, exited)
             del self._pids[child.name]
+
+    async def _turn_to_stop(self, child: Child) -> None:
+        """Wait for the order to stop, and then for all that lean on this child: they have Leases to give back."""
+        await self._stop.wait()
+        for other in self._children:
+            if other.tier > child.tier:
+                await self._ended[other.name].wait()
 
     async def _end(self, process: asyncio.subprocess.Process, exited: asyncio.Task[int]) -> None:
         if process.returncode is None:
