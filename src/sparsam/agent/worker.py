@@ -46,6 +46,7 @@ class PodWorker:
         self._operations = operations
         self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unseen: set[str] = set()
         self._progress: dict[str, Progress] = {}
         self._sandboxes: tuple[Sandbox, ...] = ()
         self._containers: tuple[Container, ...] = ()
@@ -83,7 +84,7 @@ class PodWorker:
             sandboxes=self._sandboxes,
             containers=self._containers,
             progress=dict(self._progress),
-            busy=frozenset(key for key in self._tasks if key not in (_STATUS, _REFRESH)),
+            busy=frozenset(key for key in (*self._tasks, *self._unseen) if key not in (_STATUS, _REFRESH)),
             volumes_ready=self._volumes_ready,
             retry_at=self._retry_at,
             refused=self._refused,
@@ -170,6 +171,8 @@ class PodWorker:
     # -- seeing ---------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
+        # What ends while the engine is read may be missing from what was read: it counts as busy until the next look.
+        self._unseen.clear()
         cri = self._node.cri
         sandboxes = await cri.list_sandboxes(self.uid)
         for sandbox in sandboxes:
@@ -264,6 +267,7 @@ class PodWorker:
             await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._tasks.pop(key, None)
+            self._unseen.add(key)
             self.kick()
 
     async def _set_up(self) -> None:
