@@ -104,6 +104,11 @@ def test_what_is_not_finite_is_refused(broken):
         attribute(Node(watts=1.0, idle_watts=1.0), Use.of_cpu([broken]))
 
 
+def test_an_explanation_that_is_not_a_number_is_refused():
+    with pytest.raises(ValueError, match="not a number"):
+        attribute(Node(watts=1.0, idle_watts=1.0, explained_watts=math.nan), Use.of_cpu([1.0]))
+
+
 @given(st.lists(st.tuples(nodes, st.lists(amounts, min_size=2, max_size=2), st.floats(0, 3600)), max_size=8))
 def test_energy_never_falls_and_adds_up(intervals):
     ledger, whole, before = EnergyLedger(), 0.0, {}
@@ -114,6 +119,23 @@ def test_energy_never_falls_and_adds_up(intervals):
         before = dict(ledger.consumers)
     assert ledger.joules == pytest.approx(whole, rel=1e-9, abs=1e-6)
     assert ledger.parts["pods"] == pytest.approx(sum(ledger.consumers.values()), rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("keys", "seconds"), [(["a", "b"], 1.0), ([], 1.0), (["a"], -1.0), (["a"], math.nan)])
+def test_an_interval_that_cannot_be_changes_nothing(keys, seconds):
+    ledger = EnergyLedger()
+    ledger.observe(["a"], attribute(Node(30.0, 10.0), Use.of_cpu([1.0])), 10.0)
+    before = dict(ledger.parts), dict(ledger.consumers)
+    with pytest.raises(ValueError, match=r"keys for|an interval of"):
+        ledger.observe(keys, attribute(Node(30.0, 10.0), Use.of_cpu([1.0])), seconds)
+    assert (ledger.parts, ledger.consumers) == before
+
+
+def test_time_without_a_reading_is_counted_and_adds_no_energy():
+    ledger = EnergyLedger()
+    ledger.miss(30.0)
+    ledger.miss(-5.0)
+    assert (ledger.gap_seconds, ledger.joules) == (30.0, 0.0)
 
 
 def test_a_ledger_goes_on_from_what_was_written_down():

@@ -88,6 +88,8 @@ def attribute(node: Node, use: Use) -> Attribution:
     left = watts - idle
     gpu, left = _shared(min(_known(node.gpu_watts, "GPU watts"), left), use.gpu_watts, left, limited=True)
     memory, left = _shared(min(_known(node.memory_watts, "memory watts"), left), use.memory_bytes, left)
+    if np.isnan(node.explained_watts):
+        raise ValueError("the watts that load explains are not a number")
     explained = max(node.explained_watts - float(memory.sum()), 0.0)
     shares = np.append(_nonnegative(use.cpu_seconds), max(node.system_cpu_seconds, 0.0))
     active, left = _shared(min(left, explained), shares, left)
@@ -137,8 +139,10 @@ class EnergyLedger:
         """Add an interval; raises ValueError on a negative one or when there is not one key for each consumer."""
         if not 0.0 <= seconds < float("inf"):
             raise ValueError(f"an interval of {seconds} s")
-        for key, watts in zip(keys, attribution.consumer_watts, strict=True):
-            self.consumers[key] = self.consumers.get(key, 0.0) + float(watts) * seconds
+        if len(keys) != len(attribution.active_watts):
+            raise ValueError(f"{len(keys)} keys for {len(attribution.active_watts)} consumers")
+        for key, watts in zip(keys, attribution.consumer_watts.tolist(), strict=True):
+            self.consumers[key] = self.consumers.get(key, 0.0) + watts * seconds
         self.parts["idle"] += attribution.idle_watts * seconds
         self.parts["system"] += attribution.system_watts * seconds
         self.parts["unattributed"] += attribution.unattributed_watts * seconds

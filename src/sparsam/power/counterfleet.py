@@ -87,6 +87,8 @@ class CounterFleet:
         place = self._misses.place(misses)
         watts += self._misses.look(*place) + np.minimum(share, 1.0) * self._crowded.look(*place)
         self._add_unbooked(watts, rates)
+        # Look-ups answer something whatever they are asked; what is missing must stay missing.
+        watts += 0.0 * (share + cycles + misses + rates[INSTRUCTIONS])
         return np.minimum(watts, self._max_watts)
 
     def marginal_watts(self, rates: Columns, added: Columns) -> Floats:
@@ -113,24 +115,23 @@ class _Tables:
     def __init__(self, values: Floats) -> None:
         self._pieces = values.shape[1] - 1
         # A last piece without slope stands for 1 itself.
-        self._starts = values.ravel()
-        self._rises = np.diff(values, axis=1, append=values[:, -1:]).ravel()
-        self._rows = np.arange(len(values)) * (self._pieces + 1)
+        rises = np.diff(values, axis=1, append=values[:, -1:])
+        self._rises = rises.ravel()
+        self._starts = (values - rises * np.arange(values.shape[1])).ravel()
+        self._rows = np.arange(len(values)) * values.shape[1]
 
     def at(self, z: Floats) -> Floats:
-        """The function of each node at its number; NaN there is NaN here."""
+        """The function of each node at its number; some number where that is NaN."""
         return self.look(*self.place(z))
 
     def place(self, z: Floats) -> tuple[Rows, Floats]:
-        """Where each node's number lies: the piece, and how far into it."""
-        scaled = np.minimum(np.maximum(z, 0.0), 1.0) * self._pieces
-        # `fmax` takes the zero where the number is NaN, which then only the distance shows.
-        piece = np.fmax(scaled, 0.0).astype(np.intp)
-        return self._rows + piece, scaled - piece
+        """The piece that each node's number lies in, and the number in knots."""
+        knots = np.minimum(np.fmax(z, 0.0), 1.0) * self._pieces
+        return self._rows + knots.astype(np.intp), knots
 
-    def look(self, place: Rows, distance: Floats) -> Floats:
+    def look(self, place: Rows, knots: Floats) -> Floats:
         """The functions at places found before, here or in other tables of as many knots."""
-        return np.asarray(self._starts.take(place) + self._rises.take(place) * distance)
+        return np.asarray(self._starts.take(place) + self._rises.take(place) * knots)
 
 
 class _Parts:
