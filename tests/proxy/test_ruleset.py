@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsam.proxy.rules import Drop, Element, Goto
+from sparsam.proxy.rules import Balance, Drop, Element, Goto, Spread
 from sparsam.proxy.ruleset import Ruleset
 from sparsam.proxy.services import EMPTY, HAIRPIN, NODE_PORTS, REFUSE, SERVICE_IPS, compile_service
 from tests.support.proxy import NETWORK, KernelModel, Tracer, endpoint, endpoint_slice, service
@@ -25,6 +26,23 @@ def trace(*objects, **tracer):
 def test_a_cluster_ip_reaches_every_ready_endpoint_and_no_other():
     tracer = trace(service(), endpoint_slice("10.244.1.1", "10.244.2.1", endpoint("10.244.2.2", ready=False)))
     assert tracer.send(POD, "10.96.0.5", 80).targets == {("10.244.1.1", 8080), ("10.244.2.1", 8080)}
+
+
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+def test_a_packet_that_finds_the_map_of_a_rule_on_its_way_out_empty_still_reaches_an_endpoint(affinity):
+    ruleset = Ruleset(NETWORK)
+    made = service(sessionAffinity=affinity)
+    fragment = compile_service(made, [endpoint_slice("10.244.1.1", "10.244.1.2")], NETWORK)
+    ruleset.replace({("default", "web"): fragment})
+
+    def looks_up(rule):
+        return any(isinstance(each, Balance) and len(each.targets) > 1 or isinstance(each, Spread) for each in rule)
+
+    chains = {name: tuple(rule for rule in rules if not looks_up(rule)) for name, rules in ruleset.chains.items()}
+    assert chains != ruleset.chains
+    sent = Tracer(chains, ruleset.elements).send(POD, "10.96.0.5", 80)
+    assert len(sent.targets) == 1
+    assert sent.targets < {("10.244.1.1", 8080), ("10.244.1.2", 8080)}
 
 
 def test_pods_keep_their_address_and_the_node_does_not():

@@ -113,7 +113,7 @@ class _PortChains:
             return Drop() if everywhere else Goto(REFUSE)
         name = f"{prefix}-{self._id}"
         if name not in self.rules:
-            self.rules[name] = self._sticky(endpoints) if self._affinity_seconds else (self._balance(endpoints),)
+            self.rules[name] = self._sticky(endpoints) if self._affinity_seconds else self._balance(endpoints)
         return Goto(name)
 
     def entrance(
@@ -136,9 +136,12 @@ class _PortChains:
             self.rules[name] = ((Jump(TO_MASQUERADE),), (to_all,))
         return Goto(name)
 
-    def _balance(self, endpoints: tuple[Endpoint, ...]) -> Rule:
+    def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
         targets = tuple((each.ip, each.port) for each in endpoints)
-        return (Match(Field.PROTOCOL, self._protocol), Balance(targets))
+        matches = Match(Field.PROTOCOL, self._protocol)
+        rules = ((matches, Balance(targets)),)
+        # While rules are replaced, a packet under way through the old ones finds their map empty; it must not be refused.
+        return rules if len(targets) == 1 else (*rules, (matches, Balance(targets[:1])))
 
     def _sticky(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
         names = []
@@ -146,9 +149,11 @@ class _PortChains:
             name = f"ep-{self._id}/{each.ip}/{each.port}/{self._affinity_seconds}"
             names.append(name)
             self.affinity_sets[name] = self._affinity_seconds
-            self.rules[name] = ((Remember(name),), self._balance((each,)))
+            self.rules[name] = ((Remember(name),), *self._balance((each,)))
         known: list[Rule] = [(Match(Field.SOURCE, f"@{name}"), Goto(name)) for name in names]
-        return (*known, (Spread(tuple(names)),))
+        # The last is for packets that find the map empty, as in `_balance`.
+        fallback: list[Rule] = [(Goto(names[0]),)] if len(names) > 1 else []
+        return (*known, (Spread(tuple(names)),), *fallback)
 
 
 def _port_id(service: Obj, port: Obj) -> str:
