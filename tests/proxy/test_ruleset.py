@@ -36,7 +36,7 @@ def test_a_packet_that_finds_the_map_of_a_rule_on_its_way_out_empty_still_reache
     ruleset.replace({("default", "web"): fragment})
 
     def looks_up(rule):
-        return any(isinstance(each, Balance) and len(each.targets) > 1 or isinstance(each, Spread) for each in rule)
+        return any((isinstance(each, Balance) and len(each.targets) > 1) or isinstance(each, Spread) for each in rule)
 
     chains = {name: tuple(rule for rule in rules if not looks_up(rule)) for name, rules in ruleset.chains.items()}
     assert chains != ruleset.chains

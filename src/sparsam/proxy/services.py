@@ -140,7 +140,7 @@ class _PortChains:
         targets = tuple((each.ip, each.port) for each in endpoints)
         matches = Match(Field.PROTOCOL, self._protocol)
         rules = ((matches, Balance(targets)),)
-        # While rules are replaced, a packet under way through the old ones finds their map empty; it must not be refused.
+        # Where rules are being replaced, a packet in the old ones finds their map empty; it must not be refused.
         return rules if len(targets) == 1 else (*rules, (matches, Balance(targets[:1])))
 
     def _sticky(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
