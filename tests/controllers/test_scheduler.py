@@ -8,7 +8,7 @@ from sparsam.clock import SystemClock
 from sparsam.controllers.runtime import Context
 from sparsam.controllers.scheduler import PLACEMENT_ANNOTATION, Scheduler
 from sparsam.controllers.serviceaccount import ServiceAccountController
-from sparsam.objects.kinds import EVENTS, NODES, PODS, SERVICEACCOUNTS
+from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, SERVICEACCOUNTS
 from tests.support.controllers import controlled, eventually, running
 from tests.support.scheduling import node, pod, watts
 
@@ -22,10 +22,10 @@ class SchedulerPart:
 
     async def run(self) -> None:
         recorder = self._context.recorder("default-scheduler")
-        pods, nodes = self._context.informer(PODS), self._context.informer(NODES)
+        pods, nodes, powers = (self._context.informer(each) for each in (PODS, NODES, NODEPOWERS))
         async with asyncio.TaskGroup() as group:
             group.create_task(recorder.run())
-            group.create_task(Scheduler(self._context.client, pods, nodes, recorder).run())
+            group.create_task(Scheduler(self._context.client, pods, nodes, powers, recorder).run())
 
 
 def _full(obj, kind):
@@ -68,6 +68,19 @@ async def test_a_pod_is_bound_where_it_costs_the_fewest_watts_and_says_so(tmp_pa
             return [event["message"] for event in events if event["reason"] == "Scheduled"]
 
         assert await eventually(told) == ["Successfully assigned default/p to thrifty"]
+
+
+async def test_a_node_whose_meter_disowns_its_model_costs_more_than_one_that_can_be_relied_on(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        power = {"apiVersion": NODEPOWERS.api_version, "kind": NODEPOWERS.kind, "metadata": {"name": "broken"}}
+        await client.create(NODEPOWERS, power)
+        status = {"status": {"model": {"trust": "out_of_tolerance", "readings": 50}}}
+        await client.patch(NODEPOWERS, "broken", status, subresource="status")
+        await make_node(client, "broken", annotations=watts(100, 200))
+        await make_node(client, "sound", annotations=watts(100, 220))
+        await client.create(PODS, _full(pod("p", cpu="1"), "Pod"))
+        assert (await bound(client, "p"))["spec"]["nodeName"] == "sound"
 
 
 async def test_a_pod_that_fits_nowhere_says_why_and_is_bound_when_room_appears(tmp_path):

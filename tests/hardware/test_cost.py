@@ -28,7 +28,7 @@ async def metered_cycles(root: Path, cycles: int) -> float:
     sysfs.chip(0, "power_meter", power1_average=200_000_000)
     clock, warner = SystemClock(), Warner(logging.getLogger("test"))
     local = find_local(clock, warner, roots=Roots(sys=root), ipmi=False)
-    model = ModelMeter(lambda u: 80.0 + 200.0 * u, CpuUtilization(), clock, uncertainty_ratio=lambda _: 0.26, why="")
+    model = ModelMeter(lambda u: (80.0 + 200.0 * u, 0.26), CpuUtilization(), clock, why="")
     node = Supervisor([*local.meters, model], clock, warner)
     await node.read()
     before = time.process_time()

@@ -9,7 +9,7 @@ from tests.support.sysfs import FakeSysfs, SteppedClock
 
 
 def meter(watts: float, utilization: float | None = 0.5, why: str = "because") -> ModelMeter:
-    return ModelMeter(lambda _: watts, lambda: utilization, SteppedClock(), uncertainty_ratio=lambda _: 0.26, why=why)
+    return ModelMeter(lambda _: (watts, 0.26), lambda: utilization, SteppedClock(), why=why)
 
 
 async def test_an_estimate_says_that_it_is_one_and_why():
@@ -20,9 +20,7 @@ async def test_an_estimate_says_that_it_is_one_and_why():
 
 
 async def test_the_model_is_asked_at_the_present_utilization():
-    model = ModelMeter(
-        lambda u: 50.0 + 100.0 * u, lambda: 0.25, SteppedClock(), uncertainty_ratio=lambda _: 0.1, why=""
-    )
+    model = ModelMeter(lambda u: (50.0 + 100.0 * u, 0.1), lambda: 0.25, SteppedClock(), why="")
     reading = await model.read()
     assert isinstance(reading, Reading) and reading.watts == 75.0
 

@@ -69,7 +69,7 @@ async def ipmi(folder: Path, clock: SteppedClock) -> AsyncIterator[Meter]:
 
 @contextlib.asynccontextmanager
 async def model(_: Path, clock: SteppedClock) -> AsyncIterator[Meter]:
-    yield ModelMeter(lambda u: 100.0 + u, lambda: 0.5, clock, uncertainty_ratio=lambda _: 0.2, why="no sensors")
+    yield ModelMeter(lambda u: (100.0 + u, 0.2), lambda: 0.5, clock, why="no sensors")
 
 
 @contextlib.asynccontextmanager

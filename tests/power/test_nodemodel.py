@@ -1,7 +1,10 @@
+import msgspec
 import pytest
 
+from sparsam.power.learned import begin, states
+from sparsam.power.learned import encode as encode_learned
 from sparsam.power.model import encode
-from sparsam.power.nodemodel import error_ratio, linear_model, node_ends, node_model
+from sparsam.power.nodemodel import ends_as_learned, error_ratio, linear_model, node_ends, node_model
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION, ServerPower
 
 MEASURED = linear_model(ServerPower(80.0, 200.0, False, "a test bench"))
@@ -38,3 +41,26 @@ def test_the_ends_of_a_model_are_what_a_first_scheduler_needs():
     assert (ends.idle_watts, ends.max_watts, ends.estimated) == (80.0, 200.0, False)
     assert node_ends({MODEL_ANNOTATION: "{", **PAIR}, 8).idle_watts == 50.0
     assert node_ends({}, 8).estimated
+
+
+CALIBRATED = ServerPower(80.0, 180.0, False, "a test bench")
+
+
+@pytest.mark.parametrize("state", [{"trust": "out_of_tolerance", "readings": 9}, {"trust": "unknown", "readings": 9}])
+def test_load_costs_more_where_the_model_cannot_be_relied_on(state):
+    ends = ends_as_learned(CALIBRATED, state)
+    assert (ends.idle_watts, ends.estimated) == (80.0, True)
+    assert ends.max_watts == pytest.approx(80.0 + 1.61 * 100.0)
+    assert "not to be relied on" in ends.source
+
+
+@pytest.mark.parametrize("state", [{}, {"trust": "unknown", "readings": 0}, {"trust": "ok", "learned": "{"}])
+def test_where_nothing_was_learned_the_calibration_stands(state):
+    assert ends_as_learned(CALIBRATED, state) == CALIBRATED
+
+
+def test_what_was_learned_replaces_the_calibration():
+    _, learner = begin([MEASURED])
+    learned = msgspec.structs.replace(states(learner)[0], coefficients=(90.0, 110.0, 20.0))
+    ends = ends_as_learned(CALIBRATED, {"trust": "drifting", "learned": encode_learned(learned).decode()})
+    assert (ends.idle_watts, ends.max_watts) == (90.0, 220.0)

@@ -8,6 +8,7 @@ import pytest
 from sparsam.proxy.dnsserver import DnsServer
 from sparsam.proxy.resolver import Resolver, read_resolv_conf
 from sparsam.proxy.zone import Zone, compile_records
+from tests.support.apiserver import free_port
 from tests.support.proxy import endpoint_slice, service
 
 
@@ -50,7 +51,7 @@ async def running(**resolver):
         zone.replace("default", made["metadata"]["name"], compile_records(made, slices))
     servers = [transport.get_extra_info("sockname")]
     try:
-        async with DnsServer(zone, Resolver(servers, **resolver), address="127.0.0.1", port=0) as server:
+        async with DnsServer(zone, Resolver(servers, **resolver), address="127.0.0.1", port=free_port()) as server:
             yield server, upstream
     finally:
         transport.close()

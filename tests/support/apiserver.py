@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import secrets
 import shutil
 import socket
 import ssl
@@ -151,11 +152,13 @@ def _common_pki() -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on, from below those that the kernel gives to whoever asks for any."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)  # `random` is seeded alike in every test that hypothesis runs
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+            return port
 
 
 def _kubeconfig(url: str, ca: str, user: dict[str, str]) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import threading
 import time
@@ -13,6 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.support.apiserver import free_port
 
 CONFIG = """
 global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}
@@ -67,9 +68,7 @@ def prometheus(folder: Path, exporters: int) -> Iterator[tuple[str, list[Exporte
     pages = [Exporter() for _ in range(exporters)]
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(targets=", ".join(f'"{page.address}"' for page in pages)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [
             "prometheus",

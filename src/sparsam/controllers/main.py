@@ -35,7 +35,7 @@ from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
 from sparsam.errors import SparsamError
-from sparsam.objects.kinds import NAMESPACES, NODES, PODS
+from sparsam.objects.kinds import NAMESPACES, NODEPOWERS, NODES, PODS
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,12 @@ async def run_scheduler(context: Context) -> None:
     """The scheduler, until cancelled."""
     recorder = context.recorder("default-scheduler")
     scheduler = Scheduler(
-        context.client, context.informer(PODS), context.informer(NODES), recorder, clock=context.clock
+        context.client,
+        context.informer(PODS),
+        context.informer(NODES),
+        context.informer(NODEPOWERS),
+        recorder,
+        clock=context.clock,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(recorder.run(), name="scheduler events")

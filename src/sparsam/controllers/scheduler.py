@@ -58,13 +58,14 @@ class Scheduler:
         client: ApiClient,
         pods: Informer,
         nodes: Informer,
+        powers: Informer,
         recorder: EventRecorder,
         *,
         policy: Policy | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._client, self._recorder = client, recorder
-        self._pods, self._nodes = pods, nodes
+        self._pods, self._nodes, self._powers = pods, nodes, powers
         self._policy = policy or Policy()
         self._clock = clock or SystemClock()
         self._snapshot = Snapshot()
@@ -78,6 +79,7 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule until cancelled."""
         self._nodes.add_handler(self._on_node)
+        self._powers.add_handler(self._on_power)
         self._pods.add_handler(self._on_pod)
         await asyncio.gather(self._pods.synced.wait(), self._nodes.synced.wait())
         async with asyncio.TaskGroup() as group:
@@ -247,6 +249,12 @@ class Scheduler:
             return
         self._snapshot.set_node(new)
         self._retry_waiting()
+
+    def _on_power(self, kind: str, old: Obj | None, new: Obj | None) -> None:
+        power = new if new is not None else old
+        assert power is not None
+        state = None if kind == DELETED else power.get("status", {}).get("model")
+        self._snapshot.set_model_state(power["metadata"]["name"], state)
 
 
 def _explain(bind: Bind) -> str:

@@ -46,9 +46,9 @@ class CpuUtilization:
 class ModelMeter:
     """Watts from utilization by a function that the caller gives; always labelled estimated.
 
-    The function answers for the whole node, and `uncertainty_ratio` says for the same utilization how far to trust it.
-    Utilization comes from a callable too, so that the same meter serves a
-    node at hand and one known through the API alone.
+    `predict` answers for the whole node at a utilization with watts and how far to trust them, as a share of them.
+    Utilization comes from a callable too, so that the same meter serves a node at hand and one known through the API
+    alone.
     """
 
     domain = Domain.WALL
@@ -56,19 +56,17 @@ class ModelMeter:
 
     def __init__(
         self,
-        watts_at: Callable[[float], float],
+        predict: Callable[[float], tuple[float, float]],
         utilization: Callable[[], float | None],
         clock: Clock,
         *,
-        uncertainty_ratio: Callable[[float], float],
         why: str,
         source: str = SOURCE,
     ) -> None:
         self.source = source
-        self._watts_at = watts_at
+        self._predict = predict
         self._utilization = utilization
         self._clock = clock
-        self._uncertainty_ratio = uncertainty_ratio
         self._why = why
 
     async def read(self) -> Reading | Gap:
@@ -77,7 +75,7 @@ class ModelMeter:
         utilization = self._utilization()
         if utilization is None:
             return Gap(now, Fault.FIRST, "utilization needs two samples", self.source)
-        watts = self._watts_at(utilization)
+        watts, uncertainty_ratio = self._predict(utilization)
         if wrong := judge_watts(watts, WHOLE_NODE):
             return Gap(now, wrong.fault, f"{wrong.detail} at utilization {utilization:.3f}", self.source)
         return Reading(
@@ -85,7 +83,7 @@ class ModelMeter:
             watts=watts,
             domain=self.domain,
             source=self.source,
-            uncertainty_ratio=self._uncertainty_ratio(utilization),
+            uncertainty_ratio=uncertainty_ratio,
             provenance=self.provenance,
             note=self._why,
         )

@@ -1,6 +1,6 @@
 """What was metered, in the forms that others read: Prometheus' text, a NodePower's status, plain JSON. Pure.
 
-Few series by default: a dozen for each node and two for each pod. Containers have theirs only on demand.
+Few series by default: fifteen for each node and two for each pod. Containers have theirs only on demand.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 from sparsam.hardware.meter import Gap, Provenance
 from sparsam.metering.node import Metered
+from sparsam.power.learned import encode
+from sparsam.power.online import Trust
 
 Obj = dict[str, Any]
 Sample = tuple[Mapping[str, str], float]
@@ -24,6 +26,9 @@ FAMILIES = {
     "sparsam_node_energy_joules_total": ("counter", "Energy of the node, by the same parts."),
     "sparsam_node_energy_gap_seconds_total": ("counter", "Time for which no energy was counted."),
     "sparsam_node_utilization_ratio": ("gauge", "CPU utilization of the node, 0 to 1."),
+    "sparsam_node_model_watts": ("gauge", "Watts that the node's learned model expects at its utilization."),
+    "sparsam_node_model_error_ratio": ("gauge", "Root mean square of that model's recent errors."),
+    "sparsam_node_model_trust": ("gauge", "0 ok, 1 drifting, 2 out of tolerance, 3 unknown."),
     "sparsam_node_component_watts": ("gauge", "Measured watts of a component, such as package-0."),
     "sparsam_node_residual_ratio": ("gauge", "The chosen power source less another one, as a share of the other."),
     "sparsam_node_source_gap": ("gauge", "1 for a power source that gives no number, with the reason."),
@@ -67,6 +72,9 @@ def _node_samples(metered: Metered) -> Iterator[tuple[str, Mapping[str, str], fl
         yield "sparsam_node_energy_joules_total", {**node, "part": part}, joules
     yield "sparsam_node_energy_gap_seconds_total", node, metered.gap_seconds
     yield "sparsam_node_utilization_ratio", node, metered.utilization
+    yield "sparsam_node_model_watts", node, metered.model.watts
+    yield "sparsam_node_model_error_ratio", node, metered.model.error_ratio
+    yield "sparsam_node_model_trust", {**node, "trust": metered.model.trust.label}, float(metered.model.trust)
     for component, watts in metered.power.parts.items():
         yield "sparsam_node_component_watts", {**node, "component": component}, watts
     for check in metered.power.checks:
@@ -101,6 +109,8 @@ def node_power_status(metered: Metered) -> Obj:
         "joules": round(sum(metered.joules.values()), 1),
         "intervalSeconds": round(metered.seconds, 1),
         "meterWatts": round(power.own.watts, 3),
+        "utilization": round(metered.utilization, 4),
+        "model": _model_status(metered),
         "note": _note(metered),
         "pods": [
             {
@@ -139,12 +149,32 @@ def node_power_status(metered: Metered) -> Obj:
     return status
 
 
+def _model_status(metered: Metered) -> Obj:
+    model = metered.model
+    status: Obj = {
+        "source": metered.model_source,
+        "trust": model.trust.label,
+        "watts": round(model.watts, 3),
+        "errorRatio": round(model.error_ratio, 4),
+        "readings": model.readings,
+    }
+    if model.learned is not None and model.readings:
+        status["learned"] = encode(model.learned).decode()
+    return status
+
+
 def _note(metered: Metered) -> str:
     power = metered.power.power
     if isinstance(power, Gap):
         return f"no power reading: {power}"
     estimated = power.provenance is Provenance.ESTIMATED
-    parts = [power.note, f"model: {metered.model_source}" if estimated else ""]
+    trust = metered.model.trust
+    doubted = trust in (Trust.DRIFTING, Trust.OUT_OF_TOLERANCE)
+    parts = [
+        power.note,
+        f"model: {metered.model_source}" if estimated else "",
+        f"the model is {trust.label.replace('_', ' ')}: calibrate again" if doubted else "",
+    ]
     if metered.machine_nodes > 1:
         parts.append(f"the whole machine, which {metered.machine_nodes} nodes share")
     return "; ".join(filter(None, parts))
@@ -168,7 +198,6 @@ def as_json(metered: Metered) -> Obj:
     ]
     return {
         "node": metered.node,
-        "utilization": round(metered.utilization, 4),
         "gaps": [str(gap) for gap in (*metered.power.gaps, *metered.absent)],
         **status,
     }

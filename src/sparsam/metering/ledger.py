@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from sparsam.metering.files import write_whole
 from sparsam.power.attribution import EnergyLedger
 
 log = logging.getLogger(__name__)
@@ -44,16 +44,6 @@ class LedgerFile:
             return
         data = msgspec.json.encode(self.ledger)
         try:
-            await asyncio.to_thread(_write, self._path, data)
+            await asyncio.to_thread(write_whole, self._path, data)
         except OSError as error:
             log.error("energy ledger not written path=%s error=%s", self._path, error)
-
-
-def _write(path: Path, data: bytes) -> None:
-    beside = path.with_suffix(".new")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -15,6 +15,7 @@ from sparsam.hardware.supervisor import NodePower, Supervisor
 from sparsam.metering.counters import Gains, busy_seconds
 from sparsam.metering.groups import GroupReader, PodGroups
 from sparsam.metering.ledger import LedgerFile
+from sparsam.metering.trust import ModelState, ModelTrust
 from sparsam.power.attribution import Attribution, Node, Use, attribute
 from sparsam.power.model import ServerModel
 from sparsam.power.nodemodel import error_ratio
@@ -59,6 +60,7 @@ class Metered:
     gap_seconds: float
     pods: tuple[PodPower, ...]
     model_source: str
+    model: ModelState
     inlet_celsius: float | None = None
     absent: tuple[Gap, ...] = ()
     """Kinds of sources that this machine does not have."""
@@ -85,6 +87,7 @@ class NodeMeter:
         pods: Callable[[], Iterable[Obj]],
         model: Callable[[], ServerModel],
         ledger: LedgerFile,
+        trust: ModelTrust,
         clock: Clock,
         absent: tuple[Gap, ...] = (),
         machine_nodes: int = 1,
@@ -97,6 +100,7 @@ class NodeMeter:
         self._pods = pods
         self._model = model
         self._file = ledger
+        self._trust = trust
         self._clock = clock
         self._absent = absent
         self._machine_nodes = machine_nodes
@@ -115,7 +119,8 @@ class NodeMeter:
             return self._latest
 
     async def close(self) -> None:
-        """Close the power sources."""
+        """Write down what was learned and close the power sources."""
+        await self._trust.save(now=True)
         await self._supervisor.close()
 
     async def _cycle(self) -> Metered:
@@ -126,6 +131,7 @@ class NodeMeter:
         self._before_seconds = now
         look = self._look(seconds)
         model, ledger = self._model(), self._file.ledger
+        state = self._trust.observe(model, self._utilization.latest, power.power)
         known = {pod["metadata"]["uid"]: pod for pod in self._pods()}
         parted = None
         if isinstance(power.power, Reading):
@@ -138,6 +144,7 @@ class NodeMeter:
         ledger.forget({**known, **look.groups})
         # Written down before it is shown: a counter that was seen must not fall after a crash.
         await self._file.save()
+        await self._trust.save()
         watts = parted.consumer_watts.tolist() if parted else [0.0] * len(look.groups)
         return Metered(
             node=self._node_name,
@@ -153,6 +160,7 @@ class NodeMeter:
                 for uid, share in zip(look.groups, watts, strict=True)
             ),
             model_source=model.source,
+            model=state,
             # Sensors sit on slow buses; nothing else may wait for them.
             inlet_celsius=await asyncio.to_thread(self._inlet_celsius),
             absent=self._absent,

@@ -18,13 +18,13 @@ from sparsam.hardware.warner import Warner
 from sparsam.metering.groups import KUBELET_BASES, GroupReader
 from sparsam.metering.ledger import LedgerFile
 from sparsam.metering.node import NodeMeter, Obj, UtilizationSource
+from sparsam.metering.trust import ModelTrust
 from sparsam.power.model import ServerModel
-from sparsam.power.nodemodel import error_ratio, node_model
+from sparsam.power.nodemodel import node_model
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_ERROR_RATIO = 0.5
-"""Stated for a model that does not know its error."""
+LEARNED_FILE = "learned-model.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class MeterConfig:
 
     node_name: str
     state_file: Path | None = None
-    """Keeps energy over restarts; None forgets it."""
+    """Keeps energy over restarts, and beside it what was learned of the model; None forgets both."""
     group_bases: tuple[str, ...] = KUBELET_BASES
     machine_nodes: int = 1
     """Nodes that share this machine, each of which meters all of it."""
@@ -49,15 +49,6 @@ class NodeModelHolder:
     def learn(self, node: Obj) -> None:
         """Take the model from a Node object's annotations."""
         self.model = node_model(node["metadata"].get("annotations") or {}, os.cpu_count() or 1)
-
-    def watts(self, load: float) -> float:
-        """The present model's watts."""
-        return self.model.watts(load)
-
-    def error_ratio(self, load: float) -> float:
-        """The present model's error at a load."""
-        ratio = error_ratio(self.model, load)
-        return UNKNOWN_ERROR_RATIO if ratio is None else ratio
 
     def __call__(self) -> ServerModel:
         """The present model."""
@@ -80,7 +71,8 @@ def make_node_meter(
     local = find_local(clock, warner, roots=config.roots)
     sources: list[Meter] = [*extra, *local.meters]
     why = why_estimated(local.profile, local.gaps)
-    estimate = ModelMeter(model.watts, lambda: utilization.latest, clock, uncertainty_ratio=model.error_ratio, why=why)
+    trust = ModelTrust(config.state_file and config.state_file.with_name(LEARNED_FILE))
+    estimate = ModelMeter(lambda load: trust.predict(model(), load), lambda: utilization.latest, clock, why=why)
     names = ", ".join(meter.source for meter in sources) or f"none: {why}"
     log.info("metering node=%s sources=%s", config.node_name, names)
     return NodeMeter(
@@ -92,6 +84,7 @@ def make_node_meter(
         pods=pods,
         model=model,
         ledger=LedgerFile(config.state_file),
+        trust=trust,
         clock=clock,
         absent=local.gaps,
         machine_nodes=config.machine_nodes,

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparsam.power.nodemodel import node_ends
+from sparsam.power.nodemodel import ends_as_learned, node_ends
+from sparsam.power.server import ServerPower
 from sparsam.scheduling.demand import HostPort, PodDemand, Taint, compile_pod
 from sparsam.units import parse_bytes, parse_millicores
 
@@ -80,6 +81,8 @@ class Snapshot:
     watts_estimated: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     tie_rank: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Fixed pseudo-random rank of each node by its name: breaks ties the same way whatever the row order."""
+    _calibrated: dict[str, ServerPower] = field(default_factory=dict)
+    _model_states: dict[str, Obj] = field(default_factory=dict)
     _placed: dict[str, _Placed] = field(default_factory=dict)
     _homeless: dict[str, tuple[str, PodDemand]] = field(default_factory=dict)
     _demands: dict[PodDemand, PodDemand] = field(default_factory=dict)
@@ -99,7 +102,9 @@ class Snapshot:
         self._set_allocatable(row, status.get("allocatable") or status.get("capacity") or {})
         self._set_labels(row, node["metadata"].get("labels", {}))
         self._set_taints(row, spec.get("taints", ()))
-        self._set_power(row, node["metadata"].get("annotations", {}))
+        threads = max(float(self.allocatable[row, CPU]) / 1000.0, 1.0)
+        self._calibrated[name] = node_ends(node["metadata"].get("annotations", {}), threads)
+        self._set_power(name)
         if fresh:
             for key, (home, demand) in list(self._homeless.items()):
                 if home == name:
@@ -109,6 +114,7 @@ class Snapshot:
     def remove_node(self, name: str) -> None:
         """Forget a node; its pods wait for it to come back."""
         row = self.rows.pop(name, None)
+        self._calibrated.pop(name, None)
         if row is None:
             return
         for key, placed in list(self._placed.items()):
@@ -121,6 +127,15 @@ class Snapshot:
         self.port_users[row] = 0
         for values in self.labels.values():
             values[row] = ABSENT
+
+    def set_model_state(self, name: str, state: Obj | None) -> None:
+        """Take over what a node's meter finds of its model (`status.model` of its NodePower); None forgets it."""
+        if state is None:
+            self._model_states.pop(name, None)
+        else:
+            self._model_states[name] = state
+        if name in self.rows:
+            self._set_power(name)
 
     def set_pod(self, pod: Obj) -> None:
         """Count a bound pod on its node, or stop counting one that ended; unbound pods are ignored."""
@@ -213,9 +228,10 @@ class Snapshot:
         self.tainted[row] = False
         self.tainted[row, numbers] = True
 
-    def _set_power(self, row: int, annotations: Mapping[str, str]) -> None:
-        threads = max(float(self.allocatable[row, CPU]) / 1000.0, 1.0)
-        power = node_ends(annotations, threads)
+    def _set_power(self, name: str) -> None:
+        row, power = self.rows[name], self._calibrated[name]
+        if name in self._model_states:
+            power = ends_as_learned(power, self._model_states[name])
         self.idle_watts[row], self.max_watts[row] = power.idle_watts, power.max_watts
         self.watts_estimated[row] = power.estimated
 
