@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := containerd runc containernetworking-plugins nftables busybox-static iproute2 conntrack mmdebstrap python3-venv
-TEST_PACKAGES := prometheus ipmitool
+TEST_PACKAGES := prometheus ipmitool stress-ng
 BENCH_PACKAGES := wrk
 
 .PHONY: help setup up down demo test check fmt lock bench clean packages

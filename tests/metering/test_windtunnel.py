@@ -1,11 +1,14 @@
+import asyncio
+import shutil
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sparsam.hardware.meter import Domain, Fault, Gap, Reading
 from sparsam.metering.node import UtilizationSource
-from sparsam.metering.windtunnel import Distress, Senses, Tunnel, TunnelPlan, stress_arguments, stress_ng
+from sparsam.metering.windtunnel import MIXES, Distress, Senses, Tunnel, TunnelPlan, stress_arguments, stress_ng
 from sparsam.power.telemetry import fit_telemetry
 from tests.support.sysfs import SteppedClock
 
@@ -154,3 +157,15 @@ async def test_the_load_is_a_process_that_goes_with_the_step(tmp_path):
         await load._process.wait()
         assert "left with code 0" in load.ended()
     assert np.isfinite(PLAN.seconds)
+
+
+@pytest.mark.skipif(shutil.which("stress-ng") is None, reason="stress-ng is not installed")
+@pytest.mark.parametrize("mix", MIXES)
+async def test_stress_ng_works_until_the_step_ends_and_leaves_nobody_behind(mix):
+    async with stress_ng(2)(mix, 0.5, 30.0) as load:
+        await asyncio.sleep(1.0)
+        assert load.ended() == ""
+        parent = load._process.pid
+        workers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        assert workers
+    assert not [pid for pid in (parent, *workers) if Path(f"/proc/{pid}").exists()]
