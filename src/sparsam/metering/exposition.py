@@ -158,8 +158,9 @@ def _model_status(metered: Metered) -> Obj:
         "errorRatio": round(model.error_ratio, 4),
         "readings": model.readings,
     }
-    if model.learned is not None and model.readings:
-        status["learned"] = encode(model.learned).decode()
+    learned = model.learned if model.readings else None
+    if learned is not None:
+        status["learned"] = encode(learned).decode()
     return status
 
 

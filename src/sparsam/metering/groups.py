@@ -19,6 +19,7 @@ KUBELET_BASES = ("kubepods", "kubepods.slice", "kubelet/kubepods", "kubelet.slic
 _POD = re.compile(r"(?:^|-)pod([0-9a-f]{8}[-_][0-9a-f_-]{27}|[0-9a-f]{32})(?:\.slice)?$")
 _CONTAINER = re.compile(r"(?:^|-)([0-9a-f]{64})(?:\.scope)?$")
 _QOS_LEVELS = 2
+_LARGEST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class GroupReader:
     def __init__(self, bases: tuple[str, ...] = KUBELET_BASES, root: Path = CGROUP_ROOT) -> None:
         self._bases = tuple(base.strip("/") for base in bases)
         unified = (root / "cgroup.controllers").exists()
-        self._cpu = root if unified else root / "cpuacct"
-        self._memory = root if unified else root / "memory"
+        # Plain strings: hundreds of paths are put together in each cycle.
+        self._cpu = str(root if unified else root / "cpuacct")
+        self._memory = str(root if unified else root / "memory")
         self._read = _use_v2 if unified else _use_v1
 
     def pods(self) -> dict[str, PodGroups]:
@@ -58,7 +60,7 @@ class GroupReader:
         return found
 
     def _pod_paths(self, path: str, levels: int) -> Iterator[tuple[str, str]]:
-        for name in _directories(self._cpu / path):
+        for name in _directories(f"{self._cpu}/{path}"):
             match = _POD.search(name)
             if match:
                 yield _canonical_uid(match[1]), f"{path}/{name}"
@@ -66,7 +68,7 @@ class GroupReader:
                 yield from self._pod_paths(f"{path}/{name}", levels - 1)
 
     def _containers(self, path: str) -> Iterator[tuple[str, GroupUse]]:
-        for name in _directories(self._cpu / path):
+        for name in _directories(f"{self._cpu}/{path}"):
             match = _CONTAINER.search(name)
             use = self._use(f"{path}/{name}") if match else None
             if match and use is not None:
@@ -74,23 +76,32 @@ class GroupReader:
 
     def _use(self, path: str) -> GroupUse | None:
         try:
-            return self._read(self._cpu / path, self._memory / path)
+            return self._read(f"{self._cpu}/{path}", f"{self._memory}/{path}")
         except (OSError, ValueError, StopIteration):
             return None
 
 
-def _use_v1(cpu: Path, memory: Path) -> GroupUse:
-    nanoseconds = int((cpu / "cpuacct.usage").read_bytes())
-    return GroupUse(nanoseconds / 1e9, int((memory / "memory.usage_in_bytes").read_bytes()))
+def _use_v1(cpu: str, memory: str) -> GroupUse:
+    nanoseconds = int(_content(f"{cpu}/cpuacct.usage"))
+    return GroupUse(nanoseconds / 1e9, int(_content(f"{memory}/memory.usage_in_bytes")))
 
 
-def _use_v2(cpu: Path, memory: Path) -> GroupUse:
-    lines = (cpu / "cpu.stat").read_text().splitlines()
-    microseconds = next(int(line.split()[1]) for line in lines if line.startswith("usage_usec "))
-    return GroupUse(microseconds / 1e6, int((memory / "memory.current").read_bytes()))
+def _use_v2(cpu: str, memory: str) -> GroupUse:
+    lines = _content(f"{cpu}/cpu.stat").splitlines()
+    microseconds = next(int(line.split()[1]) for line in lines if line.startswith(b"usage_usec "))
+    return GroupUse(microseconds / 1e6, int(_content(f"{memory}/memory.current")))
 
 
-def _directories(path: Path) -> list[str]:
+def _content(path: str) -> bytes:
+    """What a small file of the kernel's holds, without the cost of a file object."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(handle, _LARGEST_BYTES)
+    finally:
+        os.close(handle)
+
+
+def _directories(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -43,7 +43,12 @@ class ModelState:
     error_ratio: float
     """Root mean square of its recent errors, or before any reading the calibration's own."""
     readings: int
-    learned: Learned | None
+    learner: Learner
+
+    @property
+    def learned(self) -> Learned | None:
+        """What was learned, to be written down; None without a model."""
+        return learned.states(self.learner)[0]
 
 
 class ModelTrust:
@@ -73,7 +78,7 @@ class ModelTrust:
             watts=model.watts(load or 0.0) if math.isnan(expected) else expected,
             error_ratio=math.sqrt(float(self._learner.mean_square[0])),
             readings=int(self._learner.learned[0]),
-            learned=learned.states(self._learner)[0],
+            learner=self._learner,
         )
         self._tell(state)
         return state
