@@ -24,9 +24,9 @@ from sparsam.errors import Conflict, NotFound, StatusError
 from sparsam.objects.kinds import PODS
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.pending import is_pending, queue_order, unsupported
-from sparsam.scheduling.placement import PendingPod, schedule
-from sparsam.scheduling.plan import Bind, Plan
-from sparsam.scheduling.scoring import Policy
+from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.plan import Bind
+from sparsam.scheduling.policy import Policy
 from sparsam.scheduling.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ class Scheduler:
     ) -> None:
         self._client, self._recorder = client, recorder
         self._pods, self._nodes, self._powers = pods, nodes, powers
-        self._policy = policy or Policy()
         self._clock = clock or SystemClock()
         self._snapshot = Snapshot()
+        self._placer = Placer(self._snapshot, policy, explains=True)
         self._ready: dict[str, Obj] = {}
         self._waiting: dict[str, _Waiting] = {}
         self._binding: set[str] = set()
@@ -100,19 +100,13 @@ class Scheduler:
                 message = f"not scheduled: {refusal} cannot be honoured by this scheduler yet"
                 self._hold(pod, message, group)
             else:
-                pending.append(PendingPod(key, compile_pod(pod)))
-        plan = schedule(self._snapshot, pending, self._policy)
-        self._reserve(plan, pending)
+                pending.append(PendingPod(key, compile_pod(pod), pod["spec"].get("priority") or 0))
+        plan = self._placer.schedule(pending)
         for bind in plan.binds:
             self._binding.add(bind.pod)
             group.create_task(self._bind(by_key[bind.pod], bind))
         for rejection in plan.rejections:
             self._hold(by_key[rejection.pod], rejection.message, group)
-
-    def _reserve(self, plan: Plan, pending: list[PendingPod]) -> None:
-        demands = {pod.key: pod.demand for pod in pending}
-        for bind in plan.binds:
-            self._snapshot.assume(bind.pod, bind.node, demands[bind.pod])
 
     async def _bind(self, pod: Obj, bind: Bind) -> None:
         metadata = pod["metadata"]
@@ -144,7 +138,7 @@ class Scheduler:
             return
         self._binding.discard(bind.pod)
         self._waiting.pop(bind.pod, None)
-        log.info("bound pod=%s node=%s watts_delta=%+.3f", bind.pod, bind.node, bind.watts_delta)
+        log.info("bound pod=%s node=%s why=%s", bind.pod, bind.node, bind.reason)
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {bind.pod} to {bind.node}")
 
     def _hold(self, pod: Obj, message: str, group: asyncio.TaskGroup) -> None:
@@ -253,8 +247,7 @@ class Scheduler:
     def _on_power(self, kind: str, old: Obj | None, new: Obj | None) -> None:
         power = new if new is not None else old
         assert power is not None
-        state = None if kind == DELETED else power.get("status", {}).get("model")
-        self._snapshot.set_model_state(power["metadata"]["name"], state)
+        self._snapshot.set_power(power["metadata"]["name"], None if kind == DELETED else power.get("status"))
 
 
 def _explain(bind: Bind) -> str:
@@ -267,7 +260,7 @@ def _explain(bind: Bind) -> str:
         "reason": bind.reason,
     }
     if bind.runner_up is not None:
-        facts |= {"runnerUp": bind.runner_up, "runnerUpWattsDelta": bind.runner_up_watts_delta}
+        facts |= {"runnerUp": bind.runner_up.node, "runnerUpWattsDelta": bind.runner_up.watts_delta}
     return msgspec.json.encode(facts).decode()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sparsam.scheduling.podterms import NO_TERMS, PodTerms, Spread, compile_spread, compile_terms
 from sparsam.units import parse_bytes, parse_millicores
 
 Obj = Mapping[str, Any]
@@ -14,6 +15,8 @@ DEFAULT_CPU_MILLICORES = 100
 DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 HARD_EFFECTS = ("NoSchedule", "NoExecute")
 ANY_ADDRESS = "0.0.0.0"
+LARGEST_AMOUNT = 1 << 55
+"""Of one resource; a hundred times as much still fits a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,12 @@ class PodDemand:
     preferred: tuple[Term, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     ports: tuple[HostPort, ...] = ()
+    images: tuple[str, ...] = ()
+    """One entry for each container, init containers among them."""
+    namespace: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    terms: PodTerms = NO_TERMS
+    spread: tuple[Spread, ...] = ()
 
     def amount(self, resource: str) -> int:
         """What is requested of one resource; 0 when nothing is."""
@@ -101,7 +110,8 @@ class PodDemand:
 
 def compile_pod(pod: Obj) -> PodDemand:
     """Compile a v1 Pod. Raises ValueError on quantities that the API server would have refused."""
-    spec = pod["spec"]
+    spec, metadata = pod["spec"], pod["metadata"]
+    namespace, labels = metadata.get("namespace", ""), metadata.get("labels") or {}
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
@@ -119,6 +129,14 @@ def compile_pod(pod: Obj) -> PodDemand:
             for t in spec.get("tolerations") or ()
         ),
         ports=tuple(dict.fromkeys(_host_ports(spec))),
+        images=tuple(
+            _full_image_name(each.get("image", ""))
+            for each in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+        ),
+        namespace=namespace,
+        labels=tuple(sorted(labels.items())),
+        terms=compile_terms(spec, namespace, labels),
+        spread=compile_spread(spec, labels),
     )
 
 
@@ -150,6 +168,19 @@ def effective_requests(spec: Obj, *, stand_ins: bool = False) -> dict[str, int]:
     return total
 
 
+def amount_of(resource: str, quantity: str) -> int:
+    """A quantity in the resource's whole unit, at most what columns can add up. Raises ValueError on what is none."""
+    amount = parse_millicores(quantity) if resource == "cpu" else parse_bytes(quantity)
+    if amount < 0:
+        raise ValueError(f"{resource}: must not be negative: {quantity}")
+    return min(amount, LARGEST_AMOUNT)
+
+
+def _full_image_name(image: str) -> str:
+    """With the tag that is meant where none is stated."""
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
 def _requests(container: Obj, stand_ins: bool) -> dict[str, int]:
     resources = container.get("resources") or {}
     requests = {**_parse(resources.get("limits") or {}), **_parse(resources.get("requests") or {})}
@@ -160,7 +191,7 @@ def _requests(container: Obj, stand_ins: bool) -> dict[str, int]:
 
 
 def _parse(quantities: Mapping[str, str]) -> dict[str, int]:
-    return {name: parse_millicores(q) if name == "cpu" else parse_bytes(q) for name, q in quantities.items()}
+    return {name: amount_of(name, text) for name, text in quantities.items()}
 
 
 def _add(total: dict[str, int], more: Mapping[str, int]) -> None:

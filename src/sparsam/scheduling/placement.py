@@ -1,23 +1,34 @@
-"""`schedule(snapshot, pending, policy) -> Plan`: filter, score, choose, reserve, one pod after the other.
+"""From pending pods to a Plan: filter, rank, choose, reserve, one pod after the other.
 
-Deterministic: the same nodes and pods give the same Plan whatever order the nodes came in. Equal scores are
+Deterministic: the same nodes and pods give the same Plan whatever order the nodes came in. Equal totals are
 broken by `tie_rank`, a fixed hash of the node's name, then by the name itself.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 
+from sparsam.scheduling.assessment import Assessment
+from sparsam.scheduling.columns import Bools
 from sparsam.scheduling.demand import PodDemand
-from sparsam.scheduling.feasibility import Verdict, judge
-from sparsam.scheduling.plan import Bind, Plan, Rejection
-from sparsam.scheduling.scoring import Policy, Scores, score
-from sparsam.scheduling.snapshot import Ints, Snapshot
+from sparsam.scheduling.plan import Bind, Blocked, Candidate, Plan, Rejection
+from sparsam.scheduling.policy import Policy, Ranking
+from sparsam.scheduling.preemption import NEVER, Budgets, preempt
+from sparsam.scheduling.profile import Profile
+from sparsam.scheduling.snapshot import Resident, Snapshot
+from sparsam.scheduling.view import Refusal, View
+from sparsam.scheduling.watts import SparsamPolicy
 
-SCORE_DIGITS = 6
+RANKED = 4
+"""So many of the best nodes are told."""
+CACHE_BYTES = 256 << 20
+DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,77 +38,180 @@ class PendingPod:
     key: str
     """`namespace/name`."""
     demand: PodDemand
+    priority: int = 0
+    preempts: bool = True
+    """False for preemptionPolicy Never."""
+    group: str = ""
+    """Pods of one group, one after the other in the queue, are placed all or none."""
+    group_minimum: int = 0
+    """So many of the group must be placed for any to be; 0 for all that are there."""
+    extra: tuple[Refusal, ...] = ()
+    """Nodes that others refuse, such as volumes."""
+    note: str = ""
+    """What is wrong with the pod itself; then no node is looked at."""
 
 
-@dataclass(slots=True)
-class _Room:
-    """What the nodes hold while a pass goes on: the snapshot's columns and this pass's reservations."""
+class Placer:
+    """Places pods of one profile by one policy on a snapshot, in which it reserves what it decides."""
 
-    requested: Ints
-    scored: Ints
-    port_users: Ints
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy | None = None,
+        profile: Profile | None = None,
+        *,
+        budgets: Budgets | None = None,
+        explains: bool = False,
+    ) -> None:
+        self.snapshot = snapshot
+        self.policy: Policy = policy or SparsamPolicy()
+        self.budgets = budgets or Budgets()
+        self._profile = self.policy.profile(profile or Profile())
+        self._explains = explains
+        self._assessments: OrderedDict[PodDemand, Assessment] = OrderedDict()
+        self._bytes = 0
 
+    def schedule(self, pending: Iterable[PendingPod]) -> Plan:
+        """Decide for each pending pod. What is bound is counted in the snapshot from then on (`Snapshot.assume`)."""
+        binds: list[Bind] = []
+        rejections: list[Rejection] = []
+        for group, members in groupby(pending, key=lambda pod: pod.group):
+            pods = list(members)
+            decisions = self._all_or_none(pods) if group else [self._decide(pod) for pod in pods]
+            binds += (each for each in decisions if isinstance(each, Bind))
+            rejections += (each for each in decisions if isinstance(each, Rejection))
+        return Plan(tuple(binds), tuple(rejections))
 
-def schedule(snapshot: Snapshot, pending: Iterable[PendingPod], policy: Policy) -> Plan:
-    """Decide for each pending pod. The snapshot's counts are not changed; it may learn new resource names."""
-    room = _Room(snapshot.requested.copy(), snapshot.scored.copy(), snapshot.port_users.copy())
-    binds: list[Bind] = []
-    rejections: list[Rejection] = []
-    for pod in pending:
-        verdict = judge(snapshot, pod.demand, room.requested, room.port_users)
-        if not verdict.feasible.any():
-            rejections.append(_reject(snapshot, pod, verdict))
-            continue
-        scores = score(
-            snapshot, pod.demand, policy, feasible=verdict.feasible, requested=room.requested, scored=room.scored
+    def view(self, pod: PendingPod) -> View:
+        """The pod before all nodes, up to date."""
+        return View(self.snapshot, self._assessment(pod.demand), pod.extra)
+
+    def _decide(self, pod: PendingPod) -> Bind | Rejection:
+        if pod.note:
+            return Rejection(pod.key, self.snapshot.node_count(), note=pod.note)
+        view = self.view(pod)
+        feasible = view.feasible
+        count = int(np.count_nonzero(feasible))
+        if not count:
+            return self._reject(view, pod)
+        ranking = self.policy.rank(view, pod.key)
+        rows = _best_rows(self.snapshot, feasible, ranking.total, min(RANKED, count))
+        bind = self._bind(view, pod, ranking, rows, count)
+        self.snapshot.assume(Resident(pod.key, bind.node, pod.demand, pod.priority))
+        return bind
+
+    def _all_or_none(self, members: list[PendingPod]) -> list[Bind | Rejection]:
+        decisions = [self._decide(pod) for pod in members]
+        placed = [each for each in decisions if isinstance(each, Bind)]
+        needed = max((pod.group_minimum for pod in members), default=0) or len(members)
+        if len(placed) >= needed:
+            return decisions
+        for bind in placed:
+            self.snapshot.remove_pod(bind.pod)
+        note = f"pod group {members[0].group}: room for {len(placed)} of the {needed} pods that must run together"
+        return [
+            Rejection(each.pod, self.snapshot.node_count(), plugins=frozenset({"GangScheduling"}), note=note)
+            if isinstance(each, Bind)
+            else replace(each, plugins=each.plugins | {"GangScheduling"})
+            for each in decisions
+        ]
+
+    def _assessment(self, demand: PodDemand) -> Assessment:
+        assessment = self._assessments.get(demand)
+        if assessment is None:
+            assessment = Assessment(self.snapshot, demand, self._profile, self.policy.row_columns)
+            self._assessments[demand] = assessment
+            assessment.refresh()
+            self._bytes += assessment.bytes
+            while self._bytes > CACHE_BYTES and len(self._assessments) > 1:
+                self._bytes -= self._assessments.popitem(last=False)[1].bytes
+        else:
+            self._assessments.move_to_end(demand)
+            assessment.refresh()
+        return assessment
+
+    # -- telling --------------------------------------------------------------------------------------------
+
+    def _bind(self, view: View, pod: PendingPod, ranking: Ranking, rows: list[int], count: int) -> Bind:
+        snapshot, row = self.snapshot, rows[0]
+        watts = ranking.watts_delta
+        ranked = tuple(
+            Candidate(
+                snapshot.names[each],
+                round(float(ranking.total[each]), 3),
+                None if watts is None else round(float(watts[each]), 3),
+                _parts(ranking, each) if self._explains else {},
+            )
+            for each in rows
         )
-        ranked = _best_rows(snapshot, verdict, scores)
-        _reserve(snapshot, room, ranked[0], pod.demand)
-        binds.append(_bind(snapshot, pod, verdict, scores, ranked))
-    return Plan(tuple(binds), tuple(rejections))
+        best = ranked[0]
+        estimated = bool(snapshot.power.estimated[row])
+        return Bind(
+            pod=pod.key,
+            node=best.node,
+            reason=_reason(ranked, count, estimated=estimated),
+            watts_delta=best.watts_delta,
+            estimated=estimated,
+            feasible_nodes=count,
+            ranked=ranked,
+            rejected=view.verdict().counts if self._explains else {},
+            blocked=self._blocked(view, ranking, row) if self._explains and watts is not None else None,
+            policy=self.policy.name,
+        )
+
+    def _blocked(self, view: View, ranking: Ranking, row: int) -> Blocked | None:
+        """The node of fewest watts that a constraint keeps the pod from, if it beats the chosen one."""
+        watts = ranking.watts_delta
+        refused = self.snapshot.alive & ~view.feasible
+        if watts is None or not refused.any():
+            return None
+        rows = np.flatnonzero(refused)
+        best = int(rows[np.argmin(watts[rows])])
+        saved = round(float(watts[row] - watts[best]), 3)
+        if saved <= 0.0:
+            return None
+        return Blocked(self.snapshot.names[best], "; ".join(view.reasons_on(best)), saved)
+
+    def _reject(self, view: View, pod: PendingPod) -> Rejection:
+        verdict = view.verdict()
+        rejection = Rejection(
+            pod.key, self.snapshot.node_count(), counts=verdict.counts, plugins=frozenset(verdict.plugins)
+        )
+        if not pod.preempts:
+            return replace(rejection, preemption=NEVER)
+        outcome = preempt(view, pod.key, pod.priority, self.budgets, verdict.resolvable)
+        return replace(rejection, preemption=outcome.reasons, preempt=outcome.preempt)
 
 
-def _best_rows(snapshot: Snapshot, verdict: Verdict, scores: Scores) -> list[int]:
-    """The best feasible row and, if there is one, the second best."""
-    rows = np.flatnonzero(verdict.feasible)
+def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> list[int]:
+    """The best feasible rows, best first."""
+    rows = np.flatnonzero(feasible)
     # Rounding keeps the order of additions, which may differ between machines, out of the decision.
-    order = np.lexsort((snapshot.tie_rank[rows], -np.round(scores.total[rows], SCORE_DIGITS)))
-    leading = [int(row) for row in rows[order[:3]]]
-    leading.sort(
-        key=lambda row: (-round(float(scores.total[row]), SCORE_DIGITS), snapshot.tie_rank[row], snapshot.names[row])
-    )
-    return leading[:2]
+    totals = total[rows] if total.dtype.kind == "i" else np.round(total[rows], DIGITS)
+    if len(rows) > 4 * RANKED:
+        least = np.partition(totals, len(totals) - count)[len(totals) - count]
+        among = totals >= least
+        rows, totals = rows[among], totals[among]
+    order = np.lexsort((snapshot.tie_rank[rows], -totals))[: 2 * count]
+    leading = [
+        (-totals[place], snapshot.tie_rank[rows[place]], snapshot.names[rows[place]], rows[place]) for place in order
+    ]
+    leading.sort()
+    return [int(row) for *_, row in leading[:count]]
 
 
-def _reserve(snapshot: Snapshot, room: _Room, row: int, demand: PodDemand) -> None:
-    vector = snapshot.request_vector(demand)
-    missing = len(vector) - room.requested.shape[1]
-    if missing:
-        room.requested = np.pad(room.requested, ((0, 0), (0, missing)))
-    room.requested[row] += vector
-    room.scored[row] += (demand.scored_cpu_millicores, demand.scored_memory_bytes)
-    for port in demand.ports:
-        number = snapshot.ports.number(port)
-        missing = number + 1 - room.port_users.shape[1]
-        if missing > 0:
-            room.port_users = np.pad(room.port_users, ((0, 0), (0, missing)))
-        room.port_users[row, number] += 1
+def _parts(ranking: Ranking, row: int) -> dict[str, float]:
+    values = {name: np.broadcast_to(part, ranking.total.shape)[row] for name, part in ranking.parts.items()}
+    return {name: round(float(value), 2) for name, value in values.items()}
 
 
-def _bind(snapshot: Snapshot, pod: PendingPod, verdict: Verdict, scores: Scores, ranked: list[int]) -> Bind:
-    row = ranked[0]
-    watts = round(float(scores.watts_delta[row]), 3)
-    feasible = int(verdict.feasible.sum())
-    estimated = bool(snapshot.watts_estimated[row])
+def _reason(ranked: tuple[Candidate, ...], count: int, *, estimated: bool) -> str:
+    best = ranked[0]
     kind = "estimated" if estimated else "modelled"
-    reason = f"+{watts:g} W ({kind}) on {snapshot.names[row]}, best of {feasible} feasible node(s)"
-    if len(ranked) == 1:
-        return Bind(pod.key, snapshot.names[row], reason, watts, estimated, feasible)
-    second = ranked[1]
-    second_watts = round(float(scores.watts_delta[second]), 3)
-    reason += f"; next {snapshot.names[second]} at +{second_watts:g} W"
-    return Bind(pod.key, snapshot.names[row], reason, watts, estimated, feasible, snapshot.names[second], second_watts)
-
-
-def _reject(snapshot: Snapshot, pod: PendingPod, verdict: Verdict) -> Rejection:
-    return Rejection(pod.key, snapshot.node_count(), verdict.counts, int(verdict.resolvable.sum()))
+    cost = f"score {best.score:g}" if best.watts_delta is None else f"{best.watts_delta:+g} W ({kind})"
+    reason = f"{cost} on {best.node}, best of {count} feasible node(s)"
+    if len(ranked) > 1:
+        second = ranked[1]
+        other = f"score {second.score:g}" if second.watts_delta is None else f"{second.watts_delta:+g} W"
+        reason += f"; next {second.node} at {other}"
+    return reason

@@ -1,9 +1,29 @@
-"""The vocabulary of decisions: a Plan of Binds, and a Rejection with reasons for every pod left over."""
+"""The vocabulary of decisions: a Plan of Binds and Preempts, and a Rejection with reasons for every pod left over."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that could have been chosen."""
+
+    node: str
+    score: float
+    watts_delta: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What its score is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A node that would have cost fewer watts, and what keeps the pod from it."""
+
+    node: str
+    constraint: str
+    watts_saved: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +34,35 @@ class Bind:
     """`namespace/name`."""
     node: str
     reason: str
-    """One sentence for people: why this node, in watts."""
-    watts_delta: float
-    """Predicted extra watts of the whole fleet."""
+    """One sentence for people: why this node."""
+    watts_delta: float | None
+    """Predicted extra watts of the whole fleet; None from policies that know nothing of watts."""
     estimated: bool
     """Whether the node's power model is only a prior."""
     feasible_nodes: int
-    runner_up: str | None = None
-    runner_up_watts_delta: float | None = None
+    ranked: tuple[Candidate, ...] = ()
+    """The chosen node and the next best ones."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Upstream's reason text to the number of nodes it applies to; only where a plan explains."""
+    blocked: Blocked | None = None
+    policy: str = ""
+
+    @property
+    def runner_up(self) -> Candidate | None:
+        """The second best node."""
+        return self.ranked[1] if len(self.ranked) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """End pods so that another one fits."""
+
+    pod: str
+    node: str
+    victims: tuple[str, ...]
+    """`namespace/name`, in the order in which they were chosen."""
+    violations: int
+    """Victims whose PodDisruptionBudget allows no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +73,29 @@ class Rejection:
     total_nodes: int
     counts: Mapping[str, int] = field(default_factory=dict)
     """Upstream's reason text to the number of nodes it applies to."""
-    resolvable_nodes: int = 0
-    """Nodes that only lack room: removing other pods could help there."""
+    plugins: frozenset[str] = frozenset()
+    """The filters that refused nodes."""
+    preemption: Mapping[str, int] | str = field(default_factory=dict)
+    """Why making room does not help, by reason, or in one sentence."""
+    preempt: Preempt | None = None
+    """What makes room; the pod waits for it."""
+    note: str = ""
+    """What was wrong before any node was looked at; then it is the whole message."""
 
     @property
     def message(self) -> str:
         """Text of the FailedScheduling event and the PodScheduled condition, as kube-scheduler 1.36 words it."""
         head = f"0/{self.total_nodes} nodes are available"
+        if self.note:
+            return f"{head}: {self.note}" if self.total_nodes else self.note
         if not self.total_nodes:
             return "no nodes available to schedule pods"
-        reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in self.counts.items()))
-        helpless = self.total_nodes - self.resolvable_nodes
-        outcomes = []
-        if self.resolvable_nodes:
-            outcomes.append(f"{self.resolvable_nodes} No preemption victims found for incoming pod")
-        if helpless:
-            outcomes.append(f"{helpless} Preemption is not helpful for scheduling")
-        preemption = f"preemption: {head}: {', '.join(sorted(outcomes))}."
-        return f"{head}: {reasons}. no new claims to deallocate, {preemption}"
+        reasons = f"{head}: {_listed(self.counts)}."
+        if self.preempt is not None:
+            return reasons
+        if isinstance(self.preemption, str):
+            return f"{reasons} no new claims to deallocate, preemption: {self.preemption}"
+        return f"{reasons} no new claims to deallocate, preemption: {head}: {_listed(self.preemption)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +104,7 @@ class Plan:
 
     binds: tuple[Bind, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))

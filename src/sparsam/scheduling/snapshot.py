@@ -1,216 +1,290 @@
-"""The cluster as NumPy columns: one row per node, updated per event.
+"""The cluster as NumPy columns: one place (row) in each for a node, updated per event.
 
 Labels, taints, host ports and resource names are interned to small integers, so that a filter is one comparison
-over all nodes. Rows of removed nodes are reused; `alive` says which rows count.
+over all nodes. Rows of removed nodes are reused; `alive` says which rows count. Two logs tell which rows changed: what
+a node is (`static`), and what stands on it (`dynamic`).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from sparsam.power.nodemodel import ends_as_learned, node_ends
-from sparsam.power.server import ServerPower
-from sparsam.scheduling.demand import HostPort, PodDemand, Taint, compile_pod
-from sparsam.units import parse_bytes, parse_millicores
+from sparsam.objects.selectors import LabelSelector, label_selector_from_map
+from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Interned, Ints, grown, with_lines
+from sparsam.scheduling.demand import HostPort, PodDemand, Taint, amount_of, compile_pod
+from sparsam.scheduling.images import Images
+from sparsam.scheduling.population import PodClass, Population
+from sparsam.scheduling.powercolumns import PowerColumns
+from sparsam.scheduling.usage import Usage
 
 Obj = Mapping[str, Any]
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 CPU, MEMORY, STORAGE, PODS = range(4)
 BASIC_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
-ABSENT = -1
 FIRST_ROWS = 16
+ENDED = ("Succeeded", "Failed")
 
 
-class Interned:
-    """Names to dense small integers, first come first numbered."""
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A pod that counts on a node."""
 
-    def __init__(self, names: tuple[str, ...] = ()) -> None:
-        self.numbers: dict[Any, int] = {name: number for number, name in enumerate(names)}
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def number(self, name: Any) -> int:
-        """The number of a name, given on first sight."""
-        return self.numbers.setdefault(name, len(self.numbers))
-
-    def known(self, name: Any) -> int:
-        """The number of a name, or ABSENT."""
-        return self.numbers.get(name, ABSENT)
-
-
-class _Placed(NamedTuple):
-    """A pod as it counts on its node."""
-
-    row: int
+    key: str
+    """`namespace/name`."""
     node: str
     demand: PodDemand
+    priority: int = 0
+    started: str = ""
+    """RFC 3339, empty for one that has not started."""
+    terminating: bool = False
+    preemptible: bool = True
+
+    @property
+    def kind(self) -> PodClass:
+        """What selectors see of it."""
+        return PodClass(self.demand.namespace, self.demand.labels, self.terminating)
 
 
-@dataclass(slots=True)
 class Snapshot:
-    """Columns of shape (rows,) or (rows, things); `names[row]` is the node's name, empty for a free row."""
+    """Columns of shape (rows,) or (things, rows); `names[row]` is the node's name, empty for a free row."""
 
-    names: list[str] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)
-    resources: Interned = field(default_factory=lambda: Interned(BASIC_RESOURCES))
-    taints: Interned = field(default_factory=Interned)
-    ports: Interned = field(default_factory=Interned)
-    label_values: Interned = field(default_factory=Interned)
-    labels: dict[str, Ints] = field(default_factory=dict)
-    """Label key to the interned value on each node, ABSENT where the node has no such label."""
-    alive: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
-    unschedulable: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
-    allocatable: Ints = field(default_factory=lambda: np.zeros((0, len(BASIC_RESOURCES)), np.int64))
-    requested: Ints = field(default_factory=lambda: np.zeros((0, len(BASIC_RESOURCES)), np.int64))
-    scored: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-    """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
-    tainted: Bools = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
-    port_users: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    idle_watts: Floats = field(default_factory=lambda: np.zeros(0))
-    max_watts: Floats = field(default_factory=lambda: np.zeros(0))
-    watts_estimated: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
-    tie_rank: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Fixed pseudo-random rank of each node by its name: breaks ties the same way whatever the row order."""
-    _calibrated: dict[str, ServerPower] = field(default_factory=dict)
-    _model_states: dict[str, Obj] = field(default_factory=dict)
-    _placed: dict[str, _Placed] = field(default_factory=dict)
-    _homeless: dict[str, tuple[str, PodDemand]] = field(default_factory=dict)
-    _demands: dict[PodDemand, PodDemand] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: dict[str, int] = {}
+        self.static, self.dynamic = ChangeLog(), ChangeLog()
+        self.resources = Interned(BASIC_RESOURCES)
+        self.taints, self.ports, self.label_values = Interned(), Interned(), Interned()
+        self.labels: dict[str, Ints] = {}
+        """Label key to the interned value on each node, ABSENT where the node has no such label."""
+        self.alive: Bools = np.zeros(0, np.bool_)
+        self.unschedulable: Bools = np.zeros(0, np.bool_)
+        self.allocatable: Ints = np.zeros((len(BASIC_RESOURCES), 0), np.int64)
+        self.requested: Ints = np.zeros((len(BASIC_RESOURCES), 0), np.int64)
+        self.scored: Ints = np.zeros((2, 0), np.int64)
+        """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
+        self.tainted: Bools = np.zeros((0, 0), np.bool_)
+        self.port_users: Ints = np.zeros((0, 0), np.int64)
+        self.tie_rank: Ints = np.zeros(0, np.int64)
+        """Fixed pseudo-random rank of each node by its name: breaks ties the same way whatever the row order."""
+        self.population = Population()
+        self.images = Images()
+        self.power = PowerColumns()
+        self.usage = Usage()
+        self.selectors: dict[tuple[str, str], tuple[str, LabelSelector]] = {}
+        """Services by namespace and name: their namespace and selector, for cluster-level spreading."""
+        self.selectors_version = 0
+        self.residents: list[dict[str, Resident]] = []
+        """The pods of each row by key."""
+        self._free: list[int] = []
+        self._expected: dict[str, float] = {}
+        self._placed: dict[str, Resident] = {}
+        self._homeless: dict[str, Resident] = {}
+        self._demands: dict[PodDemand, PodDemand] = {}
+        self._domains: dict[str, tuple[int, Ints, int]] = {}
 
     def node_count(self) -> int:
         """Nodes that count."""
         return len(self.rows)
 
+    # -- nodes ----------------------------------------------------------------------------------------------
+
     def set_node(self, node: Obj) -> None:
-        """Add a node or take over its changes; pods seen before their node are counted now."""
+        """Add a node or take over its changes; pods seen before their node are counted now.
+
+        Raises ValueError on quantities that are none, and leaves the node as it was.
+        """
         name = node["metadata"]["name"]
+        status, spec = node.get("status", {}), node.get("spec", {})
+        stated = status.get("allocatable") or status.get("capacity") or {}
+        allocatable = {each: amount_of(each, text) for each, text in stated.items()}
         fresh = name not in self.rows
         row = self.rows[name] if not fresh else self._take_row(name)
-        status, spec = node.get("status", {}), node.get("spec", {})
         self.alive[row] = True
         self.unschedulable[row] = bool(spec.get("unschedulable"))
-        self._set_allocatable(row, status.get("allocatable") or status.get("capacity") or {})
-        self._set_labels(row, node["metadata"].get("labels", {}))
-        self._set_taints(row, spec.get("taints", ()))
-        threads = max(float(self.allocatable[row, CPU]) / 1000.0, 1.0)
-        self._calibrated[name] = node_ends(node["metadata"].get("annotations", {}), threads)
-        self._set_power(name)
+        self._set_allocatable(row, allocatable)
+        self._set_labels(row, node["metadata"].get("labels") or {})
+        self._set_taints(row, spec.get("taints") or ())
+        self.images.set_row(row, status.get("images") or ())
+        threads = max(float(self.allocatable[CPU, row]) / 1000.0, 1.0)
+        self.power.set_node(row, name, node["metadata"].get("annotations") or {}, threads)
+        self.static.add(row)
         if fresh:
-            for key, (home, demand) in list(self._homeless.items()):
-                if home == name:
-                    del self._homeless[key]
-                    self._place(key, name, demand)
+            for resident in [each for each in self._homeless.values() if each.node == name]:
+                del self._homeless[resident.key]
+                self._place(resident)
 
     def remove_node(self, name: str) -> None:
         """Forget a node; its pods wait for it to come back."""
-        row = self.rows.pop(name, None)
-        self._calibrated.pop(name, None)
+        row = self.rows.get(name)
         if row is None:
             return
-        for key, placed in list(self._placed.items()):
-            if placed.row == row:
-                del self._placed[key]
-                self._homeless[key] = (name, placed.demand)
+        for resident in list(self.residents[row].values()):
+            self._displace(resident)
+            self._homeless[resident.key] = resident
+        del self.rows[name]
         self.names[row] = ""
-        for column in (self.alive, self.unschedulable, self.allocatable, self.requested, self.scored, self.tainted):
-            column[row] = 0
-        self.port_users[row] = 0
+        self._free.append(row)
+        for column in (self.alive, self.unschedulable, self.allocatable, self.tainted):
+            column[..., row] = 0
         for values in self.labels.values():
             values[row] = ABSENT
+        self.images.set_row(row, ())
+        self.power.clear(name)
+        self.static.add(row)
 
-    def set_model_state(self, name: str, state: Obj | None) -> None:
-        """Take over what a node's meter finds of its model (`status.model` of its NodePower); None forgets it."""
-        if state is None:
-            self._model_states.pop(name, None)
+    def domains(self, key: str) -> tuple[Ints, int]:
+        """(place of each node by a label, number of places); nodes without the label are in one more place.
+
+        Places are numbered afresh when any node changes.
+        """
+        known = self._domains.get(key)
+        if known is not None and known[0] == self.static.end:
+            return known[1], known[2]
+        column = self.labels.get(key)
+        if column is None:
+            column = np.full(len(self.names), ABSENT, np.int64)
+        values, places = np.unique(column, return_inverse=True)
+        if len(values) and values[0] == ABSENT:
+            places = np.where(column == ABSENT, len(values) - 1, places - 1)
+            count = len(values) - 1
         else:
-            self._model_states[name] = state
-        if name in self.rows:
-            self._set_power(name)
+            count = len(values)
+        self._domains[key] = (self.static.end, places, count)
+        return places, count
+
+    # -- pods -----------------------------------------------------------------------------------------------
 
     def set_pod(self, pod: Obj) -> None:
-        """Count a bound pod on its node, or stop counting one that ended; unbound pods are ignored."""
-        key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-        node = pod["spec"].get("nodeName")
-        if not node or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        """Count a bound pod on its node, or stop counting one that ended; unbound pods are ignored.
+
+        Raises ValueError on a pod that cannot be compiled.
+        """
+        metadata = pod["metadata"]
+        key = f"{metadata['namespace']}/{metadata['name']}"
+        node, status = pod["spec"].get("nodeName"), pod.get("status") or {}
+        if not node or status.get("phase") in ENDED:
             self.remove_pod(key)
             return
-        self.assume(key, node, compile_pod(pod))
+        resident = Resident(
+            key=key,
+            node=node,
+            demand=compile_pod(pod),
+            priority=pod["spec"].get("priority") or 0,
+            started=status.get("startTime") or "",
+            terminating="deletionTimestamp" in metadata,
+        )
+        self.assume(resident)
 
-    def assume(self, key: str, node: str, demand: PodDemand) -> None:
+    def assume(self, resident: Resident) -> None:
         """Count a pod on a node from now on, wherever it was counted before."""
-        known = self._placed.get(key)
-        if known and known.node == node and known.demand == demand:
+        known = self._placed.get(resident.key) or self._homeless.get(resident.key)
+        if known == resident:
             return
-        self.remove_pod(key)
-        # Replicas ask for the same: one copy serves them all.
-        demand = self._demands.setdefault(demand, demand)
-        if node in self.rows:
-            self._place(key, node, demand)
+        self.remove_pod(resident.key)
+        if resident.node in self.rows:
+            self._place(resident)
         else:
-            self._homeless[key] = (node, demand)
+            self._homeless[resident.key] = resident
 
     def remove_pod(self, key: str) -> None:
         """Stop counting a pod."""
         self._homeless.pop(key, None)
-        placed = self._placed.pop(key, None)
-        if placed:
-            self._count(placed.row, placed.demand, -1)
+        resident = self._placed.get(key)
+        if resident is not None:
+            self._displace(resident)
+
+    def resident(self, key: str) -> Resident | None:
+        """The pod as it counts on a node."""
+        return self._placed.get(key)
 
     def request_vector(self, demand: PodDemand) -> Ints:
         """The demand in the order of the resource columns, shape (resources,); a new resource adds a column."""
         numbers = [self.resources.number(name) for name, _ in demand.requests]
-        self._fit_columns()
+        self._fit_resources()
         vector = np.zeros(len(self.resources), np.int64)
         vector[numbers] = [amount for _, amount in demand.requests]
         vector[PODS] = 1
         return vector
 
-    def port_numbers(self, demand: PodDemand) -> list[int]:
-        """Column numbers of the ports that would collide with the demand's host ports."""
-        return [number for known, number in self.ports.numbers.items() for port in demand.ports if port.collides(known)]
+    def colliding_ports(self, wanted: Iterable[HostPort]) -> list[int]:
+        """Lines of `port_users` that would collide with the host ports."""
+        return [number for known, number in self.ports.numbers.items() for port in wanted if port.collides(known)]
 
-    def _place(self, key: str, node: str, demand: PodDemand) -> None:
-        row = self.rows[node]
-        self._placed[key] = _Placed(row, node, demand)
-        self._count(row, demand, +1)
+    # -- what they depend on --------------------------------------------------------------------------------
 
-    def _count(self, row: int, demand: PodDemand, sign: int) -> None:
-        vector = self.request_vector(demand)
-        self.requested[row] += sign * vector
-        self.scored[row] += sign * np.array((demand.scored_cpu_millicores, demand.scored_memory_bytes))
+    def set_power(self, name: str, status: Obj | None) -> None:
+        """Take over the `status` of a node's NodePower; None forgets it."""
+        row = self.power.set_state(name, status)
+        if row is not None:
+            self.dynamic.add(row)
+
+    def set_service(self, service: Obj) -> None:
+        """Take over a Service's selector."""
+        metadata = service["metadata"]
+        selector = (service.get("spec") or {}).get("selector")
+        self.selectors[metadata["namespace"], metadata["name"]] = (
+            metadata["namespace"],
+            label_selector_from_map(selector),
+        )
+        self.selectors_version += 1
+
+    def remove_service(self, namespace: str, name: str) -> None:
+        """Forget a Service."""
+        self.selectors.pop((namespace, name), None)
+        self.selectors_version += 1
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _place(self, resident: Resident) -> None:
+        # Replicas ask for the same: one copy serves them all.
+        row = self.rows[resident.node]
+        self._placed[resident.key] = resident
+        self.residents[row][resident.key] = resident
+        self._count(row, resident, +1)
+
+    def _displace(self, resident: Resident) -> None:
+        row = self.rows[resident.node]
+        del self._placed[resident.key]
+        del self.residents[row][resident.key]
+        self._count(row, resident, -1)
+
+    def _count(self, row: int, resident: Resident, sign: int) -> None:
+        demand = resident.demand
+        for name, amount in demand.requests:
+            number = self.resources.number(name)
+            if number >= len(self.requested):
+                self._fit_resources()
+            self.requested[number, row] += sign * amount
+        self.requested[PODS, row] += sign
+        self.scored[0, row] += sign * demand.scored_cpu_millicores
+        self.scored[1, row] += sign * demand.scored_memory_bytes
         for port in demand.ports:
-            number = self._port_column(port)
-            self.port_users[row, number] += sign
+            number = self.ports.number(port)
+            if number >= len(self.port_users):
+                self.port_users = with_lines(self.port_users, len(self.ports))
+            self.port_users[number, row] += sign
+        expected = self._expected.pop(resident.key) if sign < 0 else self.usage.expected_millicores(demand)
+        if sign > 0:
+            self._expected[resident.key] = expected
+        self.power.count(row, expected, sign)
+        self.population.add(row, resident.kind, demand.terms, sign)
+        self.dynamic.add(row)
 
-    def _port_column(self, port: HostPort) -> int:
-        number = self.ports.number(port)
-        if number >= self.port_users.shape[1]:
-            self.port_users = _widen(self.port_users, len(self.ports))
-        return number
+    def _set_allocatable(self, row: int, allocatable: Mapping[str, int]) -> None:
+        numbers = [self.resources.number(name) for name in allocatable]
+        self._fit_resources()
+        self.allocatable[:, row] = 0
+        self.allocatable[numbers, row] = list(allocatable.values())
 
-    def _set_allocatable(self, row: int, allocatable: Mapping[str, str]) -> None:
-        parsed = {
-            name: parse_millicores(text) if name == "cpu" else parse_bytes(text) for name, text in allocatable.items()
-        }
-        numbers = [self.resources.number(name) for name in parsed]
-        self._fit_columns()
-        self.allocatable[row] = 0
-        self.allocatable[row, numbers] = list(parsed.values())
-
-    def _fit_columns(self) -> None:
-        if self.allocatable.shape[1] < len(self.resources):
-            self.allocatable = _widen(self.allocatable, len(self.resources))
-            self.requested = _widen(self.requested, len(self.resources))
+    def _fit_resources(self) -> None:
+        if len(self.allocatable) < len(self.resources):
+            self.allocatable = with_lines(self.allocatable, len(self.resources))
+            self.requested = with_lines(self.requested, len(self.resources))
 
     def _set_labels(self, row: int, labels: Mapping[str, str]) -> None:
         for key, values in self.labels.items():
@@ -221,24 +295,17 @@ class Snapshot:
                 self.labels[key] = np.full(len(self.names), ABSENT, np.int64)
             self.labels[key][row] = self.label_values.number(value)
 
-    def _set_taints(self, row: int, taints: Any) -> None:
-        numbers = [self.taints.number(Taint(t["key"], t.get("value", ""), t["effect"])) for t in taints or ()]
-        if self.tainted.shape[1] < len(self.taints):
-            self.tainted = _widen(self.tainted, len(self.taints))
-        self.tainted[row] = False
-        self.tainted[row, numbers] = True
-
-    def _set_power(self, name: str) -> None:
-        row, power = self.rows[name], self._calibrated[name]
-        if name in self._model_states:
-            power = ends_as_learned(power, self._model_states[name])
-        self.idle_watts[row], self.max_watts[row] = power.idle_watts, power.max_watts
-        self.watts_estimated[row] = power.estimated
+    def _set_taints(self, row: int, taints: Iterable[Obj]) -> None:
+        numbers = [self.taints.number(Taint(t["key"], t.get("value", ""), t["effect"])) for t in taints]
+        if len(self.tainted) < len(self.taints):
+            self.tainted = with_lines(self.tainted, len(self.taints))
+        self.tainted[:, row] = False
+        self.tainted[numbers, row] = True
 
     def _take_row(self, name: str) -> int:
-        if "" not in self.names:
+        if not self._free:
             self._grow(max(FIRST_ROWS, 2 * len(self.names)))
-        row = self.names.index("")
+        row = self._free.pop()
         self.names[row] = name
         self.rows[name] = row
         self.tie_rank[row] = zlib.crc32(name.encode())
@@ -246,18 +313,16 @@ class Snapshot:
 
     def _grow(self, rows: int) -> None:
         extra = rows - len(self.names)
+        self._free += range(rows - 1, len(self.names) - 1, -1)
         self.names += [""] * extra
+        self.residents += [{} for _ in range(extra)]
         for name in (
-            *("alive", "unschedulable", "allocatable", "requested", "scored", "tainted", "port_users"),
-            *("idle_watts", "max_watts", "watts_estimated", "tie_rank"),
+            *("alive", "unschedulable", "allocatable", "requested", "scored"),
+            *("tainted", "port_users", "tie_rank"),
         ):
-            column = getattr(self, name)
-            added = np.zeros((extra, *column.shape[1:]), column.dtype)
-            setattr(self, name, np.concatenate((column, added)))
+            setattr(self, name, grown(getattr(self, name), rows))
         for key, values in self.labels.items():
-            self.labels[key] = np.concatenate((values, np.full(extra, ABSENT, np.int64)))
-
-
-def _widen(matrix: Any, columns: int) -> Any:
-    added = np.zeros((matrix.shape[0], columns - matrix.shape[1]), matrix.dtype)
-    return np.concatenate((matrix, added), axis=1)
+            self.labels[key] = grown(values, rows, ABSENT)
+        self.population.grow(rows)
+        self.images.grow(rows)
+        self.power.grow(rows)

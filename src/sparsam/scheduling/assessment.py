@@ -1,0 +1,202 @@
+"""What one kind of pod finds on every node, kept while the cluster changes: only rows that changed are looked at again.
+
+A thousand replicas share one assessment, so each costs the row that the one before it was put on. What depends on
+other nodes (spreading, inter-pod affinity, normalised scores) is computed for each pod from vectors that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsam.scheduling.columns import Bools, ChangeLog, Ints, Rows, any_line
+from sparsam.scheduling.demand import HARD_EFFECTS, PodDemand, Taint
+from sparsam.scheduling.nodematch import required_mask, term_mask, untolerated
+from sparsam.scheduling.profile import Profile
+from sparsam.scheduling.resourcescores import balanced_scores, fit_scores
+from sparsam.scheduling.snapshot import PODS, Snapshot
+from sparsam.scheduling.spreading import SpreadRules
+
+RowColumns = Callable[[Snapshot, PodDemand, "Rows | slice"], dict[str, Any]]
+"""What a policy wants to know of each node alone, for the rows picked; looked up again where a row has changed."""
+
+UNSCHEDULABLE_TAINT = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
+STATIC_FILTERS = (
+    ("NodeUnschedulable", "node(s) were unschedulable"),
+    ("NodeName", "node(s) didn't match the requested node name"),
+    ("TaintToleration", "node(s) had untolerated taint(s)"),
+    ("NodeAffinity", "node(s) didn't match Pod's node affinity/selector"),
+)
+ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
+_EVERY = slice(None)
+Small = npt.NDArray[np.int8]
+"""Numbers of filters, taints, and scores up to 100: thousands of assessments are kept."""
+
+
+class Assessment:
+    """One demand under one profile, over all rows."""
+
+    def __init__(
+        self, snapshot: Snapshot, demand: PodDemand, profile: Profile, row_columns: RowColumns | None = None
+    ) -> None:
+        self.demand, self.profile = demand, profile
+        self.columns: dict[str, Any] = {}
+        """The policy's own, by name."""
+        self._snapshot = snapshot
+        self._row_columns = row_columns
+        self._static_seen = self._dynamic_seen = self._images_seen = -1
+        self._selectors_seen = -1
+        self.refusal: Small = np.zeros(0, np.int8)
+        """0 where the node as such may take the pod, else 1 + the first of STATIC_FILTERS that refuses."""
+        self.fits: Bools = np.zeros(0, np.bool_)
+        """Resources and host ports are free."""
+        self.base: Bools = np.zeros(0, np.bool_)
+        """Alive, not refused, fits."""
+        self.disliked: Small | None = None
+        """Taints that the pod would rather avoid; None when no node has any."""
+        self.liked: Ints | None = None
+        """Weights of preferred node affinity; None when the pod has none."""
+        self.image_scores: Small | None = None
+        self.fit_scores: Small = np.zeros(0, np.int8)
+        self.balance_scores: Small | None = None
+        self.spread: SpreadRules | None = None
+        self._numbers: Ints = np.zeros(0, np.int64)
+        self._amounts: Ints = np.zeros((0, 1), np.int64)
+
+    def refresh(self) -> None:
+        """Bring everything up to date with the snapshot."""
+        snapshot = self._snapshot
+        resized = len(self.refusal) != len(snapshot.names)
+        static = self._changed(snapshot.static, self._static_seen, resized=resized)
+        dynamic = self._changed(snapshot.dynamic, self._dynamic_seen, resized=resized)
+        if static is None or static.size:
+            self._refresh_static(static)
+            dynamic = None if dynamic is None or static is None else np.union1d(dynamic, static).astype(np.intp)
+        if dynamic is None or dynamic.size:
+            self._refresh_dynamic(dynamic)
+        if self._images_seen != snapshot.images.version or static is None or static.size:
+            self._refresh_images()
+        if self._selectors_seen != snapshot.selectors_version or static is None or static.size:
+            rules = SpreadRules(snapshot, self.demand, self.profile)
+            self.spread = rules if rules.hard or rules.soft else None
+            self._selectors_seen = snapshot.selectors_version
+        self._static_seen, self._dynamic_seen = snapshot.static.end, snapshot.dynamic.end
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the vectors, about."""
+        return len(self.refusal) * (6 + 8 * (len(self.columns) + (self.liked is not None)))
+
+    def lacking(self, rows: Rows | slice = _EVERY) -> tuple[Bools, Bools, Ints]:
+        """(lacking, hopeless) of shape (resources asked for, rows), and the resources' numbers.
+
+        Lacking: too little is free. Hopeless: even an empty node has too little.
+        """
+        snapshot, numbers, amounts = self._snapshot, self._numbers, self._amounts
+        capacity = snapshot.allocatable[numbers][:, rows]
+        return snapshot.requested[numbers][:, rows] + amounts > capacity, amounts > capacity, numbers
+
+    def ports_taken(self, rows: Rows | slice = _EVERY) -> Bools:
+        """Nodes on which one of the host ports is in use."""
+        lines = self._snapshot.colliding_ports(self.demand.ports)
+        # A port that was only ever asked for has a number but no line yet: nobody uses it.
+        known = [number for number in lines if number < len(self._snapshot.port_users)]
+        return any_line(self._snapshot.port_users[known][:, rows] > 0)
+
+    @staticmethod
+    def _changed(log: ChangeLog, seen: int, *, resized: bool) -> Rows | None:
+        """Rows to look at again; None for all."""
+        return None if seen < 0 or resized else log.since(seen)
+
+    def _refresh_static(self, changed: Rows | None) -> None:
+        snapshot, demand = self._snapshot, self.demand
+        rows: Rows | slice = _EVERY if changed is None else changed
+        refusal = self._static_refusals(rows)
+        self.refusal = _merged(self.refusal, refusal, changed)
+        if any(taint.effect == "PreferNoSchedule" for taint in snapshot.taints.numbers):
+            disliked = untolerated(snapshot, demand, ("PreferNoSchedule",), _EVERY)
+            self.disliked = np.minimum(disliked, 127).astype(np.int8) if disliked.any() else None
+        preferred = (*demand.preferred, *self.profile.added_preferences)
+        if preferred:
+            liked = np.zeros(refusal.shape, np.int64)
+            for term in preferred:
+                liked += term.weight * term_mask(snapshot, term, rows)
+            self.liked = _merged(self.liked, liked, changed)
+
+    def _static_refusals(self, rows: Rows | slice) -> Small:
+        snapshot, demand, filters = self._snapshot, self.demand, self.profile.filters
+        refusal = np.zeros(snapshot.alive[rows].shape, np.int8)
+
+        def refuse(mask: Bools, number: int) -> None:
+            refusal[mask & (refusal == 0)] = number
+
+        if "NodeUnschedulable" in filters and not any(t.tolerates(UNSCHEDULABLE_TAINT) for t in demand.tolerations):
+            refuse(snapshot.unschedulable[rows], 1)
+        if demand.node_name and "NodeName" in filters:
+            elsewhere = np.ones(len(snapshot.names), np.bool_)
+            if demand.node_name in snapshot.rows:
+                elsewhere[snapshot.rows[demand.node_name]] = False
+            refuse(elsewhere[rows], 2)
+        if "TaintToleration" in filters:
+            refuse(untolerated(snapshot, demand, HARD_EFFECTS, rows) > 0, 3)
+        if "NodeAffinity" in filters and (
+            demand.selector or demand.required is not None or self.profile.added_affinity is not None
+        ):
+            refuse(~required_mask(snapshot, demand, rows, self.profile.added_affinity), 4)
+        return refusal
+
+    def _refresh_dynamic(self, changed: Rows | None) -> None:
+        snapshot, demand, profile = self._snapshot, self.demand, self.profile
+        rows: Rows | slice = _EVERY if changed is None else changed
+        self._ask()
+        fits = np.ones(snapshot.alive[rows].shape, np.bool_)
+        if "NodeResourcesFit" in profile.filters:
+            fits &= ~any_line(self.lacking(rows)[0])
+        if demand.ports and "NodePorts" in profile.filters:
+            fits &= ~self.ports_taken(rows)
+        self.fits = _merged(self.fits, fits, changed)
+        base = fits & snapshot.alive[rows] & (self.refusal[rows] == 0)
+        self.base = _merged(self.base, base, changed)
+        self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
+        if any(demand.amount(name) for name in profile.balanced_resources):
+            scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
+            self.balance_scores = _merged(self.balance_scores, _small(scores), changed)
+        if self._row_columns is not None:
+            for name, found in self._row_columns(snapshot, demand, rows).items():
+                self.columns[name] = _merged(self.columns.get(name), found, changed)
+
+    def _ask(self) -> None:
+        """Resources asked for by number; one that the pod does not ask for is not checked, even when over-committed."""
+        if len(self._numbers):
+            return
+        asked = {name: amount for name, amount in self.demand.requests if amount > 0 and not self._ignored(name)}
+        vector = self._snapshot.request_vector(self.demand)
+        numbers = [PODS, *(self._snapshot.resources.number(name) for name in asked)]
+        self._numbers = np.array(numbers, np.int64)
+        self._amounts = vector[self._numbers][:, None]
+
+    def _ignored(self, name: str) -> bool:
+        group = name.partition("/")[0] if "/" in name else ""
+        return name in self.profile.ignored_resources or group in self.profile.ignored_resource_groups
+
+    def _refresh_images(self) -> None:
+        snapshot = self._snapshot
+        there = snapshot.images.any_of(self.demand.images)
+        scores = snapshot.images.scores(self.demand.images, snapshot.node_count()) if there else None
+        self.image_scores = None if scores is None else _small(scores)
+        self._images_seen = snapshot.images.version
+
+
+def _small(scores: Ints) -> Small:
+    return scores.astype(np.int8)
+
+
+def _merged(before: Any, found: Any, changed: Rows | None) -> Any:
+    """The vector with the changed rows replaced."""
+    if changed is None or before is None:
+        return found
+    before[changed] = found
+    return before

@@ -1,0 +1,82 @@
+"""Small pieces that the snapshot is built from: interned names, change logs, growing arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.integer[Any]]
+"""Whole numbers of any width."""
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+
+ABSENT = -1
+
+
+class Interned:
+    """Names to dense small integers, first come first numbered."""
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.numbers: dict[Any, int] = {name: number for number, name in enumerate(names)}
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def number(self, name: Any) -> int:
+        """The number of a name, given on first sight."""
+        return self.numbers.setdefault(name, len(self.numbers))
+
+    def known(self, name: Any) -> int:
+        """The number of a name, or ABSENT."""
+        return self.numbers.get(name, ABSENT)
+
+
+class ChangeLog:
+    """Which rows changed, so that whoever derives something from rows brings only those up to date."""
+
+    KEPT = 16_384
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self._dropped = 0
+
+    @property
+    def end(self) -> int:
+        """Position after the newest change."""
+        return self._dropped + len(self._rows)
+
+    def add(self, row: int) -> None:
+        """A row changed."""
+        self._rows.append(row)
+        if len(self._rows) >= 2 * self.KEPT:
+            del self._rows[: self.KEPT]
+            self._dropped += self.KEPT
+
+    def since(self, position: int) -> Rows | None:
+        """Rows that changed after a position, each once; None when that is too long ago to tell."""
+        if position < self._dropped:
+            return None
+        changed = self._rows[position - self._dropped :]
+        if len(changed) == 1:
+            return np.array(changed, np.intp)
+        return np.array(sorted(set(changed)), np.intp)
+
+
+def grown(array: Any, size: int, fill: Any = 0) -> Any:
+    """The array with its last axis extended to `size`."""
+    extra = np.full((*array.shape[:-1], size - array.shape[-1]), fill, array.dtype)
+    return np.concatenate((array, extra), axis=-1)
+
+
+def with_lines(array: Any, count: int) -> Any:
+    """The matrix with its first axis extended to `count`."""
+    return np.concatenate((array, np.zeros((count - array.shape[0], array.shape[1]), array.dtype)))
+
+
+def any_line(matrix: Bools) -> Bools:
+    """Whether any line of each column is true."""
+    return np.asarray(matrix.any(axis=0))

@@ -1,0 +1,159 @@
+"""Which pods to end so that a more important one fits: kube-scheduler's DefaultPreemption.
+
+On each node where room could help: take all pods of lower priority away, see whether the pod fits, then give back as
+many as possible, those first whose PodDisruptionBudget would be violated and those of higher priority. Of the nodes,
+the one with the fewest violations, then the lowest highest priority among victims, the lowest sum of priorities, the
+fewest victims, the youngest victims.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
+from sparsam.scheduling.assessment import Assessment
+from sparsam.scheduling.columns import Bools
+from sparsam.scheduling.plan import Preempt
+from sparsam.scheduling.snapshot import Resident, Snapshot
+from sparsam.scheduling.view import View
+
+NO_VICTIMS = "No preemption victims found for incoming pod"
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
+NEVER = "not eligible due to preemptionPolicy=Never."
+WAITING = "not eligible due to terminating pods on the nominated node."
+LEAST_CANDIDATES = 100
+CANDIDATES_RATIO = 0.1
+"""At most so many nodes are tried, and at least LEAST_CANDIDATES: DefaultPreemptionArgs' defaults."""
+_LOWEST_PRIORITY = -(1 << 31)
+
+
+@dataclass(slots=True)
+class Budgets:
+    """PodDisruptionBudgets: namespace, selector and how many disruptions each still allows."""
+
+    budgets: dict[tuple[str, str], tuple[str, LabelSelector, int, frozenset[str]]] = field(default_factory=dict)
+
+    def put(self, budget: Mapping[str, Any]) -> None:
+        """Take over a PodDisruptionBudget."""
+        metadata, status = budget["metadata"], budget.get("status") or {}
+        selector = parse_label_selector_object((budget.get("spec") or {}).get("selector"))
+        disrupted = frozenset(status.get("disruptedPods") or ())
+        allowed = status.get("disruptionsAllowed") or 0
+        self.budgets[metadata["namespace"], metadata["name"]] = (metadata["namespace"], selector, allowed, disrupted)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Forget one."""
+        self.budgets.pop((namespace, name), None)
+
+    def violating(self, pods: Iterable[Resident]) -> set[str]:
+        """Keys of the pods whose end, in this order, no budget allows."""
+        left = {key: allowed for key, (_, _, allowed, _) in self.budgets.items()}
+        found: set[str] = set()
+        for pod in pods:
+            labels = dict(pod.demand.labels)
+            if not labels:
+                continue
+            for key, (namespace, selector, _, disrupted) in self.budgets.items():
+                if namespace != pod.demand.namespace or selector.is_everything or not selector.matches(labels):
+                    continue
+                if pod.key.partition("/")[2] in disrupted:
+                    continue
+                left[key] -= 1
+                if left[key] < 0:
+                    found.add(pod.key)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What preemption can do for a pod: what to end, or why not, by reason."""
+
+    preempt: Preempt | None
+    reasons: dict[str, int]
+
+
+def preempt(view: View, pod: str, priority: int, budgets: Budgets, resolvable: Bools) -> Outcome:
+    """Find the cheapest victims; the snapshot is as it was afterwards.
+
+    `resolvable` says on which nodes making room could help.
+    """
+    snapshot = view.snapshot
+    reasons: Counter[str] = Counter()
+    hopeless = snapshot.node_count() - int(resolvable.sum())
+    if hopeless:
+        reasons[NOT_HELPFUL] = hopeless
+    candidates: list[tuple[tuple[Any, ...], Preempt]] = []
+    rows = sorted((int(row) for row in np.flatnonzero(resolvable)), key=lambda row: snapshot.names[row])
+    limit = max(LEAST_CANDIDATES, int(CANDIDATES_RATIO * snapshot.node_count()))
+    for row in rows:
+        lower = [each for each in snapshot.residents[row].values() if each.priority < priority]
+        if not lower:
+            reasons[NO_VICTIMS] += 1
+            continue
+        victims, violations, refused = _victims(snapshot, view.assessment, row, lower, budgets)
+        if refused:
+            reasons.update(refused)
+            continue
+        candidates.append(
+            (
+                _cost(victims, violations),
+                Preempt(pod, snapshot.names[row], tuple(each.key for each in victims), violations),
+            )
+        )
+        if len(candidates) >= limit:
+            break
+    if not candidates:
+        return Outcome(None, dict(reasons))
+    return Outcome(min(candidates, key=lambda each: each[0])[1], dict(reasons))
+
+
+def _victims(
+    snapshot: Snapshot, assessment: Assessment, row: int, lower: list[Resident], budgets: Budgets
+) -> tuple[list[Resident], int, list[str]]:
+    """(victims, how many violate a budget, reasons if even an empty node does not do)."""
+    for each in lower:
+        snapshot.remove_pod(each.key)
+    try:
+        refused = _refusals(snapshot, assessment, row)
+        if refused:
+            return [], 0, refused
+        ordered = sorted(lower, key=lambda each: (-each.priority, each.started or "~", each.key))
+        violating = budgets.violating(ordered)
+        victims: list[Resident] = []
+        violations = 0
+        for each in sorted(ordered, key=lambda each: each.key not in violating):
+            snapshot.assume(each)
+            if _refusals(snapshot, assessment, row):
+                snapshot.remove_pod(each.key)
+                victims.append(each)
+                violations += each.key in violating
+        victims.sort(key=lambda each: (-each.priority, each.started or "~"))
+        return victims, violations, []
+    finally:
+        for each in lower:
+            snapshot.assume(each)
+
+
+def _refusals(snapshot: Snapshot, assessment: Assessment, row: int) -> list[str]:
+    """Reasons for which the node does not take the pod now."""
+    assessment.refresh()
+    view = View(snapshot, assessment)
+    if view.feasible[row]:
+        return []
+    return view.reasons_on(row)
+
+
+def _cost(victims: list[Resident], violations: int) -> tuple[Any, ...]:
+    priorities = [each.priority - _LOWEST_PRIORITY + 1 for each in victims]
+    highest = max(priorities)
+    oldest = min((each.started or "~") for each, number in zip(victims, priorities, strict=True) if number == highest)
+    return (violations, highest, sum(priorities), len(victims), _later_first(oldest))
+
+
+def _later_first(text: str) -> tuple[int, ...]:
+    return tuple(-ord(letter) for letter in text)

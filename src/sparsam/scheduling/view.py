@@ -1,0 +1,190 @@
+"""One pod before all nodes: which may take it, which may not and why, and what each plugin scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from sparsam.scheduling.assessment import ENFORCED, STATIC_FILTERS, Assessment
+from sparsam.scheduling.columns import Bools, Ints, Scores, any_line
+from sparsam.scheduling.podaffinity import AffinityRefusal, AffinityRules
+from sparsam.scheduling.snapshot import PODS, Snapshot
+from sparsam.scheduling.spreading import SpreadRefusal
+
+FULL = 100
+NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
+SPREAD = "node(s) didn't match pod topology spread constraints"
+SPREAD_LABEL = "node(s) didn't match pod topology spread constraints (missing required label)"
+AFFINITY = "node(s) didn't match pod affinity rules"
+ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Nodes that one filter refuses first; `room_helps` where removing other pods could change that."""
+
+    plugin: str
+    reason: str | Callable[[Bools], dict[str, int]]
+    hit: Bools
+    room_helps: Bools
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Why nodes do not take the pod."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    """Upstream's reason text to the number of nodes it applies to."""
+    plugins: dict[str, int] = field(default_factory=dict)
+    """Filter to the number of nodes that it refuses first."""
+    resolvable: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+
+class View:
+    """A pod of one assessment now. `extra` are refusals of others, such as volumes."""
+
+    def __init__(self, snapshot: Snapshot, assessment: Assessment, extra: tuple[Refusal, ...] = ()) -> None:
+        self.snapshot, self.assessment = snapshot, assessment
+        self._extra = extra
+        self._filters = assessment.profile.filters
+
+    @cached_property
+    def affinity(self) -> AffinityRules | None:
+        """The pod's terms and those of others about it; None when nobody has any."""
+        if not self.assessment.demand.terms and not self.snapshot.population.has_terms:
+            return None
+        return AffinityRules(self.snapshot, self.assessment.demand, self.assessment.profile)
+
+    @cached_property
+    def spread_refusal(self) -> SpreadRefusal | None:
+        """What spread constraints forbid."""
+        rules = self.assessment.spread
+        return rules.judge() if rules is not None and rules.hard and "PodTopologySpread" in self._filters else None
+
+    @cached_property
+    def affinity_refusal(self) -> AffinityRefusal | None:
+        """What inter-pod affinity forbids."""
+        rules = self.affinity if "InterPodAffinity" in self._filters else None
+        return rules.judge() if rules is not None and rules.restrict else None
+
+    @cached_property
+    def feasible(self) -> Bools:
+        """Nodes that may take the pod, shape (rows,); not to be written to."""
+        mask = self.assessment.base
+        for refusal in self._extra:
+            mask = mask & ~refusal.hit
+        if self.spread_refusal is not None:
+            mask = mask & ~self.spread_refusal.forbidden
+        if self.affinity_refusal is not None:
+            refused = self.affinity_refusal
+            mask = mask & ~(refused.unmet | refused.repelled | refused.unwelcome)
+        return mask
+
+    def plugin_scores(self) -> list[tuple[str, int, Scores]]:
+        """(plugin, weight, 0..100 for each row) of each plugin that tells nodes apart or always scores.
+
+        Values of nodes that are not feasible mean nothing.
+        """
+        found = [(name, weight, score()) for name, weight, score in self._scorers() if weight]
+        return [(name, weight, values) for name, weight, values in found if values is not None]
+
+    def _scorers(self) -> list[tuple[str, int, Callable[[], Scores | None]]]:
+        weights, assessment = self.assessment.profile.weights, self.assessment
+        scorers: dict[str, Callable[[], Scores | None]] = {
+            "TaintToleration": self._taints,
+            "NodeAffinity": self._node_affinity,
+            "NodeResourcesFit": lambda: assessment.fit_scores,
+            "NodeResourcesBalancedAllocation": lambda: assessment.balance_scores,
+            "PodTopologySpread": self._spread,
+            "InterPodAffinity": lambda: self.affinity.scores(self.feasible) if self.affinity else None,
+            "ImageLocality": lambda: assessment.image_scores,
+        }
+        return [(name, weights.get(name, 0), scorer) for name, scorer in scorers.items()]
+
+    def _taints(self) -> Ints | None:
+        disliked = self.assessment.disliked
+        if disliked is None:
+            return None
+        worst = int(disliked[self.feasible].max(initial=0))
+        return FULL - FULL * disliked.astype(np.int64) // worst if worst else None
+
+    def _node_affinity(self) -> Ints | None:
+        liked = self.assessment.liked
+        if liked is None:
+            return None
+        best = int(liked[self.feasible].max(initial=0))
+        return FULL * liked // best if best else None
+
+    def _spread(self) -> Ints | None:
+        rules = self.assessment.spread
+        return rules.scores(self.feasible) if rules is not None and rules.soft else None
+
+    # -- why not --------------------------------------------------------------------------------------------
+
+    def verdict(self) -> Verdict:
+        """Each node that does not take the pod, counted under the first filter that refuses it."""
+        left = self.snapshot.alive.copy()
+        verdict = Verdict(resolvable=np.zeros_like(left))
+        for refusal in self._refusals():
+            hit = refusal.hit & left
+            if not hit.any():
+                continue
+            found = refusal.reason(hit) if callable(refusal.reason) else {refusal.reason: int(hit.sum())}
+            for reason, count in found.items():
+                verdict.counts[reason] = verdict.counts.get(reason, 0) + count
+            verdict.plugins[refusal.plugin] = verdict.plugins.get(refusal.plugin, 0) + int(hit.sum())
+            verdict.resolvable |= hit & refusal.room_helps
+            left &= ~hit
+        return verdict
+
+    def reasons_on(self, row: int) -> list[str]:
+        """Why one node does not take the pod, by the first filter that refuses it."""
+        hit = np.zeros_like(self.snapshot.alive)
+        hit[row] = True
+        for refusal in self._refusals():
+            if refusal.hit[row]:
+                return [refusal.reason] if isinstance(refusal.reason, str) else list(refusal.reason(hit))
+        return []
+
+    def _refusals(self) -> list[Refusal]:
+        """In the order in which kube-scheduler runs its filters."""
+        assessment = self.assessment
+        never = np.zeros_like(self.snapshot.alive)
+        always = ~never
+        found = [
+            Refusal(plugin, self._static_reason(plugin, reason), assessment.refusal == number + 1, never)
+            for number, (plugin, reason) in enumerate(STATIC_FILTERS)
+        ]
+        if assessment.demand.ports and "NodePorts" in self._filters:
+            found.append(Refusal("NodePorts", NO_PORTS, assessment.ports_taken(), always))
+        if "NodeResourcesFit" in self._filters:
+            lacking, hopeless, numbers = assessment.lacking()
+
+            def counts(hit: Bools) -> dict[str, int]:
+                return self._lack_counts(lacking, numbers, hit)
+
+            found.append(Refusal("NodeResourcesFit", counts, any_line(lacking), ~any_line(hopeless)))
+        found += self._extra
+        spread, affinity = self.spread_refusal, self.affinity_refusal
+        if spread is not None:
+            found.append(Refusal("PodTopologySpread", SPREAD_LABEL, spread.unlabelled, never))
+            found.append(Refusal("PodTopologySpread", SPREAD, spread.forbidden, always))
+        if affinity is not None:
+            found.append(Refusal("InterPodAffinity", AFFINITY, affinity.unmet, never))
+            found.append(Refusal("InterPodAffinity", ANTI_AFFINITY, affinity.repelled, always))
+            found.append(Refusal("InterPodAffinity", EXISTING_ANTI_AFFINITY, affinity.unwelcome, always))
+        return found
+
+    def _static_reason(self, plugin: str, reason: str) -> str:
+        enforced = plugin == "NodeAffinity" and self.assessment.profile.added_affinity is not None
+        return ENFORCED if enforced else reason
+
+    def _lack_counts(self, lacking: Bools, numbers: Ints, hit: Bools) -> dict[str, int]:
+        names = {number: f"Insufficient {name}" for name, number in self.snapshot.resources.numbers.items()}
+        names[PODS] = "Too many pods"
+        totals = lacking[:, hit].sum(axis=1)
+        return {names[int(number)]: int(total) for number, total in zip(numbers, totals, strict=True) if total}

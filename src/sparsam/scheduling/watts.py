@@ -1,0 +1,151 @@
+"""Policies that rank nodes by watts.
+
+`sparsam` minimises the predicted extra joules of the whole fleet for the pod's work: the marginal watts of each node's
+own curve at its observed load, at the warm inlet it has, with a margin for what its model does not know, divided by the
+node's speed, since the same work ends sooner on a faster core. Guards keep performance: a node that the pod would fill
+beyond the head-room loses by as much as it is overfilled.
+
+`least-increase` is WAO's rule, the lowest predicted increase and nothing else; `peaks` is that of PEAKS, with an
+exponential through idle, half and full load as its only model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsam.scheduling.assessment import RowColumns
+from sparsam.scheduling.columns import Bools, Floats, Rows
+from sparsam.scheduling.demand import PodDemand
+from sparsam.scheduling.policy import Ranking, plugin_total
+from sparsam.scheduling.population import Matching
+from sparsam.scheduling.powercolumns import STEPS, UNTRUSTED_RATIO
+from sparsam.scheduling.profile import Profile
+from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.scheduling.usage import service_selector
+from sparsam.scheduling.view import FULL, View
+
+DIGITS = 4
+"""Watts are compared to so many digits, so that the order of additions decides nothing."""
+_POWER_PLUGINS = frozenset({"NodeResourcesFit", "NodeResourcesBalancedAllocation"})
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What counts how much; each part is 0 to 100 before."""
+
+    joules: float = 5.0
+    performance: float = 1.0
+    spread: float = 1.0
+    headroom_ratio: float = 0.1
+    """Share of a node that stays free, where there is a choice."""
+    uncertainty: float = 1.0
+    """Standard errors of a model that are added to what it predicts."""
+    max_service_share: float = 1.0
+    """Largest share of a service's pods on one node, where there is a choice."""
+    can_sleep: bool = False
+    """Whether empty nodes are put to sleep: then the first pod on one pays for its idle watts."""
+
+
+class SparsamPolicy:
+    """Least joules for the work, within guards; the user's own preferences keep upstream's weights."""
+
+    name = "sparsam"
+
+    def __init__(self, weights: Weights | None = None) -> None:
+        self.weights = weights or Weights()
+        self.row_columns: RowColumns | None = self._row_columns
+
+    def profile(self, profile: Profile) -> Profile:
+        """As it is."""
+        return profile
+
+    def rank(self, view: View, pod: str) -> Ranking:
+        """Joules, performance and spread beside the user's preferences."""
+        weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
+        total, _, parts = plugin_total(view, without=_POWER_PLUGINS)
+        own: dict[str, Any] = {
+            "joules": weights.joules * fewest(columns["cost"], feasible),
+            "performance": weights.performance * columns["performance"],
+            "spread": weights.spread * view.assessment.fit_scores,
+        }
+        if weights.max_service_share < 1.0:
+            own["service share"] = -FULL * FULL * self._crowded(view)
+        return Ranking(total + sum(own.values()), columns["watts"], {**parts, **own})
+
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+        power, weights = snapshot.power, self.weights
+        load, added = loads(snapshot, demand, rows)
+        before = power.watts_at(rows, load)
+        marginal = power.watts_at(rows, load + added) - before
+        marginal = marginal + power.warm_watts(rows, load, added)
+        doubted = marginal * (1.0 + weights.uncertainty * power.errors[rows])
+        doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
+        if weights.can_sleep:
+            doubted = doubted + np.where(power.empty(rows), before - power.asleep_watts(rows), 0.0)
+        over = load + added - (1.0 - weights.headroom_ratio)
+        return {
+            "watts": marginal,
+            "cost": np.round(doubted / power.speed[rows], DIGITS),
+            "performance": FULL * (1.0 - np.clip(over / max(weights.headroom_ratio, 1e-9), 0.0, 1.0)),
+        }
+
+    def _crowded(self, view: View) -> Bools:
+        """Nodes that would hold more than their share of the pod's service."""
+        demand, snapshot = view.assessment.demand, view.snapshot
+        selector = service_selector(demand)
+        same = snapshot.population.count(Matching(namespace=demand.namespace, selector=selector))
+        allowed = max(1.0, np.ceil(self.weights.max_service_share * (float(same.sum()) + 1.0)))
+        return np.asarray(same + 1.0 > allowed)
+
+
+class LeastIncrease(SparsamPolicy):
+    """WAO's rule: the node whose predicted watts rise least."""
+
+    name = "least-increase"
+
+    def rank(self, view: View, pod: str) -> Ranking:
+        """Watts alone."""
+        watts = view.assessment.columns["watts"]
+        return Ranking(-np.round(watts, DIGITS), watts)
+
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+        load, added = loads(snapshot, demand, rows)
+        power = snapshot.power
+        return {"watts": power.watts_at(rows, load + added) - power.watts_at(rows, load)}
+
+
+class Peaks(LeastIncrease):
+    """PEAKS: the same by `K0 + K1 * exp(K2 * u)`, fitted to three points of each node's curve."""
+
+    name = "peaks"
+
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+        load, added = loads(snapshot, demand, rows)
+        idle, half, full = (snapshot.power.watts[rows, step] for step in (0, STEPS // 2, STEPS))
+        first, second = np.maximum(half - idle, 1e-9), np.maximum(full - half, 1e-9)
+        # P(1/2) - P(0) = K1 (e^(K2/2) - 1) and P(1) - P(1/2) = K1 e^(K2/2) (e^(K2/2) - 1).
+        growth = np.clip(second / first, 0.05, 20.0)
+        growth = np.where(np.abs(growth - 1.0) < 1e-6, 1.0 + 1e-6, growth)
+        k1, k2 = first / (growth - 1.0), 2.0 * np.log(growth)
+        before, after = np.clip(load, 0.0, 1.0), np.clip(load + added, 0.0, 1.0)
+        return {"watts": k1 * (np.exp(k2 * after) - np.exp(k2 * before))}
+
+
+def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:
+    """Utilization of each node now, and what the pod adds to it."""
+    capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
+    millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
+    load = np.clip(millicores / capacity, 0.0, 1.0)
+    return load, snapshot.usage.expected_millicores(demand) / (capacity * snapshot.power.speed[rows])
+
+
+def fewest(cost: Floats, feasible: Bools) -> Floats:
+    """100 for the least cost, less by the excess as a share of the most, so that a small excess costs little."""
+    of_interest = cost[feasible]
+    most = float(of_interest.max(initial=0.0))
+    if most <= 0.0:
+        return np.full(cost.shape, float(FULL))
+    return np.asarray(FULL * (1.0 - (cost - float(of_interest.min())) / most), dtype=np.float64)
