@@ -30,6 +30,7 @@ STATIC_FILTERS = (
     ("TaintToleration", "node(s) had untolerated taint(s)"),
     ("NodeAffinity", "node(s) didn't match Pod's node affinity/selector"),
 )
+BALANCE = "NodeResourcesBalancedAllocation"
 ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
 _EVERY = slice(None)
 Small = npt.NDArray[np.int8]
@@ -88,7 +89,7 @@ class Assessment:
     @property
     def bytes(self) -> int:
         """Memory of the vectors, about."""
-        return len(self.refusal) * (6 + 8 * (len(self.columns) + (self.liked is not None)))
+        return len(self.refusal) * (6 + 4 * len(self.columns) + 8 * (self.liked is not None))
 
     def lacking(self, rows: Rows | slice = _EVERY) -> tuple[Bools, Bools, Ints]:
         """(lacking, hopeless) of shape (resources asked for, rows), and the resources' numbers.
@@ -161,7 +162,7 @@ class Assessment:
         base = fits & snapshot.alive[rows] & (self.refusal[rows] == 0)
         self.base = _merged(self.base, base, changed)
         self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
-        if any(demand.amount(name) for name in profile.balanced_resources):
+        if profile.weights.get(BALANCE, 0) and any(demand.amount(name) for name in profile.balanced_resources):
             scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
             self.balance_scores = _merged(self.balance_scores, _small(scores), changed)
         if self._row_columns is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sparsam.scheduling.assessment import Assessment
-from sparsam.scheduling.columns import Bools
+from sparsam.scheduling.columns import Bools, Rows
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.plan import Bind, Blocked, Candidate, Plan, Rejection
 from sparsam.scheduling.policy import Policy, Ranking
@@ -188,16 +188,21 @@ def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> l
     rows = np.flatnonzero(feasible)
     # Rounding keeps the order of additions, which may differ between machines, out of the decision.
     totals = total[rows] if total.dtype.kind == "i" else np.round(total[rows], DIGITS)
-    if len(rows) > 4 * RANKED:
-        least = np.partition(totals, len(totals) - count)[len(totals) - count]
-        among = totals >= least
-        rows, totals = rows[among], totals[among]
-    order = np.lexsort((snapshot.tie_rank[rows], -totals))[: 2 * count]
-    leading = [
-        (-totals[place], snapshot.tie_rank[rows[place]], snapshot.names[rows[place]], rows[place]) for place in order
-    ]
-    leading.sort()
-    return [int(row) for *_, row in leading[:count]]
+    if len(rows) > 4 * count:
+        rows, totals = _leading(snapshot, rows, totals, count)
+    ranked = sorted(zip(-totals, snapshot.tie_rank[rows], (snapshot.names[row] for row in rows), rows, strict=True))
+    return [int(row) for *_, row in ranked[:count]]
+
+
+def _leading(snapshot: Snapshot, rows: Rows, totals: Any, count: int) -> tuple[Rows, Any]:
+    """All rows that may be among the best `count`: those above the last of them, and the first by rank equal to it."""
+    last = np.partition(totals, len(totals) - count)[len(totals) - count]
+    above, level = np.flatnonzero(totals > last), np.flatnonzero(totals == last)
+    if len(level) > count:
+        ranks = snapshot.tie_rank[rows[level]]
+        level = level[ranks <= np.partition(ranks, count)[count]]
+    chosen = np.concatenate((above, level))
+    return rows[chosen], totals[chosen]
 
 
 def _parts(ranking: Ranking, row: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparsam.scheduling.assessment import RowColumns
+from sparsam.scheduling.assessment import BALANCE, RowColumns
 from sparsam.scheduling.columns import Floats, Ints
 from sparsam.scheduling.profile import FitStrategy, Profile
 from sparsam.scheduling.view import FULL, View
@@ -65,7 +65,7 @@ class MostAllocated(KubeDefault):
 
     def profile(self, profile: Profile) -> Profile:
         """With MostAllocated, and without the score that would even nodes out."""
-        weights = {**profile.weights, "NodeResourcesBalancedAllocation": 0}
+        weights = {**profile.weights, BALANCE: 0}
         return replace(profile, fit=FitStrategy("MostAllocated", profile.fit.resources), weights=weights)
 
 

@@ -11,12 +11,12 @@ exponential through idle, half and full load as its only model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sparsam.scheduling.assessment import RowColumns
+from sparsam.scheduling.assessment import BALANCE, RowColumns
 from sparsam.scheduling.columns import Bools, Floats, Rows
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.policy import Ranking, plugin_total
@@ -29,7 +29,7 @@ from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
-_POWER_PLUGINS = frozenset({"NodeResourcesFit", "NodeResourcesBalancedAllocation"})
+_POWER_PLUGINS = frozenset({"NodeResourcesFit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class SparsamPolicy:
         self.row_columns: RowColumns | None = self._row_columns
 
     def profile(self, profile: Profile) -> Profile:
-        """As it is."""
-        return profile
+        """Without the score that evens resources out, which watts replace."""
+        return replace(profile, weights={**profile.weights, BALANCE: 0})
 
     def rank(self, view: View, pod: str) -> Ranking:
         """Joules, performance and spread beside the user's preferences."""
@@ -86,10 +86,13 @@ class SparsamPolicy:
         if weights.can_sleep:
             doubted = doubted + np.where(power.empty(rows), before - power.asleep_watts(rows), 0.0)
         over = load + added - (1.0 - weights.headroom_ratio)
+        performance = FULL * (1.0 - np.clip(over / max(weights.headroom_ratio, 1e-9), 0.0, 1.0))
+        cost = np.round(doubted / power.speed[rows], DIGITS)
+        # Half the memory: thousands of pods' columns are kept.
         return {
-            "watts": marginal,
-            "cost": np.round(doubted / power.speed[rows], DIGITS),
-            "performance": FULL * (1.0 - np.clip(over / max(weights.headroom_ratio, 1e-9), 0.0, 1.0)),
+            "watts": marginal.astype(np.float32),
+            "cost": cost.astype(np.float32),
+            "performance": performance.astype(np.float32),
         }
 
     def _crowded(self, view: View) -> Bools:
