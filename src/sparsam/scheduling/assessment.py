@@ -64,8 +64,9 @@ class Assessment:
         self.fit_scores: Small = np.zeros(0, np.int8)
         self.balance_scores: Small | None = None
         self.spread: SpreadRules | None = None
-        self._numbers: Ints = np.zeros(0, np.int64)
-        self._amounts: Ints = np.zeros((0, 1), np.int64)
+        self.numbers: Ints = np.zeros(0, np.int64)
+        """Resources that count for this pod, and in `amounts`, of shape (resources, 1), how much of each."""
+        self.amounts: Ints = np.zeros((0, 1), np.int64)
 
     def refresh(self) -> None:
         """Bring everything up to date with the snapshot."""
@@ -96,7 +97,7 @@ class Assessment:
 
         Lacking: too little is free. Hopeless: even an empty node has too little.
         """
-        snapshot, numbers, amounts = self._snapshot, self._numbers, self._amounts
+        snapshot, numbers, amounts = self._snapshot, self.numbers, self.amounts
         capacity = snapshot.allocatable[numbers][:, rows]
         return snapshot.requested[numbers][:, rows] + amounts > capacity, amounts > capacity, numbers
 
@@ -171,13 +172,13 @@ class Assessment:
 
     def _ask(self) -> None:
         """Resources asked for by number; one that the pod does not ask for is not checked, even when over-committed."""
-        if len(self._numbers):
+        if len(self.numbers):
             return
         asked = {name: amount for name, amount in self.demand.requests if amount > 0 and not self._ignored(name)}
         vector = self._snapshot.request_vector(self.demand)
         numbers = [PODS, *(self._snapshot.resources.number(name) for name in asked)]
-        self._numbers = np.array(numbers, np.int64)
-        self._amounts = vector[self._numbers][:, None]
+        self.numbers = np.array(numbers, np.int64)
+        self.amounts = vector[self.numbers][:, None]
 
     def _ignored(self, name: str) -> bool:
         group = name.partition("/")[0] if "/" in name else ""

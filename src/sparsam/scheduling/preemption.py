@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
 from sparsam.scheduling.assessment import Assessment
 from sparsam.scheduling.columns import Bools
 from sparsam.scheduling.plan import Preempt
-from sparsam.scheduling.snapshot import Resident, Snapshot
-from sparsam.scheduling.view import View
+from sparsam.scheduling.snapshot import PODS, Resident, Snapshot
+from sparsam.scheduling.view import TOO_MANY_PODS, View
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -83,6 +83,7 @@ def preempt(view: View, pod: str, priority: int, budgets: Budgets, resolvable: B
     `resolvable` says on which nodes making room could help.
     """
     snapshot = view.snapshot
+    make_trial = _WholeTrial if _depends_on_pods(view) else _RoomTrial
     reasons: Counter[str] = Counter()
     hopeless = snapshot.node_count() - int(resolvable.sum())
     if hopeless:
@@ -95,7 +96,8 @@ def preempt(view: View, pod: str, priority: int, budgets: Budgets, resolvable: B
         if not lower:
             reasons[NO_VICTIMS] += 1
             continue
-        victims, violations, refused = _victims(snapshot, view.assessment, row, lower, budgets)
+        trial = make_trial(snapshot, view.assessment, row)
+        victims, violations, refused = _victims(trial, lower, budgets)
         if refused:
             reasons.update(refused)
             continue
@@ -112,40 +114,102 @@ def preempt(view: View, pod: str, priority: int, budgets: Budgets, resolvable: B
     return Outcome(min(candidates, key=lambda each: each[0])[1], dict(reasons))
 
 
-def _victims(
-    snapshot: Snapshot, assessment: Assessment, row: int, lower: list[Resident], budgets: Budgets
-) -> tuple[list[Resident], int, list[str]]:
+def _victims(trial: Trial, lower: list[Resident], budgets: Budgets) -> tuple[list[Resident], int, list[str]]:
     """(victims, how many violate a budget, reasons if even an empty node does not do)."""
     for each in lower:
-        snapshot.remove_pod(each.key)
-    try:
-        refused = _refusals(snapshot, assessment, row)
-        if refused:
-            return [], 0, refused
-        ordered = sorted(lower, key=lambda each: (-each.priority, each.started or "~", each.key))
-        violating = budgets.violating(ordered)
-        victims: list[Resident] = []
-        violations = 0
-        for each in sorted(ordered, key=lambda each: each.key not in violating):
-            snapshot.assume(each)
-            if _refusals(snapshot, assessment, row):
-                snapshot.remove_pod(each.key)
-                victims.append(each)
-                violations += each.key in violating
-        victims.sort(key=lambda each: (-each.priority, each.started or "~"))
-        return victims, violations, []
-    finally:
+        trial.take(each)
+    refused = trial.refusals()
+    if refused:
         for each in lower:
-            snapshot.assume(each)
+            trial.give_back(each)
+        return [], 0, refused
+    ordered = sorted(lower, key=lambda each: (-each.priority, each.started or "~", each.key))
+    violating = budgets.violating(ordered)
+    victims: list[Resident] = []
+    violations = 0
+    for each in sorted(ordered, key=lambda each: each.key not in violating):
+        trial.give_back(each)
+        if trial.refusals():
+            trial.take(each)
+            victims.append(each)
+            violations += each.key in violating
+    for each in victims:
+        trial.give_back(each)
+    victims.sort(key=lambda each: (-each.priority, each.started or "~"))
+    return victims, violations, []
 
 
-def _refusals(snapshot: Snapshot, assessment: Assessment, row: int) -> list[str]:
-    """Reasons for which the node does not take the pod now."""
-    assessment.refresh()
-    view = View(snapshot, assessment)
-    if view.feasible[row]:
-        return []
-    return view.reasons_on(row)
+class Trial(Protocol):
+    """One node from which pods are taken for a try."""
+
+    def take(self, pod: Resident) -> None:
+        """As if the pod were gone."""
+
+    def give_back(self, pod: Resident) -> None:
+        """As if it were there again."""
+
+    def refusals(self) -> list[str]:
+        """Reasons for which the node does not take the new pod now; none if it does."""
+
+
+class _WholeTrial:
+    """Asks every filter, on the snapshot itself."""
+
+    def __init__(self, snapshot: Snapshot, assessment: Assessment, row: int) -> None:
+        self._snapshot, self._assessment, self._row = snapshot, assessment, row
+
+    def take(self, pod: Resident) -> None:
+        """As if the pod were gone."""
+        self._snapshot.remove_pod(pod.key)
+
+    def give_back(self, pod: Resident) -> None:
+        """As if it were there again."""
+        self._snapshot.assume(pod)
+
+    def refusals(self) -> list[str]:
+        """Of all filters."""
+        self._assessment.refresh()
+        view = View(self._snapshot, self._assessment)
+        return [] if view.feasible[self._row] else view.reasons_on(self._row)
+
+
+class _RoomTrial:
+    """Counts resources alone, for pods that depend on nothing else there."""
+
+    def __init__(self, snapshot: Snapshot, assessment: Assessment, row: int) -> None:
+        self._numbers = {number: place for place, number in enumerate(assessment.numbers.tolist())}
+        self._names = {number: name for name, number in snapshot.resources.numbers.items()}
+        self._resources = snapshot.resources
+        numbers = assessment.numbers
+        free = snapshot.allocatable[numbers, row] - snapshot.requested[numbers, row] - assessment.amounts[:, 0]
+        self._free: list[int] = free.tolist()
+
+    def take(self, pod: Resident) -> None:
+        """As if the pod were gone."""
+        self._add(pod, +1)
+
+    def give_back(self, pod: Resident) -> None:
+        """As if it were there again."""
+        self._add(pod, -1)
+
+    def refusals(self) -> list[str]:
+        """Resources of which too little is free."""
+        if min(self._free) >= 0:
+            return []
+        lacking = [number for number, place in self._numbers.items() if self._free[place] < 0]
+        return [TOO_MANY_PODS if number == PODS else f"Insufficient {self._names[number]}" for number in lacking]
+
+    def _add(self, pod: Resident, sign: int) -> None:
+        self._free[self._numbers[PODS]] += sign
+        for name, amount in pod.demand.requests:
+            place = self._numbers.get(self._resources.known(name))
+            if place is not None:
+                self._free[place] += sign * amount
+
+
+def _depends_on_pods(view: View) -> bool:
+    """Whether anything but room decides where other pods go."""
+    return bool(view.assessment.demand.ports) or view.spread_refusal is not None or view.affinity_refusal is not None
 
 
 def _cost(victims: list[Resident], violations: int) -> tuple[Any, ...]:

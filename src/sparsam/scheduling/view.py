@@ -15,6 +15,7 @@ from sparsam.scheduling.snapshot import PODS, Snapshot
 from sparsam.scheduling.spreading import SpreadRefusal
 
 FULL = 100
+TOO_MANY_PODS = "Too many pods"
 NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
 SPREAD = "node(s) didn't match pod topology spread constraints"
 SPREAD_LABEL = "node(s) didn't match pod topology spread constraints (missing required label)"
@@ -185,6 +186,6 @@ class View:
 
     def _lack_counts(self, lacking: Bools, numbers: Ints, hit: Bools) -> dict[str, int]:
         names = {number: f"Insufficient {name}" for name, number in self.snapshot.resources.numbers.items()}
-        names[PODS] = "Too many pods"
+        names[PODS] = TOO_MANY_PODS
         totals = lacking[:, hit].sum(axis=1)
         return {names[int(number)]: int(total) for number, total in zip(numbers, totals, strict=True) if total}
