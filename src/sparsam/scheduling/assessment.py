@@ -101,6 +101,12 @@ class Assessment:
         capacity = snapshot.allocatable[numbers][:, rows]
         return snapshot.requested[numbers][:, rows] + amounts > capacity, amounts > capacity, numbers
 
+    def lacking_beside(self, rows: Rows, held: Ints) -> Bools:
+        """The same when `held`, of shape (resources asked for, rows), is not to be had either."""
+        snapshot, numbers = self._snapshot, self.numbers
+        free = snapshot.allocatable[numbers][:, rows] - snapshot.requested[numbers][:, rows] - held
+        return np.asarray(self.amounts > free)
+
     def ports_taken(self, rows: Rows | slice = _EVERY) -> Bools:
         """Nodes on which one of the host ports is in use."""
         lines = self._snapshot.colliding_ports(self.demand.ports)

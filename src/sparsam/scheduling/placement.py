@@ -19,10 +19,10 @@ from sparsam.scheduling.columns import Bools, Rows
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.plan import Bind, Blocked, Candidate, Plan, Rejection
 from sparsam.scheduling.policy import Policy, Ranking
-from sparsam.scheduling.preemption import NEVER, Budgets, preempt
+from sparsam.scheduling.preemption import NEVER, WAITING, Budgets, preempt
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Resident, Snapshot
-from sparsam.scheduling.view import Refusal, View
+from sparsam.scheduling.view import Refusal, View, kept_for_nominees
 from sparsam.scheduling.watts import SparsamPolicy
 
 RANKED = 4
@@ -45,6 +45,8 @@ class PendingPod:
     """Pods of one group, one after the other in the queue, are placed all or none."""
     group_minimum: int = 0
     """So many of the group must be placed for any to be; 0 for all that are there."""
+    nominated: str = ""
+    """The node on which room was made for it."""
     extra: tuple[Refusal, ...] = ()
     """Nodes that others refuse, such as volumes."""
     note: str = ""
@@ -84,21 +86,37 @@ class Placer:
 
     def view(self, pod: PendingPod) -> View:
         """The pod before all nodes, up to date."""
-        return View(self.snapshot, self._assessment(pod.demand), pod.extra)
+        assessment, extra = self._assessment(pod.demand), pod.extra
+        if self.snapshot.nominees:
+            extra = (*extra, *kept_for_nominees(self.snapshot, assessment, pod.key, pod.priority))
+        return View(self.snapshot, assessment, extra)
 
-    def _decide(self, pod: PendingPod) -> Bind | Rejection:
+    def consider(self, pod: PendingPod) -> Bind | Rejection:
+        """What would be decided, without reserving anything."""
         if pod.note:
             return Rejection(pod.key, self.snapshot.node_count(), note=pod.note)
         view = self.view(pod)
         feasible = view.feasible
+        nominated = self.snapshot.rows.get(pod.nominated)
+        if nominated is not None and feasible[nominated]:
+            # The room was made for this pod: nothing else is asked.
+            feasible = np.zeros_like(feasible)
+            feasible[nominated] = True
         count = int(np.count_nonzero(feasible))
         if not count:
             return self._reject(view, pod)
         ranking = self.policy.rank(view, pod.key)
         rows = _best_rows(self.snapshot, feasible, ranking.total, min(RANKED, count))
-        bind = self._bind(view, pod, ranking, rows, count)
-        self.snapshot.assume(Resident(pod.key, bind.node, pod.demand, pod.priority))
-        return bind
+        return self._bind(view, pod, ranking, rows, count)
+
+    def _decide(self, pod: PendingPod) -> Bind | Rejection:
+        decision = self.consider(pod)
+        if isinstance(decision, Bind):
+            self.snapshot.nominees.pop(pod.key, None)
+            self.snapshot.assume(Resident(pod.key, decision.node, pod.demand, pod.priority))
+        elif decision.preempt is not None:
+            self.snapshot.nominees[pod.key] = Resident(pod.key, decision.preempt.node, pod.demand, pod.priority)
+        return decision
 
     def _all_or_none(self, members: list[PendingPod]) -> list[Bind | Rejection]:
         decisions = [self._decide(pod) for pod in members]
@@ -179,8 +197,17 @@ class Placer:
         )
         if not pod.preempts:
             return replace(rejection, preemption=NEVER)
+        if self._room_is_being_made(pod, verdict.resolvable):
+            return replace(rejection, preemption=WAITING)
         outcome = preempt(view, pod.key, pod.priority, self.budgets, verdict.resolvable)
         return replace(rejection, preemption=outcome.reasons, preempt=outcome.preempt)
+
+    def _room_is_being_made(self, pod: PendingPod, resolvable: Bools) -> bool:
+        """Whether victims on the nominated node are still leaving."""
+        row = self.snapshot.rows.get(pod.nominated)
+        if row is None or not resolvable[row]:
+            return False
+        return any(each.terminating and each.priority < pod.priority for each in self.snapshot.residents[row].values())
 
 
 def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> list[int]:

@@ -16,11 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
-from sparsam.scheduling.assessment import Assessment
 from sparsam.scheduling.columns import Bools
 from sparsam.scheduling.plan import Preempt
-from sparsam.scheduling.snapshot import PODS, Resident, Snapshot
-from sparsam.scheduling.view import TOO_MANY_PODS, View
+from sparsam.scheduling.snapshot import PODS, Resident
+from sparsam.scheduling.view import TOO_MANY_PODS, View, kept_for_nominees, rivals_for_room
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -96,7 +95,7 @@ def preempt(view: View, pod: str, priority: int, budgets: Budgets, resolvable: B
         if not lower:
             reasons[NO_VICTIMS] += 1
             continue
-        trial = make_trial(snapshot, view.assessment, row)
+        trial = make_trial(view, row, pod, priority)
         victims, violations, refused = _victims(trial, lower, budgets)
         if refused:
             reasons.update(refused)
@@ -155,8 +154,9 @@ class Trial(Protocol):
 class _WholeTrial:
     """Asks every filter, on the snapshot itself."""
 
-    def __init__(self, snapshot: Snapshot, assessment: Assessment, row: int) -> None:
-        self._snapshot, self._assessment, self._row = snapshot, assessment, row
+    def __init__(self, view: View, row: int, pod: str, priority: int) -> None:
+        self._snapshot, self._assessment, self._row = view.snapshot, view.assessment, row
+        self._pod, self._priority = pod, priority
 
     def take(self, pod: Resident) -> None:
         """As if the pod were gone."""
@@ -169,20 +169,25 @@ class _WholeTrial:
     def refusals(self) -> list[str]:
         """Of all filters."""
         self._assessment.refresh()
-        view = View(self._snapshot, self._assessment)
+        extra = kept_for_nominees(self._snapshot, self._assessment, self._pod, self._priority)
+        view = View(self._snapshot, self._assessment, extra)
         return [] if view.feasible[self._row] else view.reasons_on(self._row)
 
 
 class _RoomTrial:
     """Counts resources alone, for pods that depend on nothing else there."""
 
-    def __init__(self, snapshot: Snapshot, assessment: Assessment, row: int) -> None:
+    def __init__(self, view: View, row: int, pod: str, priority: int) -> None:
+        snapshot, assessment = view.snapshot, view.assessment
         self._numbers = {number: place for place, number in enumerate(assessment.numbers.tolist())}
         self._names = {number: name for name, number in snapshot.resources.numbers.items()}
         self._resources = snapshot.resources
         numbers = assessment.numbers
         free = snapshot.allocatable[numbers, row] - snapshot.requested[numbers, row] - assessment.amounts[:, 0]
         self._free: list[int] = free.tolist()
+        for each in rivals_for_room(snapshot, pod, priority):
+            if each.node == snapshot.names[row]:
+                self.give_back(each)
 
     def take(self, pod: Resident) -> None:
         """As if the pod were gone."""

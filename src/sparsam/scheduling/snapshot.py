@@ -80,6 +80,8 @@ class Snapshot:
         self.selectors_version = 0
         self.residents: list[dict[str, Resident]] = []
         """The pods of each row by key."""
+        self.nominees: dict[str, Resident] = {}
+        """Pods for which room is being made on a node: no pod of lower or equal priority may take it."""
         self._free: list[int] = []
         self._expected: dict[str, float] = {}
         self._placed: dict[str, Resident] = {}

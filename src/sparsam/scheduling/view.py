@@ -11,7 +11,7 @@ import numpy as np
 from sparsam.scheduling.assessment import ENFORCED, STATIC_FILTERS, Assessment
 from sparsam.scheduling.columns import Bools, Ints, Scores, any_line
 from sparsam.scheduling.podaffinity import AffinityRefusal, AffinityRules
-from sparsam.scheduling.snapshot import PODS, Snapshot
+from sparsam.scheduling.snapshot import PODS, Resident, Snapshot
 from sparsam.scheduling.spreading import SpreadRefusal
 
 FULL = 100
@@ -43,6 +43,42 @@ class Verdict:
     plugins: dict[str, int] = field(default_factory=dict)
     """Filter to the number of nodes that it refuses first."""
     resolvable: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+
+def kept_for_nominees(snapshot: Snapshot, assessment: Assessment, pod: str, priority: int) -> tuple[Refusal, ...]:
+    """Nodes on which the room is being made for pods at least as important."""
+    rivals = [(snapshot.rows[each.node], each) for each in rivals_for_room(snapshot, pod, priority)]
+    if not rivals:
+        return ()
+    rows = np.array(sorted({row for row, _ in rivals}), np.intp)
+    names = {number: name for name, number in snapshot.resources.numbers.items()}
+    held = np.zeros((len(assessment.numbers), len(rows)), np.int64)
+    for row, each in rivals:
+        wanted = {**dict(each.demand.requests), "pods": 1}
+        held[:, np.searchsorted(rows, row)] += [wanted.get(names[number], 0) for number in assessment.numbers.tolist()]
+    lacking = assessment.lacking_beside(rows, held)
+    hit = np.zeros_like(snapshot.alive)
+    hit[rows] = any_line(lacking)
+
+    def counts(left: Bools) -> dict[str, int]:
+        totals = lacking[:, left[rows]].sum(axis=1).tolist()
+        reasons = [_lack_reason(number, names) for number in assessment.numbers.tolist()]
+        return {reason: total for reason, total in zip(reasons, totals, strict=True) if total}
+
+    return (Refusal("NodeResourcesFit", counts, hit, np.ones_like(hit)),)
+
+
+def rivals_for_room(snapshot: Snapshot, pod: str, priority: int) -> list[Resident]:
+    """Other pods, at least as important, for which room is being made."""
+    return [
+        each
+        for each in snapshot.nominees.values()
+        if each.key != pod and each.priority >= priority and each.node in snapshot.rows
+    ]
+
+
+def _lack_reason(number: int, names: dict[int, str]) -> str:
+    return TOO_MANY_PODS if number == PODS else f"Insufficient {names[number]}"
 
 
 class View:
@@ -185,7 +221,6 @@ class View:
         return ENFORCED if enforced else reason
 
     def _lack_counts(self, lacking: Bools, numbers: Ints, hit: Bools) -> dict[str, int]:
-        names = {number: f"Insufficient {name}" for name, number in self.snapshot.resources.numbers.items()}
-        names[PODS] = TOO_MANY_PODS
-        totals = lacking[:, hit].sum(axis=1)
-        return {names[int(number)]: int(total) for number, total in zip(numbers, totals, strict=True) if total}
+        names = {number: name for name, number in self.snapshot.resources.numbers.items()}
+        totals = zip(numbers.tolist(), lacking[:, hit].sum(axis=1).tolist(), strict=True)
+        return {_lack_reason(number, names): total for number, total in totals if total}
