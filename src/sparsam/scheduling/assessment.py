@@ -6,7 +6,7 @@ other nodes (spreading, inter-pod affinity, normalised scores) is computed for e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,9 @@ class Assessment:
     def _refresh_static(self, changed: Rows | None) -> None:
         snapshot, demand = self._snapshot, self.demand
         rows: Rows | slice = _EVERY if changed is None else changed
-        refusal = self._static_refusals(rows)
+        refusal = np.zeros(snapshot.alive[rows].shape, np.int8)
+        for number, mask in self.static_masks(rows):
+            refusal[mask & (refusal == 0)] = number + 1
         self.refusal = _merged(self.refusal, refusal, changed)
         if any(taint.effect == "PreferNoSchedule" for taint in snapshot.taints.numbers):
             disliked = untolerated(snapshot, demand, ("PreferNoSchedule",), _EVERY)
@@ -134,27 +136,22 @@ class Assessment:
                 liked += term.weight * term_mask(snapshot, term, rows)
             self.liked = _merged(self.liked, liked, changed)
 
-    def _static_refusals(self, rows: Rows | slice) -> Small:
+    def static_masks(self, rows: Rows | slice = _EVERY) -> Iterator[tuple[int, Bools]]:
+        """(number in STATIC_FILTERS, nodes that it refuses) of the filters that apply to the pod."""
         snapshot, demand, filters = self._snapshot, self.demand, self.profile.filters
-        refusal = np.zeros(snapshot.alive[rows].shape, np.int8)
-
-        def refuse(mask: Bools, number: int) -> None:
-            refusal[mask & (refusal == 0)] = number
-
         if "NodeUnschedulable" in filters and not any(t.tolerates(UNSCHEDULABLE_TAINT) for t in demand.tolerations):
-            refuse(snapshot.unschedulable[rows], 1)
+            yield 0, snapshot.unschedulable[rows]
         if demand.node_name and "NodeName" in filters:
             elsewhere = np.ones(len(snapshot.names), np.bool_)
             if demand.node_name in snapshot.rows:
                 elsewhere[snapshot.rows[demand.node_name]] = False
-            refuse(elsewhere[rows], 2)
+            yield 1, elsewhere[rows]
         if "TaintToleration" in filters:
-            refuse(untolerated(snapshot, demand, HARD_EFFECTS, rows) > 0, 3)
+            yield 2, untolerated(snapshot, demand, HARD_EFFECTS, rows) > 0
         if "NodeAffinity" in filters and (
             demand.selector or demand.required is not None or self.profile.added_affinity is not None
         ):
-            refuse(~required_mask(snapshot, demand, rows, self.profile.added_affinity), 4)
-        return refusal
+            yield 3, ~required_mask(snapshot, demand, rows, self.profile.added_affinity)
 
     def _refresh_dynamic(self, changed: Rows | None) -> None:
         snapshot, demand, profile = self._snapshot, self.demand, self.profile

@@ -166,7 +166,7 @@ class View:
         """Each node that does not take the pod, counted under the first filter that refuses it."""
         left = self.snapshot.alive.copy()
         verdict = Verdict(resolvable=np.zeros_like(left))
-        for refusal in self._refusals():
+        for refusal in self.refusals():
             hit = refusal.hit & left
             if not hit.any():
                 continue
@@ -182,12 +182,12 @@ class View:
         """Why one node does not take the pod, by the first filter that refuses it."""
         hit = np.zeros_like(self.snapshot.alive)
         hit[row] = True
-        for refusal in self._refusals():
+        for refusal in self.refusals():
             if refusal.hit[row]:
                 return [refusal.reason] if isinstance(refusal.reason, str) else list(refusal.reason(hit))
         return []
 
-    def _refusals(self) -> list[Refusal]:
+    def refusals(self) -> list[Refusal]:
         """In the order in which kube-scheduler runs its filters."""
         assessment = self.assessment
         never = np.zeros_like(self.snapshot.alive)
