@@ -40,6 +40,8 @@ class PowerColumns:
     def __init__(self) -> None:
         self.watts: Floats = np.zeros((0, STEPS + 1))
         """Watts at load 0, 1/STEPS, ... 1."""
+        self.envelope: Floats = np.zeros((0, STEPS + 1))
+        """The same on the lower convex envelope of the curve, which starts at idle watts (see `envelope`)."""
         self.errors: Floats = np.zeros(0)
         """Standard error of the watts, as a share of them."""
         self.estimated: Bools = np.zeros(0, np.bool_)
@@ -65,7 +67,9 @@ class PowerColumns:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows."""
-        self.watts = np.concatenate((self.watts, np.zeros((rows - len(self.watts), STEPS + 1))))
+        for name in ("watts", "envelope"):
+            known = getattr(self, name)
+            setattr(self, name, np.concatenate((known, np.zeros((rows - len(known), STEPS + 1)))))
         for name in (
             *("errors", "estimated", "untrusted", "sleep_watts", "_pods"),
             *("expected_millicores", "unexplained_millicores", "_unseen_millicores"),
@@ -128,18 +132,18 @@ class PowerColumns:
 
     def watts_at(self, rows: Rows | slice, load: Floats) -> Floats:
         """Watts of the rows at their loads, of equal shape."""
-        table = self.watts[rows]
-        place = np.clip(load, 0.0, 1.0) * STEPS
-        step = np.minimum(place.astype(np.intp), STEPS - 1)
-        line = np.arange(len(table))
-        below = table[line, step]
-        return np.asarray(below + (table[line, step + 1] - below) * (place - step))
+        return _look_up(self.watts[rows], np.clip(load, 0.0, 1.0))
+
+    def envelope_at(self, rows: Rows | slice, load: Floats) -> Floats:
+        """The same on the curves' envelopes, which go on straight beyond a full node: what waits there costs later."""
+        return _look_up(self.envelope[rows], np.maximum(load, 0.0))
 
     def _fill(self, row: int, status: Obj | None) -> None:
         curve, status = self._curves[row], status or {}
         state = status.get("model") or {}
         learned_levels = _as_learned(curve.levels, state)
         self.watts[row] = curve.levels if learned_levels is None else learned_levels
+        self.envelope[row] = curve.envelope if learned_levels is None else envelope(learned_levels)
         self.errors[row] = curve.error_ratio if learned_levels is None else state.get("errorRatio", curve.error_ratio)
         self.estimated[row] = curve.estimated
         trust = state.get("trust")
@@ -162,6 +166,7 @@ class PowerColumns:
 class _Curve:
     levels: Floats
     """Watts at the steps."""
+    envelope: Floats
     error_ratio: float
     estimated: bool
 
@@ -172,7 +177,31 @@ def _curve(stated: tuple[str | None, ...], threads: float) -> _Curve:
     model = node_model(annotations, threads)
     levels = np.array([model.watts(step / STEPS) for step in range(STEPS + 1)])
     errors = [each.p90_ratio for each in model.error_by_level] or [UNKNOWN_ERROR_RATIO]
-    return _Curve(levels, float(np.mean(errors)) / P90_SIZE, model.estimated)
+    return _Curve(levels, envelope(levels), float(np.mean(errors)) / P90_SIZE, model.estimated)
+
+
+def envelope(levels: Floats) -> Floats:
+    """The lower convex envelope of a curve given at even steps of load.
+
+    Server curves jump out of idle and flatten before they turn up, so the watts that the next pod adds say little of
+    what a server costs once it is well filled: whoever goes by them keeps away from efficient servers that are empty.
+    On the envelope the first pods already cost what they do on average when the server is at its best load, and a
+    greedy choice of the cheapest step comes close to the least watts that any distribution of the load could draw: with
+    divisible load it reaches them exactly, since steps of convex curves are then taken in order of their price (the
+    continuous knapsack problem; Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
+    """
+    kept: list[int] = []
+    for point in range(len(levels)):
+        while len(kept) >= 2 and _is_above(levels, kept[-2], kept[-1], point):
+            kept.pop()
+        kept.append(point)
+    return np.interp(np.arange(len(levels)), kept, levels[kept])
+
+
+def _is_above(levels: Floats, before: int, middle: int, after: int) -> bool:
+    """Whether the middle point lies on or above the line between the others."""
+    rise = (levels[after] - levels[before]) * (middle - before)
+    return bool((levels[middle] - levels[before]) * (after - before) >= rise)
 
 
 def _as_learned(levels: Floats, state: Obj) -> Floats | None:
@@ -184,6 +213,14 @@ def _as_learned(levels: Floats, state: Obj) -> Floats | None:
     range_watts = levels[-1] - levels[0]
     shape = (levels - levels[0]) / range_watts if range_watts > 0.0 else np.zeros_like(levels)
     return np.asarray(idle + span * shape + slope * np.linspace(0.0, 1.0, STEPS + 1))
+
+
+def _look_up(table: Floats, load: Floats) -> Floats:
+    place = load * STEPS
+    step = np.minimum(place.astype(np.intp), STEPS - 1)
+    line = np.arange(len(table))
+    below = table[line, step]
+    return np.asarray(below + (table[line, step + 1] - below) * (place - step))
 
 
 def _positive(text: str | None, otherwise: float) -> float:

@@ -1,8 +1,9 @@
 """Policies that rank nodes by watts.
 
-`sparsam` minimises the predicted extra joules of the whole fleet for the pod's work: the marginal watts of each node's
-own curve at its observed load, at the warm inlet it has, with a margin for what its model does not know, divided by the
-node's speed, since the same work ends sooner on a faster core. Guards keep performance: a node that the pod would fill
+`sparsam` minimises the predicted extra joules of the whole fleet for the pod's work, now and as the fleet fills: the
+marginal watts on the convex envelope of each node's own curve (see `powercolumns.envelope`) at its observed load, at
+the warm inlet it has, with a margin for what its model does not know, divided by the node's speed, since the same work
+ends sooner on a faster core. Guards keep performance: a node that the pod would fill
 beyond the head-room loses by as much as it is overfilled.
 
 `least-increase` is WAO's rule, the lowest predicted increase and nothing else; `peaks` is that of PEAKS, with an
@@ -29,16 +30,19 @@ from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
+NEARER, EMPTIER = 1e-3, 1e-6
+"""What decides between equals, in points: far below what a watt counts."""
 _POWER_PLUGINS = frozenset({"NodeResourcesFit"})
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What counts how much; each part is 0 to 100 before."""
+    """What counts how much; joules and performance are 0 to 100 before."""
 
     joules: float = 5.0
     performance: float = 1.0
-    spread: float = 1.0
+    spread: float = 0.5
+    """Of cluster-level spreading, beside its weight in the profile. What a pod itself asks for counts in full."""
     headroom_ratio: float = 0.1
     """Share of a node that stays free, where there is a choice."""
     uncertainty: float = 1.0
@@ -69,8 +73,11 @@ class SparsamPolicy:
         own: dict[str, Any] = {
             "joules": weights.joules * fewest(columns["cost"], feasible),
             "performance": weights.performance * columns["performance"],
-            "spread": weights.spread * view.assessment.fit_scores,
+            "tie": columns["tie"],
         }
+        if not view.assessment.demand.spread and "PodTopologySpread" in parts:
+            # Nobody asked for the cluster-level spreading: it counts as the policy says.
+            own["spread"] = (weights.spread - 1.0) * parts["PodTopologySpread"]
         if weights.max_service_share < 1.0:
             own["service share"] = -FULL * FULL * self._crowded(view)
         return Ranking(total + sum(own.values()), columns["watts"], {**parts, **own})
@@ -79,9 +86,10 @@ class SparsamPolicy:
         power, weights = snapshot.power, self.weights
         load, added = loads(snapshot, demand, rows)
         before = power.watts_at(rows, load)
-        marginal = power.watts_at(rows, load + added) - before
-        marginal = marginal + power.warm_watts(rows, load, added)
-        doubted = marginal * (1.0 + weights.uncertainty * power.errors[rows])
+        warm = power.warm_watts(rows, load, added)
+        marginal = power.watts_at(rows, load + added) - before + warm
+        price = power.envelope_at(rows, load + added) - power.envelope_at(rows, load)
+        doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
         if weights.can_sleep:
             doubted = doubted + np.where(power.empty(rows), before - power.asleep_watts(rows), 0.0)
@@ -93,6 +101,8 @@ class SparsamPolicy:
             "watts": marginal.astype(np.float32),
             "cost": cost.astype(np.float32),
             "performance": performance.astype(np.float32),
+            # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
+            "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
         }
 
     def _crowded(self, view: View) -> Bools:

@@ -1,0 +1,142 @@
+"""The power policies on fleets of unlike servers, beside the least watts that any distribution of the load draws."""
+
+import numpy as np
+import pytest
+
+from sparsam.power.catalogue import profiles
+from sparsam.power.model import encode
+from sparsam.power.server import MODEL_ANNOTATION
+from sparsam.scheduling.demand import compile_pod
+from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.policy import KubeDefault
+from sparsam.scheduling.powercolumns import STEPS, envelope
+from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.watts import LeastIncrease, Peaks, SparsamPolicy, Weights
+from tests.support.scheduling import node, pod, watts
+
+NODES = 60
+
+
+def mixed_fleet(seed):
+    chance = np.random.default_rng(seed)
+    models = [each for each in profiles() if 16 <= each.threads <= 256]
+    chosen = [models[place] for place in chance.choice(len(models), 4, replace=False)]
+    snapshot = Snapshot()
+    for number in range(NODES):
+        one = chosen[number % 4]
+        annotations = {MODEL_ANNOTATION: encode(one.model).decode()}
+        room = {"cpu": str(one.threads), "memory": f"{8 * one.threads}Gi", "pods": "1000"}
+        snapshot.set_node(node(f"n{number}", **room, annotations=annotations))
+    return snapshot
+
+
+def rows(snapshot):
+    return np.array(sorted(snapshot.rows.values()))
+
+
+def drawn(snapshot):
+    at = rows(snapshot)
+    return float(
+        snapshot.power.watts_at(at, snapshot.power.expected_millicores[at] / snapshot.allocatable[0, at]).sum()
+    )
+
+
+def least(snapshot, millicores):
+    """The fractional knapsack over all steps of all envelopes."""
+    at = rows(snapshot)
+    steps = np.diff(snapshot.power.envelope[at], axis=1)
+    size = np.repeat(snapshot.allocatable[0, at, None] / STEPS, STEPS, axis=1)
+    order = np.argsort((steps / size).ravel(), kind="stable")
+    filled = np.cumsum(size.ravel()[order])
+    share = np.clip((millicores - (filled - size.ravel()[order])) / size.ravel()[order], 0.0, 1.0)
+    return float(snapshot.power.envelope[at, 0].sum() + (share * steps.ravel()[order]).sum())
+
+
+def placed(policy, seed, load):
+    snapshot, chance = mixed_fleet(seed), np.random.default_rng(seed)
+    wanted, pending = load * float(snapshot.allocatable[0].sum()), []
+    while wanted > 0.0:
+        millicores = int(chance.choice([100, 250, 500, 1000, 2000]))
+        made = pod(f"p{len(pending)}", cpu=f"{millicores}m", memory="128Mi")
+        pending.append(PendingPod(f"default/p{len(pending)}", compile_pod(made)))
+        wanted -= millicores
+    assert not Placer(snapshot, policy).schedule(pending).rejections
+    return snapshot
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("load", [0.15, 0.4])
+def test_watts_come_near_the_least_possible_and_below_those_of_other_rules(seed, load):
+    ours = placed(SparsamPolicy(), seed, load)
+    bound = least(ours, float(ours.power.expected_millicores.sum()))
+    assert bound <= drawn(ours) <= 1.05 * bound
+    for other in (KubeDefault(), LeastIncrease(), Peaks()):
+        assert drawn(ours) <= 1.01 * drawn(placed(other, seed, load))
+
+
+def test_the_envelope_is_the_greatest_convex_curve_below():
+    levels = np.array([10.0, 30.0, 32.0, 33.0, 40.0, 60.0])
+    found = envelope(levels)
+    assert (found <= levels + 1e-9).all()
+    assert (np.diff(found, 2) >= -1e-9).all()
+    assert found[[0, 3, 5]].tolist() == [10.0, 32.5, 60.0]
+
+
+def choice(policy, the_pod, *nodes, states=()):
+    snapshot = Snapshot()
+    for each in nodes:
+        snapshot.set_node(each)
+    for name, status in states:
+        snapshot.set_power(name, status)
+    [bind] = Placer(snapshot, policy).schedule([PendingPod("default/p", compile_pod(the_pod))]).binds
+    return bind.node
+
+
+SMALL = pod("p", cpu="1")
+
+
+def test_a_node_that_no_model_predicts_is_not_attractive():
+    nodes = node("broken", annotations=watts(100, 200)), node("sound", annotations=watts(100, 220))
+    broken = ("broken", {"model": {"trust": "out_of_tolerance", "readings": 50}})
+    assert choice(SparsamPolicy(), SMALL, *nodes) == "broken"
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=[broken]) == "sound"
+
+
+def test_the_same_work_on_a_faster_core_costs_fewer_joules():
+    slow = node("slow", annotations=watts(100, 200))
+    fast = node("fast", annotations={**watts(100, 250), "power.sparsam.dev/core-speed": "2.0"})
+    assert choice(SparsamPolicy(), SMALL, slow, fast) == "fast"
+
+
+def test_a_node_that_the_meter_sees_busy_is_spared():
+    nodes = node("a", annotations=watts(100, 200)), node("b", annotations=watts(100, 205))
+    assert choice(SparsamPolicy(), SMALL, *nodes) == "a"
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"utilization": 0.95})]) == "b"
+
+
+def test_hot_air_at_the_inlet_costs_watts():
+    nodes = node("a", annotations=watts(100, 200)), node("b", annotations=watts(100, 201))
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"inletCelsius": 35.0})]) == "b"
+
+
+def test_a_service_stays_below_its_share_of_one_node():
+    snapshot = Snapshot()
+    for name, full in (("cheap", 150), ("dear", 300)):
+        snapshot.set_node(node(name, annotations=watts(100, full)))
+    placer = Placer(snapshot, SparsamPolicy(Weights(max_service_share=0.5)))
+    made = [pod(f"p{n}", cpu="100m") for n in range(4)]
+    for each in made:
+        each["metadata"]["labels"] = {"app": "web"}
+    binds = placer.schedule(PendingPod(f"default/p{n}", compile_pod(each)) for n, each in enumerate(made)).binds
+    assert sorted(bind.node for bind in binds) == ["cheap", "cheap", "dear", "dear"]
+
+
+def test_what_the_pod_itself_asks_for_comes_first():
+    liked = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 100, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}}
+    ]}}  # fmt: skip
+    nodes = (
+        node("cheap", annotations=watts(100, 190)),
+        node("dear", annotations=watts(100, 200), labels={"disk": "ssd"}),
+    )
+    assert choice(SparsamPolicy(), pod("p", cpu="1", affinity=liked), *nodes) == "dear"
