@@ -1,0 +1,225 @@
+"""Pods that wait, and when each is tried again: kube-scheduler's three queues as one pure state machine.
+
+A pod is active (to be tried now), backing off (tried lately), or unschedulable until something happens that could
+help it. What could help is known from the filters that refused it, so that a cluster full of pods that fit nowhere
+costs nothing while others come and go. Time is an argument, in seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+FIRST_BACKOFF_SECONDS = 1.0
+LAST_BACKOFF_SECONDS = 10.0
+FLUSH_SECONDS = 300.0
+"""An unschedulable pod is tried again after this long whatever happened; upstream's figure."""
+
+
+class Change(Enum):
+    """What happens to a cluster, as far as waiting pods may care."""
+
+    NODE = auto()
+    """A node came, or what it is has changed."""
+    POD_GONE = auto()
+    """A pod on a node ended or was deleted."""
+    POD_PLACED = auto()
+    """A pod was bound, or the labels of one that was have changed."""
+    NAMESPACE = auto()
+    VOLUME = auto()
+    """A volume, a claim, a storage class or what a node can attach."""
+
+
+_ON_NODES = frozenset(
+    {"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit"}
+)
+_ON_PODS = frozenset({"PodTopologySpread", "InterPodAffinity"})
+_ON_VOLUMES = frozenset({"VolumeBinding", "VolumeZone", "VolumeRestrictions", "NodeVolumeLimits"})
+_GANG = frozenset({"GangScheduling"})
+HELPS = {
+    Change.NODE: _ON_NODES | _ON_PODS | _ON_VOLUMES | _GANG,
+    Change.POD_GONE: frozenset({"NodePorts", "NodeResourcesFit"}) | _ON_PODS | _ON_VOLUMES | _GANG,
+    Change.POD_PLACED: _ON_PODS,
+    Change.NAMESPACE: frozenset({"InterPodAffinity"}),
+    Change.VOLUME: _ON_VOLUMES,
+}
+"""Which filters may come to another verdict after a change."""
+
+
+class Place(Enum):
+    """Where a pod waits."""
+
+    ACTIVE = "active"
+    BACKOFF = "backoff"
+    UNSCHEDULABLE = "unschedulable"
+    IN_FLIGHT = "in flight"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One pod that waits."""
+
+    key: str
+    priority: int
+    since: float
+    """When it first came."""
+    place: Place = Place.ACTIVE
+    attempts: int = 0
+    not_before: float = 0.0
+    refused_by: frozenset[str] = frozenset()
+    seen: set[Change] = field(default_factory=set)
+    """Changes while it was in flight."""
+    turn: int = 0
+    """Counts its moves; entries of heaps with an older number are void."""
+
+
+class Backlog:
+    """Every pod that waits is in exactly one place."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, Waiting] = {}
+        self._active: list[tuple[int, float, str, int]] = []
+        self._timed: list[tuple[float, str, int]] = []
+        """When a pod is to be active again: at the end of its pause or of FLUSH_SECONDS."""
+        self._refused_by: dict[str, set[str]] = defaultdict(set)
+        """Filter to the unschedulable pods that it refused; "" for those that nobody in particular did."""
+        self._in_flight: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        """Whether a pod waits or is in flight."""
+        return key in self._pods
+
+    def counts(self) -> dict[str, int]:
+        """Pods by place."""
+        found = dict.fromkeys((place.value for place in Place), 0)
+        for pod in self._pods.values():
+            found[pod.place.value] += 1
+        return found
+
+    def get(self, key: str) -> Waiting | None:
+        """The pod as it waits."""
+        return self._pods.get(key)
+
+    def add(self, key: str, priority: int, now: float) -> None:
+        """A pod came, or changed in a way that may help it: it is tried at once, unless it is in flight."""
+        pod = self._pods.get(key)
+        if pod is None:
+            pod = self._pods[key] = Waiting(key, priority, now)
+        elif pod.place is Place.IN_FLIGHT:
+            pod.seen.update(Change)
+            return
+        pod.priority = priority
+        self._activate(pod)
+
+    def remove(self, key: str) -> None:
+        """The pod waits no longer."""
+        pod = self._pods.pop(key, None)
+        if pod is not None:
+            self._leave(pod)
+
+    def pop(self, limit: int, now: float) -> list[Waiting]:
+        """The most important pods that may be tried now, the oldest first among equals; they are in flight then."""
+        self._wake(now)
+        found: list[Waiting] = []
+        while self._active and len(found) < limit:
+            *_, key, turn = heapq.heappop(self._active)
+            pod = self._pods.get(key)
+            if pod is None or pod.turn != turn:
+                continue
+            self._move(pod, Place.IN_FLIGHT)
+            self._in_flight.add(key)
+            pod.attempts += 1
+            pod.seen.clear()
+            found.append(pod)
+        return found
+
+    def refuse(self, key: str, refused_by: Iterable[str], now: float) -> None:
+        """No node takes the pod, by the verdict of these filters."""
+        pod = self._pods.get(key)
+        if pod is None:
+            return
+        pod.refused_by = frozenset(refused_by)
+        pod.not_before = now + pause_seconds(pod.attempts)
+        if any(self._helps(change, pod.refused_by) for change in pod.seen):
+            self._pause(pod)
+            return
+        self._move(pod, Place.UNSCHEDULABLE)
+        for plugin in pod.refused_by or {""}:
+            self._refused_by[plugin].add(key)
+        heapq.heappush(self._timed, (now + FLUSH_SECONDS, key, pod.turn))
+
+    def retry(self, key: str, now: float) -> None:
+        """Something went wrong that has nothing to do with the cluster: the pod is tried again after a pause."""
+        pod = self._pods.get(key)
+        if pod is not None:
+            pod.not_before = now + pause_seconds(pod.attempts)
+            self._pause(pod)
+
+    def note(self, change: Change, now: float) -> None:
+        """The cluster changed: let those go on that it may help."""
+        for key in self._in_flight:
+            self._pods[key].seen.add(change)
+        for plugin in (*HELPS[change], ""):
+            for key in self._refused_by.pop(plugin, ()):
+                pod = self._pods[key]
+                if pod.not_before > now:
+                    self._pause(pod)
+                else:
+                    self._activate(pod)
+
+    def next_wake(self) -> float | None:
+        """When a pod becomes active without any change; None when only changes can help."""
+        while self._timed:
+            at, key, turn = self._timed[0]
+            pod = self._pods.get(key)
+            if pod is not None and pod.turn == turn:
+                return at
+            heapq.heappop(self._timed)
+        return None
+
+    @property
+    def has_active(self) -> bool:
+        """Whether a pod may be tried now."""
+        while self._active:
+            *_, key, turn = self._active[0]
+            pod = self._pods.get(key)
+            if pod is not None and pod.turn == turn:
+                return True
+            heapq.heappop(self._active)
+        return False
+
+    def _wake(self, now: float) -> None:
+        while (at := self.next_wake()) is not None and at <= now:
+            _, key, _ = heapq.heappop(self._timed)
+            self._activate(self._pods[key])
+
+    def _activate(self, pod: Waiting) -> None:
+        self._move(pod, Place.ACTIVE)
+        heapq.heappush(self._active, (-pod.priority, pod.since, pod.key, pod.turn))
+
+    def _pause(self, pod: Waiting) -> None:
+        self._move(pod, Place.BACKOFF)
+        heapq.heappush(self._timed, (pod.not_before, pod.key, pod.turn))
+
+    def _move(self, pod: Waiting, place: Place) -> None:
+        self._leave(pod)
+        pod.place = place
+        pod.turn += 1
+
+    def _leave(self, pod: Waiting) -> None:
+        self._in_flight.discard(pod.key)
+        if pod.place is Place.UNSCHEDULABLE:
+            for plugin in pod.refused_by or {""}:
+                self._refused_by[plugin].discard(pod.key)
+
+    @staticmethod
+    def _helps(change: Change, refused_by: frozenset[str]) -> bool:
+        return not refused_by or bool(HELPS[change] & refused_by)
+
+
+def pause_seconds(attempts: int) -> float:
+    """How long a pod pauses after so many attempts: 1 s, doubled up to 10 s."""
+    return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(max(attempts - 1, 0), 10), LAST_BACKOFF_SECONDS)
