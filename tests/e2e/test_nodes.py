@@ -89,7 +89,7 @@ def test_watts_decide_among_nodes_of_different_hunger(three: Cluster):
     )
     why = json.loads(pod["metadata"]["annotations"]["power.sparsam.dev/placement"])
     assert pod["spec"]["nodeName"] == "e2e-2"
-    assert why["wattsDelta"] < why["runnerUpWattsDelta"]
+    assert why["wattsDelta"] < why["ranked"][1]["wattsDelta"]
     assert why["estimated"] is False
     three.kubectl("delete", "pod", "thrifty")
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 import yaml
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +28,7 @@ def output_option(function: F) -> F:
     )
 
 
-def emit(value: Any, output: str, table: Callable[[], Table]) -> None:
+def emit(value: Any, output: str, table: Callable[[], RenderableType]) -> None:
     """Print a JSON-like value in the format asked for; the table is built only when wanted."""
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

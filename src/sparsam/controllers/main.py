@@ -29,13 +29,13 @@ from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.nodelifecycle import NodeLifecycleController
 from sparsam.controllers.replicaset import ReplicaSetController
 from sparsam.controllers.runtime import Context, Controller
-from sparsam.controllers.scheduler import Scheduler
+from sparsam.controllers.scheduling.main import SchedulingConfig, run_scheduling
 from sparsam.controllers.servermodels import ServerModels
 from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
 from sparsam.errors import SparsamError
-from sparsam.objects.kinds import NAMESPACES, NODEPOWERS, NODES, PODS
+from sparsam.objects.kinds import NAMESPACES
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +131,4 @@ async def run_controllers(context: Context, *, signing: Callable[[Context], HasC
 
 async def run_scheduler(context: Context) -> None:
     """The scheduler, until cancelled."""
-    recorder = context.recorder("default-scheduler")
-    scheduler = Scheduler(
-        context.client,
-        context.informer(PODS),
-        context.informer(NODES),
-        context.informer(NODEPOWERS),
-        recorder,
-        clock=context.clock,
-    )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(recorder.run(), name="scheduler events")
-        group.create_task(scheduler.run(), name="scheduler")
+    await run_scheduling(context, SchedulingConfig())

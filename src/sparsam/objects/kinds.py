@@ -364,6 +364,7 @@ def _known(group: str, version: str, plural: str) -> Resource:
 
 PODS = _known("", "v1", "pods")
 NODES = _known("", "v1", "nodes")
+PODDISRUPTIONBUDGETS = _known("policy", "v1", "poddisruptionbudgets")
 SERVICES = _known("", "v1", "services")
 ENDPOINTS = _known("", "v1", "endpoints")
 NAMESPACES = _known("", "v1", "namespaces")

@@ -1,14 +1,14 @@
 """The live scheduler on a real API server."""
 
-import asyncio
 import json
 
 from sparsam.client.informer import InformerFactory
 from sparsam.clock import SystemClock
 from sparsam.controllers.runtime import Context
-from sparsam.controllers.scheduler import PLACEMENT_ANNOTATION, Scheduler
+from sparsam.controllers.scheduling.main import SchedulingConfig, run_scheduling
+from sparsam.controllers.scheduling.writing import PLACEMENT_ANNOTATION
 from sparsam.controllers.serviceaccount import ServiceAccountController
-from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, SERVICEACCOUNTS
+from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, PRIORITYCLASSES, SERVICEACCOUNTS
 from tests.support.controllers import controlled, eventually, running
 from tests.support.scheduling import node, pod, watts
 
@@ -21,11 +21,7 @@ class SchedulerPart:
         self.controller = self
 
     async def run(self) -> None:
-        recorder = self._context.recorder("default-scheduler")
-        pods, nodes, powers = (self._context.informer(each) for each in (PODS, NODES, NODEPOWERS))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(recorder.run())
-            group.create_task(Scheduler(self._context.client, pods, nodes, powers, recorder).run())
+        await run_scheduling(self._context, SchedulingConfig())
 
 
 def _full(obj, kind):
@@ -49,6 +45,11 @@ async def bound(client, name):
     return await eventually(look)
 
 
+async def refusal(client, name):
+    conditions = (await client.get(PODS, name, "default")).get("status", {}).get("conditions") or []
+    return next((each.get("message") for each in conditions if each["type"] == "PodScheduled"), None)
+
+
 async def test_a_pod_is_bound_where_it_costs_the_fewest_watts_and_says_so(tmp_path):
     async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
         await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
@@ -59,8 +60,7 @@ async def test_a_pod_is_bound_where_it_costs_the_fewest_watts_and_says_so(tmp_pa
         assert found["spec"]["nodeName"] == "thrifty"
         why = json.loads(found["metadata"]["annotations"][PLACEMENT_ANNOTATION])
         assert why["wattsDelta"] == 25
-        assert why["runnerUp"] == "hungry"
-        assert why["runnerUpWattsDelta"] == 100
+        assert [(each["node"], each["wattsDelta"]) for each in why["ranked"]] == [("thrifty", 25), ("hungry", 100)]
         assert why["estimated"] is False
 
         async def told():
@@ -117,19 +117,64 @@ async def test_a_hundred_pods_fill_nodes_without_overfilling_any(tmp_path):
         assert per_node == [20] * 5
 
 
-async def test_what_cannot_be_honoured_yet_is_refused_by_name(tmp_path):
+async def test_what_cannot_be_honoured_yet_is_refused_by_name_and_others_go_on(tmp_path):
     async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
         await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
         await make_node(client, "n")
-        term = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kubernetes.io/hostname"}
+        claims = [{"name": "gpu", "resourceClaimName": "gpu"}]
+        await client.create(PODS, _full(pod("p", resourceClaims=claims), "Pod"))
+        await client.create(PODS, _full(pod("q"), "Pod"))
+        assert "resource claims cannot be honoured" in (await eventually(lambda: refusal(client, "p")))
+        assert await bound(client, "q")
+
+
+async def test_pods_that_repel_each_other_get_a_node_each(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        for name in ("a", "b"):
+            await make_node(client, name, labels={"kubernetes.io/hostname": name})
+        term = {"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "kubernetes.io/hostname"}
         affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
-        await client.create(PODS, _full(pod("p", affinity=affinity), "Pod"))
+        for name in ("p", "q", "r"):
+            made = pod(name, affinity=affinity)
+            made["metadata"]["labels"] = {"app": "db"}
+            await client.create(PODS, _full(made, "Pod"))
 
-        async def refused():
-            conditions = (await client.get(PODS, "p", "default")).get("status", {}).get("conditions") or []
-            return [c["message"] for c in conditions if c["type"] == "PodScheduled"]
+        async def one_left():
+            pods = (await client.list(PODS, "default"))["items"]
+            left = [each for each in pods if not each["spec"].get("nodeName")]
+            return left[0]["metadata"]["name"] if len(left) == 1 else None
 
-        assert "required pod anti-affinity" in (await eventually(refused))[0]
+        left = await eventually(one_left)
+        words = await eventually(lambda: refusal(client, left))
+        assert words.startswith("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.")
+        pods = (await client.list(PODS, "default"))["items"]
+        gone = next(each for each in pods if each["spec"].get("nodeName"))
+        await client.delete(PODS, gone["metadata"]["name"], "default", grace_seconds=0)
+        assert (await bound(client, left))["spec"]["nodeName"] == gone["spec"]["nodeName"]
+
+
+async def test_a_more_important_pod_ends_others_and_takes_their_room(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "n", cpu="2")
+        for name, value in (("low", 1), ("high", 1000)):
+            kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+            await client.create(PRIORITYCLASSES, {**kind, "metadata": {"name": name}, "value": value})
+        await client.create(PODS, _full(pod("small", cpu="1500m", priorityClassName="low"), "Pod"))
+        await bound(client, "small")
+        await client.create(PODS, _full(pod("big", cpu="1", priorityClassName="high"), "Pod"))
+
+        async def leaving():
+            victim = await client.get(PODS, "small", "default")
+            return victim if "deletionTimestamp" in victim["metadata"] else None
+
+        victim = await eventually(leaving)
+        conditions = {each["type"]: each for each in victim["status"]["conditions"]}
+        assert conditions["DisruptionTarget"]["reason"] == "PreemptionByScheduler"
+        assert (await client.get(PODS, "big", "default"))["status"]["nominatedNodeName"] == "n"
+        await client.delete(PODS, "small", "default", grace_seconds=0)
+        assert (await bound(client, "big"))["spec"]["nodeName"] == "n"
 
 
 async def test_a_fresh_scheduler_counts_what_was_bound_before(tmp_path):

@@ -1,0 +1,1 @@
+"""The live scheduler: informers into columns, plans into API calls."""

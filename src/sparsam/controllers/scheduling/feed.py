@@ -1,0 +1,119 @@
+"""From the API's objects to the snapshot's columns. What cannot be read is said and left out; the rest goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sparsam.client.informer import DELETED
+from sparsam.objects.kinds import (
+    NAMESPACES,
+    NODEPOWERS,
+    NODES,
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from sparsam.scheduling.backlog import Change
+from sparsam.scheduling.preemption import Budgets
+from sparsam.scheduling.snapshot import ENDED, Snapshot
+
+log = logging.getLogger(__name__)
+
+Obj = dict[str, Any]
+
+NEEDED = (NODES, PODS, NAMESPACES, SERVICES, PODDISRUPTIONBUDGETS)
+"""Without these nothing can be decided."""
+WELCOME = (NODEPOWERS,)
+"""A cluster may do without."""
+
+
+class Feed:
+    """Takes objects over into a snapshot and budgets."""
+
+    def __init__(self, snapshot: Snapshot, budgets: Budgets) -> None:
+        self.snapshot, self.budgets = snapshot, budgets
+        self._takers: dict[Resource, Callable[[str, Obj, Obj | None], Change | None]] = {
+            NODES: self._node,
+            PODS: self._pod,
+            NAMESPACES: self._namespace,
+            SERVICES: self._service,
+            PODDISRUPTIONBUDGETS: self._budget,
+            NODEPOWERS: self._power,
+        }
+
+    def take(self, resource: Resource, kind: str, obj: Obj, old: Obj | None = None) -> Change | None:
+        """Take over one change (ADDED, MODIFIED or DELETED); returns what it may mean for pods that wait."""
+        try:
+            return self._takers[resource](kind, obj, old)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("left out %s=%s error=%s", resource.kind.lower(), _name(obj), error or type(error).__name__)
+            return None
+
+    def _node(self, kind: str, node: Obj, old: Obj | None) -> Change | None:
+        if kind == DELETED:
+            self.snapshot.remove_node(node["metadata"]["name"])
+            return Change.NODE
+        if old is not None and _node_facts(old) == _node_facts(node):
+            return None
+        self.snapshot.set_node(node)
+        return Change.NODE
+
+    def _pod(self, kind: str, pod: Obj, old: Obj | None) -> Change | None:
+        key = _name(pod)
+        placed = bool(pod["spec"].get("nodeName"))
+        if kind == DELETED or _ended(pod):
+            self.snapshot.nominees.pop(key, None)
+            known = self.snapshot.resident(key) is not None
+            self.snapshot.remove_pod(key)
+            return Change.POD_GONE if known or placed else None
+        if not placed or (old is not None and _pod_facts(old) == _pod_facts(pod)):
+            return None
+        self.snapshot.nominees.pop(key, None)
+        self.snapshot.set_pod(pod)
+        return Change.POD_PLACED
+
+    def _namespace(self, kind: str, namespace: Obj, _: Obj | None) -> Change:
+        labels = {} if kind == DELETED else namespace["metadata"].get("labels") or {}
+        self.snapshot.population.set_namespace(namespace["metadata"]["name"], labels)
+        return Change.NAMESPACE
+
+    def _service(self, kind: str, service: Obj, _: Obj | None) -> None:
+        if kind == DELETED:
+            self.snapshot.remove_service(service["metadata"]["namespace"], service["metadata"]["name"])
+        else:
+            self.snapshot.set_service(service)
+
+    def _budget(self, kind: str, budget: Obj, _: Obj | None) -> None:
+        if kind == DELETED:
+            self.budgets.remove(budget["metadata"]["namespace"], budget["metadata"]["name"])
+        else:
+            self.budgets.put(budget)
+
+    def _power(self, kind: str, power: Obj, _: Obj | None) -> None:
+        self.snapshot.set_power(power["metadata"]["name"], None if kind == DELETED else power.get("status"))
+
+
+def _ended(pod: Obj) -> bool:
+    return (pod.get("status") or {}).get("phase") in ENDED
+
+
+def _node_facts(node: Obj) -> tuple[Any, ...]:
+    """What placement depends on: a heartbeat changes none of it."""
+    metadata, status = node["metadata"], node.get("status") or {}
+    facts = (status.get("allocatable"), status.get("images"))
+    return (node.get("spec"), *facts, metadata.get("labels"), metadata.get("annotations"))
+
+
+def _pod_facts(pod: Obj) -> tuple[Any, ...]:
+    metadata = pod["metadata"]
+    started = (pod.get("status") or {}).get("startTime")
+    return (pod["spec"], metadata.get("labels"), "deletionTimestamp" in metadata, started)
+
+
+def _name(obj: Obj) -> str:
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])

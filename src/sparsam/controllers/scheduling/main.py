@@ -1,0 +1,44 @@
+"""The live scheduler put together over a set of informers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sparsam.controllers.runtime import Context
+from sparsam.controllers.scheduling.feed import NEEDED, WELCOME, Feed
+from sparsam.controllers.scheduling.metrics import Metrics
+from sparsam.controllers.scheduling.placers import DEFAULT_NAMES, Placers
+from sparsam.controllers.scheduling.shell import Scheduler
+from sparsam.controllers.scheduling.writing import Writer
+from sparsam.scheduling.preemption import Budgets
+from sparsam.scheduling.profile import Profile
+from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.watts import SparsamPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulingConfig:
+    """How pods are placed."""
+
+    policy: str = SparsamPolicy.name
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: {name: Profile(name) for name in DEFAULT_NAMES})
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+async def run_scheduling(context: Context, config: SchedulingConfig) -> None:
+    """Schedule until cancelled."""
+    recorder = context.recorder(DEFAULT_NAMES[0])
+    snapshot, budgets = Snapshot(), Budgets()
+    scheduler = Scheduler(
+        {resource: context.informer(resource) for resource in (*NEEDED, *WELCOME)},
+        Feed(snapshot, budgets),
+        Placers(snapshot, budgets, policy=config.policy, profiles=config.profiles),
+        Writer(context.client, recorder, context.clock, DEFAULT_NAMES[0]),
+        clock=context.clock,
+        metrics=config.metrics,
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.run(), name="scheduler events")
+        group.create_task(scheduler.run(), name="scheduler")
