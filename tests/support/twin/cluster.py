@@ -86,14 +86,15 @@ def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bo
 
 def expression_holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether one matchExpression holds, with the operators of nodes' selectors too."""
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
-    there, value = key in labels, labels.get(key)
+    operator: str = expression["operator"]
+    values: list[str] = expression.get("values") or []
+    value = labels.get(expression["key"])
     if operator == "In":
-        return there and value in values
+        return value is not None and value in values
     if operator == "NotIn":
-        return not there or value not in values
+        return value is None or value not in values
     if operator in ("Exists", "DoesNotExist"):
-        return there == (operator == "Exists")
+        return (value is not None) == (operator == "Exists")
     if operator in ("Gt", "Lt"):
         return _compares(operator, value, values)
     raise ValueError(f"no such operator: {operator}")
