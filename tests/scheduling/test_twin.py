@@ -11,7 +11,7 @@ from tests.support.twin.cluster import key_of
 recorded = pytest.mark.skipif(not DECISIONS.exists(), reason=f"no recordings at {DECISIONS}; set SPARSAM_DATA")
 EVERY = 10
 ACCIDENTS = {(1475, 2)}
-"""The recorded score is that of a node with one more pod."""
+"""The first pod had found no node, fits on n5 once the second is there, and is counted there in the recorded scores."""
 SHORT_OF_A_VICTIM = {20112}
 """Without the tenth victim the node would hold 9 of 8 cores and 6 of 5 pods."""
 
