@@ -17,6 +17,7 @@ _COMMANDS = {
     "status": "sparsam.cli.status:status",
     "kubeconfig": "sparsam.cli.status:kubeconfig",
     "top": "sparsam.cli.top:top",
+    "schedule": "sparsam.cli.schedule:schedule",
     "explain": "sparsam.cli.explain:explain",
     "meter": "sparsam.cli.meter:meter",
     "calibrate": "sparsam.cli.calibrate:calibrate",

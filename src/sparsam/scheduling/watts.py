@@ -30,7 +30,7 @@ from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
-NEARER, EMPTIER = 1e-3, 1e-6
+NEARER, EMPTIER = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
 _POWER_PLUGINS = frozenset({"NodeResourcesFit"})
 

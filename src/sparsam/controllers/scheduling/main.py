@@ -23,19 +23,25 @@ class SchedulingConfig:
     """How pods are placed."""
 
     policy: str = SparsamPolicy.name
+    shadow: str = ""
+    """Another policy whose choices are only written down."""
+    watts: bool = True
+    """Whether the cluster knows NodePower objects."""
     profiles: Mapping[str, Profile] = field(default_factory=lambda: {name: Profile(name) for name in DEFAULT_NAMES})
     metrics: Metrics = field(default_factory=Metrics)
 
 
 async def run_scheduling(context: Context, config: SchedulingConfig) -> None:
     """Schedule until cancelled."""
-    recorder = context.recorder(DEFAULT_NAMES[0])
+    name = next(iter(config.profiles))
+    recorder = context.recorder(name)
+    resources = (*NEEDED, *WELCOME) if config.watts else NEEDED
     snapshot, budgets = Snapshot(), Budgets()
     scheduler = Scheduler(
-        {resource: context.informer(resource) for resource in (*NEEDED, *WELCOME)},
+        {resource: context.informer(resource) for resource in resources},
         Feed(snapshot, budgets),
-        Placers(snapshot, budgets, policy=config.policy, profiles=config.profiles),
-        Writer(context.client, recorder, context.clock, DEFAULT_NAMES[0]),
+        Placers(snapshot, budgets, policy=config.policy, shadow=config.shadow, profiles=config.profiles),
+        Writer(context.client, recorder, context.clock, name),
         clock=context.clock,
         metrics=config.metrics,
     )

@@ -6,9 +6,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-DURATION_BUCKETS = tuple(0.001 * 2.0**power for power in range(15))
-"""Of kube-scheduler's attempt durations; ours begin four steps lower, since most attempts take less than 1 ms."""
 FAST_BUCKETS = tuple(0.001 * 2.0**power for power in range(-4, 15))
+"""Those of kube-scheduler's attempts, begun four steps lower: most of ours take less than 1 ms."""
 SLI_BUCKETS = tuple(0.01 * 2.0**power for power in range(20))
 
 Labels = tuple[tuple[str, str], ...]
@@ -16,16 +15,11 @@ Labels = tuple[tuple[str, str], ...]
 _HELP = {
     "scheduler_schedule_attempts_total": "Number of attempts to schedule pods, by the result.",
     "scheduler_scheduling_attempt_duration_seconds": "Scheduling attempt latency in seconds (algorithm + binding).",
-    "scheduler_scheduling_algorithm_duration_seconds": "Scheduling algorithm latency in seconds.",
     "scheduler_pod_scheduling_sli_duration_seconds": "From the pod entering the queue to its being bound.",
-    "scheduler_pod_scheduling_attempts": "Number of attempts to successfully schedule a pod.",
     "scheduler_preemption_attempts_total": "Total preemption attempts in the cluster till now.",
     "scheduler_preemption_victims": "Number of selected preemption victims.",
     "scheduler_pending_pods": "Number of pending pods, by the queue type.",
-    "scheduler_queue_incoming_pods_total": "Number of pods added to scheduling queues by event and queue type.",
-    "scheduler_unschedulable_pods": "Pods that no node takes, by the plugin that refused.",
     "sparsam_scheduler_placed_watts_total": "Predicted extra watts of all placements.",
-    "sparsam_scheduler_shadow_saved_watts_total": "Watts that the shadow policy's choices would have saved.",
 }
 
 

@@ -40,9 +40,11 @@ class Placers:
         budgets: Budgets,
         *,
         policy: str = SparsamPolicy.name,
+        shadow: str = "",
         profiles: Mapping[str, Profile] | None = None,
     ) -> None:
-        self._snapshot, self._budgets, self._policy = snapshot, budgets, policy
+        self._snapshot, self._budgets = snapshot, budgets
+        self._policy, self._shadow = policy, shadow
         self._profiles = profiles or {name: Profile(name) for name in DEFAULT_NAMES}
         self._choices: dict[str, Choice] = {}
 
@@ -55,7 +57,9 @@ class Placers:
         """Who places this pod."""
         name = pod["spec"].get("schedulerName") or DEFAULT_NAMES[0]
         if name not in self._choices:
-            self._choices[name] = Choice(name, self._placer(self._policy, self._profiles[name]))
+            profile = self._profiles[name]
+            shadow = self._placer(self._shadow, profile) if self._shadow else None
+            self._choices[name] = Choice(name, self._placer(self._policy, profile), shadow)
         return self._choices[name]
 
     def _placer(self, policy: str, profile: Profile) -> Placer:
