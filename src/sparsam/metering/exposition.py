@@ -119,6 +119,7 @@ def node_power_status(metered: Metered) -> Obj:
                 "uid": pod.uid,
                 "watts": round(pod.watts, 3),
                 "joules": round(pod.joules, 1),
+                "cpuCores": round(pod.cpu_cores, 4),
             }
             for pod in metered.pods
             if pod.namespace

@@ -93,7 +93,12 @@ class Feed:
             self.budgets.put(budget)
 
     def _power(self, kind: str, power: Obj, _: Obj | None) -> None:
-        self.snapshot.set_power(power["metadata"]["name"], None if kind == DELETED else power.get("status"))
+        status = None if kind == DELETED else power.get("status")
+        self.snapshot.set_power(power["metadata"]["name"], status)
+        for each in (status or {}).get("pods") or ():
+            resident = self.snapshot.resident(f"{each.get('namespace')}/{each.get('name')}")
+            if resident is not None and "cpuCores" in each:
+                self.snapshot.usage.observe(resident.demand, 1000.0 * float(each["cpuCores"]))
 
 
 def _ended(pod: Obj) -> bool:

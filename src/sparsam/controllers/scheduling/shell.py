@@ -32,6 +32,7 @@ Obj = dict[str, Any]
 
 PASS_PODS = 200
 WRITES_AT_ONCE = 32
+SETTLE_SECONDS = 1.0
 
 
 class Scheduler:
@@ -51,7 +52,8 @@ class Scheduler:
         self._informers, self._feed, self._placers, self._writer = informers, feed, placers, writer
         self._clock = clock
         self._backlog = Backlog()
-        self._binding: set[str] = set()
+        self._assumed: dict[str, str] = {}
+        """Pods that were bound, by uid, until the watch shows it: what it says of them before is old."""
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(WRITES_AT_ONCE)
 
@@ -78,6 +80,7 @@ class Scheduler:
         now = self._clock.monotonic()
         for choice, members in groupby(self._pending(now), key=lambda each: each[0]):
             pods = [pending for _, pending in members]
+            uids = {each.key: self._uid(each.key) for each in pods}
             began = self._clock.monotonic()
             shadows = {each.key: choice.shadow.consider(each) for each in pods} if choice.shadow else {}
             plan = choice.placer.schedule(pods)
@@ -85,7 +88,7 @@ class Scheduler:
             for bind in plan.binds:
                 shadow = shadows.get(bind.pod)
                 self._count("scheduled", choice, seconds)
-                self._binding.add(bind.pod)
+                self._assumed[bind.pod] = uids[bind.pod]
                 group.create_task(self._bind(bind, shadow if isinstance(shadow, Bind) else None))
             for rejection in plan.rejections:
                 self._count("unschedulable", choice, seconds)
@@ -126,27 +129,16 @@ class Scheduler:
 
     async def _bind(self, bind: Bind, shadow: Bind | None) -> None:
         pod, waiting = self._pod(bind.pod), self._backlog.get(bind.pod)
-        snapshot = self._feed.snapshot
         try:
             async with self._slots:
                 if pod is None:
                     raise NotFound(f"pod {bind.pod} is gone")
                 await self._writer.bind(pod, bind, shadow)
         except FAULTS as error:
-            self._binding.discard(bind.pod)
-            snapshot.remove_pod(bind.pod)
-            current = self._pod(bind.pod)
-            if current is None or current["spec"].get("nodeName"):
-                self._backlog.remove(bind.pod)
-                if current is not None:
-                    self._feed.take(PODS, "MODIFIED", current)
-                return
             log.warning("bind failed pod=%s node=%s error=%s", bind.pod, bind.node, error or type(error).__name__)
             self._count("error", None, 0.0)
-            self._backlog.retry(bind.pod, self._clock.monotonic())
-            self._note(Change.POD_GONE)
+            await self._settle(bind)
             return
-        self._binding.discard(bind.pod)
         self._backlog.remove(bind.pod)
         if waiting is not None:
             seconds = self._clock.monotonic() - waiting.since
@@ -156,6 +148,25 @@ class Scheduler:
             )
         if bind.watts_delta is not None:
             self.metrics.add("sparsam_scheduler_placed_watts_total", max(bind.watts_delta, 0.0), policy=bind.policy)
+
+    async def _settle(self, bind: Bind) -> None:
+        """A bind that failed may still have been carried out: until the API says, the pod counts where it was put."""
+        namespace, _, name = bind.pod.partition("/")
+        while True:
+            try:
+                current = await self._writer.current(namespace, name)
+                break
+            except FAULTS:
+                await self._clock.sleep(SETTLE_SECONDS)
+        self._assumed.pop(bind.pod, None)
+        self._feed.snapshot.remove_pod(bind.pod)
+        if current is not None and not current["spec"].get("nodeName"):
+            self._backlog.retry(bind.pod, self._clock.monotonic())
+        else:
+            self._backlog.remove(bind.pod)
+            if current is not None:
+                self._feed.take(PODS, "MODIFIED", current)
+        self._note(Change.POD_GONE)
 
     async def _reject(self, rejection: Rejection) -> None:
         pod = self._pod(rejection.pod)
@@ -189,18 +200,20 @@ class Scheduler:
     def _on_pod(self, kind: str, old: Obj | None, new: Obj | None) -> None:
         pod = old if kind == DELETED or new is None else new
         assert pod is not None
-        key = key_of(pod)
-        if kind == DELETED:
+        key, placed = key_of(pod), bool(pod["spec"].get("nodeName"))
+        if kind == DELETED or placed:
+            self._assumed.pop(key, None)
             self._backlog.remove(key)
-        elif not pod["spec"].get("nodeName"):
-            if not is_pending(pod, self._placers.scheduler_names):
-                self._backlog.remove(key)
-            elif key not in self._backlog or _asks_anew(old, pod):
+        elif self._assumed.get(key) == pod["metadata"].get("uid"):
+            return
+        elif not is_pending(pod, self._placers.scheduler_names):
+            self._backlog.remove(key)
+            return
+        else:
+            if key not in self._backlog or _asks_anew(old, pod):
                 self._backlog.add(key, pod["spec"].get("priority") or 0, self._clock.monotonic())
                 self._wake.set()
             return
-        elif key not in self._binding:
-            self._backlog.remove(key)
         change = self._feed.take(PODS, kind, pod, old)
         if change is not None:
             self._note(change)
@@ -224,6 +237,10 @@ class Scheduler:
     def _pod(self, key: str) -> Obj | None:
         namespace, _, name = key.partition("/")
         return self._informers[PODS].get(namespace, name)
+
+    def _uid(self, key: str) -> str:
+        pod = self._pod(key)
+        return pod["metadata"].get("uid", "") if pod is not None else ""
 
     def _count(self, result: str, choice: Choice | None, seconds: float) -> None:
         profile = choice.profile_name if choice else "default-scheduler"

@@ -53,6 +53,13 @@ class Writer:
         log.info("bound pod=%s node=%s why=%s", bind.pod, bind.node, bind.reason)
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {bind.pod} to {bind.node}")
 
+    async def current(self, namespace: str, name: str) -> Obj | None:
+        """The pod as the API has it now, None when it is gone; raises what the client raises."""
+        try:
+            return await self._client.get(PODS, name, namespace)
+        except NotFound:
+            return None
+
     async def reject(self, pod: Obj, rejection: Rejection) -> None:
         """Say why no node takes a pod, and nominate the node on which room is made; trouble is said and borne."""
         message = rejection.message
