@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from sparsam.client.informer import DELETED, Informer
 from sparsam.clock import Clock
@@ -225,14 +225,22 @@ class Scheduler:
     async def _wait_for_work(self) -> None:
         while not self._backlog.has_active:
             self._wake.clear()
-            at = self._backlog.next_wake()
-            if at is not None and at <= self._clock.monotonic():
-                return
+            at, waits = self._backlog.next_wake(), [asyncio.ensure_future(self._wake.wait())]
+            if at is not None:
+                seconds = at - self._clock.monotonic()
+                if seconds <= 0.0:
+                    waits[0].cancel()
+                    return
+                waits.append(asyncio.ensure_future(self._until(seconds)))
             try:
-                async with asyncio.timeout(None if at is None else max(at - self._clock.monotonic(), 0.0)):
-                    await self._wake.wait()
-            except TimeoutError:
-                return
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    async def _until(self, seconds: float) -> Literal[True]:
+        await self._clock.sleep(seconds)
+        return True
 
     def _pod(self, key: str) -> Obj | None:
         namespace, _, name = key.partition("/")
