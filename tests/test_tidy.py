@@ -23,6 +23,7 @@ BROAD = {
     "apiserver/test_clients.py",
     "apiserver/test_transcripts.py",
     "cli/test_commands.py",
+    "controllers/scheduling/test_faults.py",
     "controllers/test_live.py",
     "controllers/test_workloads.py",
     "hardware/test_cost.py",
