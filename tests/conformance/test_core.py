@@ -153,6 +153,9 @@ def affinities(draw):
         terms = {"nodeSelectorTerms": draw(st.lists(NODE_TERMS, min_size=1, max_size=2))}
         preferred = [{"weight": draw(st.integers(1, 100)), "preference": draw(NODE_TERMS)}]
         found["nodeAffinity"] = {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
+        if draw(st.integers(0, 5)) == 0:
+            named = {"key": "metadata.name", "operator": "In", "values": [draw(st.sampled_from(["n0", "n1"]))]}
+            terms = {"nodeSelectorTerms": [{"matchFields": [named]}]}
         if draw(st.booleans()):
             found["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = terms
     return found

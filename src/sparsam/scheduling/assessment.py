@@ -139,6 +139,9 @@ class Assessment:
     def static_masks(self, rows: Rows | slice = _EVERY) -> Iterator[tuple[int, Bools]]:
         """(number in STATIC_FILTERS, nodes that it refuses) of the filters that apply to the pod."""
         snapshot, demand, filters = self._snapshot, self.demand, self.profile.filters
+        if demand.names_nodes and "NodeAffinity" in filters:
+            # kube-scheduler does not even look at other nodes then.
+            yield 3, ~required_mask(snapshot, demand, rows)
         if "NodeUnschedulable" in filters and not any(t.tolerates(UNSCHEDULABLE_TAINT) for t in demand.tolerations):
             yield 0, snapshot.unschedulable[rows]
         if demand.node_name and "NodeName" in filters:

@@ -103,6 +103,14 @@ class PodDemand:
     terms: PodTerms = NO_TERMS
     spread: tuple[Spread, ...] = ()
 
+    @property
+    def names_nodes(self) -> bool:
+        """Whether required node affinity allows only nodes that it names, as that of a DaemonSet's pods does."""
+        named = [
+            any(each.on_field and each.operator == "In" for each in term.requirements) for term in self.required or ()
+        ]
+        return bool(named) and all(named)
+
     def amount(self, resource: str) -> int:
         """What is requested of one resource; 0 when nothing is."""
         return next((amount for name, amount in self.requests if name == resource), 0)

@@ -16,6 +16,7 @@ from sparsam.scheduling.spreading import SpreadRefusal
 
 FULL = 100
 TOO_MANY_PODS = "Too many pods"
+NOT_NAMED = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
 SPREAD = "node(s) didn't match pod topology spread constraints"
 SPREAD_LABEL = "node(s) didn't match pod topology spread constraints (missing required label)"
@@ -217,6 +218,8 @@ class View:
         return found
 
     def _static_reason(self, plugin: str, reason: str) -> str:
+        if plugin == "NodeAffinity" and self.assessment.demand.names_nodes:
+            return NOT_NAMED
         enforced = plugin == "NodeAffinity" and self.assessment.profile.added_affinity is not None
         return ENFORCED if enforced else reason
 
