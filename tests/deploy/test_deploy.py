@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparsam.controllers.scheduling.feed import NEEDED, WELCOME
 from sparsam.metering.exposition import FAMILIES
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import by_kind
@@ -42,21 +43,40 @@ def test_the_definitions_are_current(load_tool):
     assert (DEPLOY / "crds.yaml").read_text() == load_tool("build_crds").render(), "run: python tools/build_crds.py"
 
 
-def test_the_meter_has_no_right_that_it_does_not_need():
-    [role] = [each.values[0] for each in DOCUMENTS if each.values[0]["kind"] == "ClusterRole"]
-    rights = {
+def rights(kind, name):
+    [role] = [
+        each.values[0]
+        for each in DOCUMENTS
+        if each.values[0]["kind"] == kind and each.values[0]["metadata"]["name"] == name
+    ]
+    return {
         (group, name, verb)
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for name in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert rights == {
+
+
+def test_the_meter_has_no_right_that_it_does_not_need():
+    assert rights("ClusterRole", "sparsam-meter") == {
         ("", "nodes", "get"),
         ("", "pods", "list"),
         ("", "pods", "watch"),
         ("power.sparsam.dev", "nodepowers", "create"),
         ("power.sparsam.dev", "nodepowers/status", "patch"),
+    }
+
+
+def test_the_scheduler_has_the_rights_that_it_needs_and_no_others():
+    followed = {(each.group, each.plural, verb) for each in (*NEEDED, *WELCOME) for verb in ("list", "watch")}
+    assert rights("ClusterRole", "sparsam-scheduler") == followed | {
+        ("", "pods", "get"),
+        ("", "pods", "delete"),
+        ("", "pods/binding", "create"),
+        ("", "pods/status", "patch"),
+        ("", "events", "create"),
+        ("", "events", "patch"),
     }
 
 
