@@ -37,7 +37,7 @@ def test_the_node_that_adds_the_fewest_watts_wins():
     snap.set_node(node("plain", unschedulable=True))
     [bind] = plan(snap, pod("b", cpu="1")).binds
     assert (bind.node, bind.watts_delta) == ("thrifty", 20)
-    assert (bind.runner_up.node, bind.runner_up.watts_delta) == ("hungry", 100)
+    assert (bind.ranked[1].node, bind.ranked[1].watts_delta) == ("hungry", 100)
 
 
 def test_equal_nodes_are_filled_evenly():

@@ -1,17 +1,14 @@
-"""What a server draws: watts from utilization, for one server or for arrays of them.
+"""What a server draws where two numbers are all that is known: watts from utilization.
 
 The linear family, `P(u) = idle + (max - idle) * u`: the first-order fit of wall power against CPU utilization
-(Fan, Weber, Barroso, "Power provisioning for a warehouse-sized computer", ISCA 2007, section 4). Richer families,
-fitted per server, replace the two numbers later; callers only use the functions here.
+(Fan, Weber, Barroso, "Power provisioning for a warehouse-sized computer", ISCA 2007, section 4). Fitted models
+(`power.model`) go before it where there are any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 IDLE_ANNOTATION = "power.sparsam.dev/idle-watts"
 MAX_ANNOTATION = "power.sparsam.dev/max-watts"
@@ -24,8 +21,6 @@ PRIOR_MAX_WATTS = 31.0
 PRIOR_MAX_WATTS_PER_THREAD = 2.61
 PRIOR_IDLE_ERROR_RATIO = 0.12
 PRIOR_MAX_ERROR_RATIO = 0.26
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +67,3 @@ def from_annotations(annotations: Mapping[str, str], threads: float) -> ServerPo
         prior = prior_for(threads)
         return ServerPower(prior.idle_watts, prior.max_watts, True, f"annotations unusable; {prior.source}")
     return ServerPower(idle, full, False, "node annotations")
-
-
-def marginal_watts(idle_watts: Floats, max_watts: Floats, utilization: Floats, added_utilization: Floats) -> Floats:
-    """Extra watts of each server when its utilization rises; all arrays have shape (nodes,).
-
-    Load beyond a full server draws nothing more: it waits instead, which other scores must punish.
-    """
-    before = np.clip(utilization, 0.0, 1.0)
-    after = np.clip(utilization + added_utilization, 0.0, 1.0)
-    return np.asarray((max_watts - idle_watts) * (after - before), dtype=np.float64)

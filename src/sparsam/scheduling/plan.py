@@ -47,11 +47,6 @@ class Bind:
     blocked: Blocked | None = None
     policy: str = ""
 
-    @property
-    def runner_up(self) -> Candidate | None:
-        """The second best node."""
-        return self.ranked[1] if len(self.ranked) > 1 else None
-
 
 @dataclass(frozen=True, slots=True)
 class Preempt:
