@@ -29,7 +29,7 @@ def placer_for(nodes, bound, services=()):
     for each in bound:
         snapshot.set_pod(each)
     for each in services:
-        snapshot.set_service(each)
+        snapshot.set_selector({**each, "kind": "Service"})
     return Placer(snapshot, KubeDefault(), budgets=Budgets())
 
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.policy import KubeDefault
 from sparsam.scheduling.snapshot import Snapshot
 from sparsam.units import parse_quantity
 from tests.support.scheduling import node, pod, watts
@@ -187,3 +188,23 @@ def test_no_node_is_overfilled_and_the_order_of_nodes_does_not_matter(nodes, pod
                 if f"default/{p['metadata']['name']}" in mine
             )
             assert asked <= parse_quantity(each["status"]["allocatable"][resource])
+
+
+def test_pods_of_one_controller_spread_over_nodes_without_a_service():
+    owner = {"kind": "ReplicaSet", "name": "web", "uid": "u", "controller": True}
+    snap = snapshot(*(node(f"n{i}", cpu="8", labels={"kubernetes.io/hostname": f"n{i}"}) for i in range(3)))
+    selector = {"matchLabels": {"app": "web"}}
+    replicas = {
+        "kind": "ReplicaSet",
+        "metadata": {"namespace": "default", "name": "web"},
+        "spec": {"selector": selector},
+    }
+    pods = [pod(f"p{i}", cpu="100m") for i in range(3)]
+    for each in pods:
+        each["metadata"] |= {"labels": {"app": "web"}, "ownerReferences": [owner]}
+    pending = [PendingPod(f"default/p{i}", compile_pod(each)) for i, each in enumerate(pods)]
+    assert Placer(snap, KubeDefault()).view(pending[0]).assessment.spread is None
+    snap.set_selector(replicas)
+    assert len({bind.node for bind in Placer(snap, KubeDefault()).schedule(pending).binds}) == 3
+    snap.remove_selector(replicas)
+    assert Placer(snap, KubeDefault()).view(pending[0]).assessment.spread is None

@@ -90,7 +90,7 @@ def placer_for(cluster: Obj, started: dict[str, str] | None = None) -> Placer:
         status = {"startTime": started[pod["metadata"]["name"]]} if started else {}
         snapshot.set_pod({**pod, "status": status})
     for service in cluster["services"]:
-        snapshot.set_service(service)
+        snapshot.set_selector({**service, "kind": "Service"})
     for budget in cluster.get("pdbs", ()):
         budgets.put(budget)
     return Placer(snapshot, KubeDefault(), budgets=budgets)

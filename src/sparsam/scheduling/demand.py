@@ -102,6 +102,8 @@ class PodDemand:
     labels: tuple[tuple[str, str], ...] = ()
     terms: PodTerms = NO_TERMS
     spread: tuple[Spread, ...] = ()
+    owner: tuple[str, str] = ("", "")
+    """Kind and name of the controller that made it."""
 
     @property
     def names_nodes(self) -> bool:
@@ -145,6 +147,10 @@ def compile_pod(pod: Obj) -> PodDemand:
         labels=tuple(sorted(labels.items())),
         terms=compile_terms(spec, namespace, labels),
         spread=compile_spread(spec, labels),
+        owner=next(
+            ((each["kind"], each["name"]) for each in metadata.get("ownerReferences") or () if each.get("controller")),
+            ("", ""),
+        ),
     )
 
 

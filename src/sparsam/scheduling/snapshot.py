@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsam.objects.selectors import LabelSelector, label_selector_from_map
+from sparsam.objects.selectors import LabelSelector, label_selector_from_map, parse_label_selector_object
 from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Interned, Ints, grown, with_lines
 from sparsam.scheduling.demand import HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
@@ -27,6 +27,8 @@ Obj = Mapping[str, Any]
 CPU, MEMORY, STORAGE, PODS = range(4)
 BASIC_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 FIRST_ROWS = 16
+_BY_LABELS = ("Service", "ReplicationController")
+"""Their selectors are plain labels; other kinds have LabelSelectors."""
 ENDED = ("Succeeded", "Failed")
 
 
@@ -75,8 +77,10 @@ class Snapshot:
         self.images = Images()
         self.power = PowerColumns()
         self.usage = Usage()
-        self.selectors: dict[tuple[str, str], tuple[str, LabelSelector]] = {}
-        """Services by namespace and name: their namespace and selector, for cluster-level spreading."""
+        self.services: dict[str, dict[str, LabelSelector]] = {}
+        """What Services select, by namespace and name."""
+        self.owners: dict[tuple[str, str, str], LabelSelector] = {}
+        """What controllers of pods select, by namespace, kind and name."""
         self.selectors_version = 0
         self.residents: list[dict[str, Resident]] = []
         """The pods of each row by key."""
@@ -225,19 +229,24 @@ class Snapshot:
         if row is not None:
             self.dynamic.add(row)
 
-    def set_service(self, service: Obj) -> None:
-        """Take over a Service's selector."""
-        metadata = service["metadata"]
-        selector = (service.get("spec") or {}).get("selector")
-        self.selectors[metadata["namespace"], metadata["name"]] = (
-            metadata["namespace"],
-            label_selector_from_map(selector),
-        )
+    def set_selector(self, obj: Obj) -> None:
+        """Take over what a Service or a controller of pods selects, for cluster-level spreading."""
+        selector = (obj.get("spec") or {}).get("selector")
+        kind, namespace, name = obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+        compiled = label_selector_from_map(selector) if kind in _BY_LABELS else parse_label_selector_object(selector)
+        if kind == "Service":
+            self.services.setdefault(namespace, {})[name] = compiled
+        else:
+            self.owners[namespace, kind, name] = compiled
         self.selectors_version += 1
 
-    def remove_service(self, namespace: str, name: str) -> None:
-        """Forget a Service."""
-        self.selectors.pop((namespace, name), None)
+    def remove_selector(self, obj: Obj) -> None:
+        """Forget one."""
+        kind, namespace, name = obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if kind == "Service":
+            self.services.get(namespace, {}).pop(name, None)
+        else:
+            self.owners.pop((namespace, kind, name), None)
         self.selectors_version += 1
 
     # -- inside ---------------------------------------------------------------------------------------------

@@ -121,11 +121,11 @@ class SpreadRules:
 def default_constraints(snapshot: Snapshot, demand: PodDemand, profile: Profile) -> tuple[Spread, ...]:
     """The profile's constraints for a pod that states none: spread like the other pods of its Services and owner."""
     labels = dict(demand.labels)
-    selectors = [
-        selector
-        for namespace, selector in snapshot.selectors.values()
-        if namespace == demand.namespace and selector.matches(labels)
-    ]
+    services = snapshot.services.get(demand.namespace, {}).values()
+    selectors = [selector for selector in services if selector.matches(labels)]
+    owner = snapshot.owners.get((demand.namespace, *demand.owner))
+    if owner is not None and not owner.nothing:
+        selectors.append(owner)
     if not selectors or not profile.default_spread:
         return ()
     merged = LabelSelector(tuple(dict.fromkeys(each for selector in selectors for each in selector.requirements)))

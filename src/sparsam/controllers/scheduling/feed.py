@@ -13,7 +13,10 @@ from sparsam.objects.kinds import (
     NODES,
     PODDISRUPTIONBUDGETS,
     PODS,
+    REPLICASETS,
+    REPLICATIONCONTROLLERS,
     SERVICES,
+    STATEFULSETS,
     Resource,
 )
 from sparsam.scheduling.backlog import Change
@@ -24,7 +27,9 @@ log = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
 
-NEEDED = (NODES, PODS, NAMESPACES, SERVICES, PODDISRUPTIONBUDGETS)
+SELECTING = (SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
+"""Their pods are spread, unless the pods say how themselves."""
+NEEDED = (NODES, PODS, NAMESPACES, *SELECTING, PODDISRUPTIONBUDGETS)
 """Without these nothing can be decided."""
 WELCOME = (NODEPOWERS,)
 """A cluster may do without."""
@@ -39,7 +44,7 @@ class Feed:
             NODES: self._node,
             PODS: self._pod,
             NAMESPACES: self._namespace,
-            SERVICES: self._service,
+            **{resource: self._selecting(resource) for resource in SELECTING},
             PODDISRUPTIONBUDGETS: self._budget,
             NODEPOWERS: self._power,
         }
@@ -80,11 +85,15 @@ class Feed:
         self.snapshot.population.set_namespace(namespace["metadata"]["name"], labels)
         return Change.NAMESPACE
 
-    def _service(self, kind: str, service: Obj, _: Obj | None) -> None:
-        if kind == DELETED:
-            self.snapshot.remove_service(service["metadata"]["namespace"], service["metadata"]["name"])
-        else:
-            self.snapshot.set_service(service)
+    def _selecting(self, resource: Resource) -> Callable[[str, Obj, Obj | None], Change | None]:
+        def take(kind: str, obj: Obj, old: Obj | None) -> None:
+            obj = {**obj, "kind": resource.kind}  # objects of a list do not say what they are
+            if kind == DELETED:
+                self.snapshot.remove_selector(obj)
+            elif old is None or old.get("spec", {}).get("selector") != obj.get("spec", {}).get("selector"):
+                self.snapshot.set_selector(obj)
+
+        return take
 
     def _budget(self, kind: str, budget: Obj, _: Obj | None) -> None:
         if kind == DELETED:
