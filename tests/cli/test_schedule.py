@@ -80,6 +80,29 @@ def test_it_places_the_pods_that_name_it_and_no_others(server):
     assert "thrifty" in run("explain", "pod/ours", kubeconfig=server.kubeconfig).stdout
 
 
+def test_profiles_come_from_a_scheduler_configuration(server, tmp_path):
+    path = tmp_path / "scheduler.yaml"
+    head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+    path.write_text(
+        f"""{head}profiles:
+- schedulerName: pinned
+  pluginConfig:
+  - name: NodeAffinity
+    args:
+      addedAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          nodeSelectorTerms: [{{matchFields: [{{key: metadata.name, operator: In, values: [hungry]}}]}}]
+"""
+    )
+    with scheduling(server, "--no-leader-elect", "--config", str(path)):
+        make(server, "Pod", pod("pinned", cpu="100m", schedulerName="pinned"))
+        assert bound(server, "pinned")["spec"]["nodeName"] == "hungry"
+    path.write_text(f"{head}extenders: [{{urlPrefix: http://x}}]\n")
+    done = run("schedule", "--kubeconfig", str(server.kubeconfig), "--config", str(path), check=False)
+    assert (done.returncode, "extenders: are not supported" in done.stderr) == (1, True)
+    assert "Traceback" not in done.stderr
+
+
 def test_in_shadow_it_binds_as_upstream_does_and_writes_down_the_other_choice(server):
     with scheduling(server, "--shadow", "--scheduler-name", "watcher"):
         make(server, "Pod", pod("watched", cpu="100m", schedulerName="watcher"))
@@ -103,6 +126,7 @@ def test_what_keeps_a_pod_waiting_is_told_with_a_remedy(server):
     [
         (("schedule",), "no cluster"),
         (("schedule", "--policy", "best"), "is none of sparsam"),
+        (("schedule", "--listen", "nonsense"), "not an address and a port"),
         (("explain", "deployment/web"), "only pods are explained"),
         (("explain", "pod/web", "--kubeconfig", "/nowhere"), "does not exist"),
     ],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparsam.client.config import ClusterConfig
     from sparsam.controllers.scheduling.main import SchedulingConfig
     from sparsam.controllers.scheduling.metrics import Metrics
+    from sparsam.scheduling.profile import Profile
 
 LEASE = "sparsam-scheduler"
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -46,6 +47,11 @@ class ScheduleError(SparsamError):
     show_default=True,
     help="schedulerName of the pods to place; repeat for several.",
 )
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A KubeSchedulerConfiguration: profiles, weights, plugin arguments; its names replace --scheduler-name.",
+)
 @click.option("--policy", default="sparsam", show_default=True, help="How to rank nodes: see docs/scheduling.md.")
 @click.option("--shadow", is_flag=True, help="Bind as kube-default does, and only write down what --policy would do.")
 @click.option("--leader-elect/--no-leader-elect", default=True, show_default=True, help="Of several, one leads.")
@@ -70,11 +76,15 @@ def schedule(**options: Any) -> None:
 
     if options["policy"] not in POLICIES:
         raise ScheduleError(f"--policy: {options['policy']!r} is none of {', '.join(POLICIES)}")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(options))
+    profiles, address = _profiles(options), _address(options["listen"])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_run(options, profiles, address))
+    except* SparsamError as group:
+        raise ScheduleError("; ".join(str(each) for each in group.exceptions)) from group
 
 
-async def _run(options: Obj) -> None:
+async def _run(options: Obj, profiles: dict[str, Profile], address: tuple[str, int] | None) -> None:
     from sparsam.client.api import ApiClient
     from sparsam.client.informer import InformerFactory
     from sparsam.client.leases import LeaderElector
@@ -83,25 +93,24 @@ async def _run(options: Obj) -> None:
     from sparsam.controllers.scheduling.main import run_scheduling
 
     async with ApiClient(_cluster(options["kubeconfig"])) as client, asyncio.TaskGroup() as group:
-        config = await _config(client, options)
+        config = await _config(client, options, profiles)
         context = Context(client, InformerFactory(client), SystemClock())
         context.informers.start(group)
         work = partial(run_scheduling, context, config)
-        if options["listen"] != "-":
-            group.create_task(_serve(options["listen"], config.metrics), name="metrics")
+        if address is not None:
+            group.create_task(_serve(address, config.metrics), name="metrics")
         if options["leader_elect"]:
             identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
             elector = LeaderElector(client, LEASE, identity, namespace=options["lease_namespace"])
             group.create_task(elector.run(work), name="scheduler")
         else:
             group.create_task(work(), name="scheduler")
-        click.echo(f"placing pods of {', '.join(options['names'])} by {options['policy']}", err=True)
+        click.echo(f"placing pods of {', '.join(config.profiles)} by {options['policy']}", err=True)
 
 
-async def _config(client: ApiClient, options: Obj) -> SchedulingConfig:
+async def _config(client: ApiClient, options: Obj, profiles: dict[str, Profile]) -> SchedulingConfig:
     from sparsam.controllers.scheduling.main import SchedulingConfig
     from sparsam.objects.kinds import NODEPOWERS
-    from sparsam.scheduling.profile import Profile
 
     try:
         await client.list(NODEPOWERS, limit=1)
@@ -113,8 +122,28 @@ async def _config(client: ApiClient, options: Obj) -> SchedulingConfig:
         policy="kube-default" if options["shadow"] else options["policy"],
         shadow=options["policy"] if options["shadow"] else "",
         watts=watts,
-        profiles={name: Profile(name) for name in options["names"]},
+        profiles=profiles,
     )
+
+
+def _profiles(options: Obj) -> dict[str, Profile]:
+    import yaml
+
+    from sparsam.scheduling.configuration import ConfigurationError, read_configuration
+    from sparsam.scheduling.profile import Profile
+
+    path = options["config"]
+    if path is None:
+        return {name: Profile(name) for name in options["names"]}
+    try:
+        found = read_configuration(yaml.safe_load(path.read_text()) or {})
+    except (yaml.YAMLError, OSError, AttributeError) as error:
+        raise ScheduleError(f"{path}: not a KubeSchedulerConfiguration: {error}") from error
+    except ConfigurationError as error:
+        raise ScheduleError(f"{path}: {error}") from error
+    for warning in found.warnings:
+        click.echo(f"{path}: {warning}", err=True)
+    return found.profiles
 
 
 def _cluster(kubeconfig: Path | None) -> ClusterConfig:
@@ -128,15 +157,22 @@ def _cluster(kubeconfig: Path | None) -> ClusterConfig:
         raise ScheduleError("no cluster: name a --kubeconfig, set $KUBECONFIG, or run in a pod") from error
 
 
-async def _serve(listen: str, metrics: Metrics) -> None:
-    import uvicorn
-
+def _address(listen: str) -> tuple[str, int] | None:
+    if listen == "-":
+        return None
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise ScheduleError(f"--listen: {listen!r} is not an address and a port, such as 127.0.0.1:10259")
+    return host, int(port)
+
+
+async def _serve(address: tuple[str, int], metrics: Metrics) -> None:
+    import uvicorn
+
+    host, port = address
     app = partial(_answer, metrics)
     settings: Obj = {"lifespan": "off", "log_level": "warning", "access_log": False, "interface": "asgi3"}
-    await uvicorn.Server(uvicorn.Config(app, host=host, port=int(port), **settings)).serve()
+    await uvicorn.Server(uvicorn.Config(app, host=host, port=port, **settings)).serve()
 
 
 async def _answer(

@@ -132,8 +132,8 @@ def compile_pod(pod: Obj) -> PodDemand:
         scored_memory_bytes=scored.get("memory", 0),
         node_name=spec.get("nodeName", ""),
         selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
-        required=tuple(_term(t) for t in required.get("nodeSelectorTerms") or ()) if required else None,
-        preferred=tuple(_term(p["preference"], p["weight"]) for p in preferred),
+        required=tuple(compile_term(t) for t in required.get("nodeSelectorTerms") or ()) if required else None,
+        preferred=tuple(compile_term(p["preference"], p["weight"]) for p in preferred),
         tolerations=tuple(
             Toleration(t.get("key", ""), t.get("operator", ""), t.get("value", ""), t.get("effect", ""))
             for t in spec.get("tolerations") or ()
@@ -222,7 +222,8 @@ def _host_ports(spec: Obj) -> Iterable[HostPort]:
                 yield HostPort(port.get("hostIP") or ANY_ADDRESS, port.get("protocol", "TCP"), number)
 
 
-def _term(term: Obj, weight: int = 0) -> Term:
+def compile_term(term: Obj, weight: int = 0) -> Term:
+    """A node selector term, or a preferred one with its weight."""
     expressions = [_requirement(e, on_field=False) for e in term.get("matchExpressions") or ()]
     fields = [_requirement(e, on_field=True) for e in term.get("matchFields") or ()]
     return Term(tuple(expressions + fields), weight)
