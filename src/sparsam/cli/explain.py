@@ -87,9 +87,10 @@ async def _explain(kubeconfig: Path, namespace: str, name: str) -> Json:
 async def _waiting(client: ApiClient, pod: Json) -> Json:
     """Decide anew for a pod that waits, from the cluster as it is."""
     from sparsam.controllers.scheduling.feed import NEEDED, WELCOME, Feed
+    from sparsam.controllers.scheduling.placers import DEFAULT_NAMES, Placers
     from sparsam.controllers.scheduling.writing import key_of
     from sparsam.scheduling.demand import compile_pod
-    from sparsam.scheduling.placement import PendingPod, Placer
+    from sparsam.scheduling.placement import PendingPod
     from sparsam.scheduling.preemption import Budgets
     from sparsam.scheduling.snapshot import Snapshot
 
@@ -97,7 +98,8 @@ async def _waiting(client: ApiClient, pod: Json) -> Json:
         names = ", ".join(gate["name"] for gate in gates)
         return {"pod": key_of(pod), "node": None, "message": f"waits for scheduling gates: {names}", "remedies": []}
     snapshot, budgets = Snapshot(), Budgets()
-    feed = Feed(snapshot, budgets)
+    placers = Placers(snapshot, budgets)
+    feed = Feed(snapshot, budgets, placers)
     for resource in (*NEEDED, *WELCOME):
         try:
             listed = await client.list(resource)
@@ -105,7 +107,8 @@ async def _waiting(client: ApiClient, pod: Json) -> Json:
             continue
         for obj in listed["items"]:
             feed.take(resource, "ADDED", obj)
-    placer = Placer(snapshot, budgets=budgets, explains=True)
+    # By the profile that pods have when they name none, so that pods of other schedulers are explained too.
+    placer = placers.choose({**pod, "spec": {**pod["spec"], "schedulerName": DEFAULT_NAMES[0]}}).placer
     try:
         pending = PendingPod(key_of(pod), compile_pod(pod), pod["spec"].get("priority") or 0)
     except ValueError as error:

@@ -341,6 +341,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         "power.sparsam.dev", "v1alpha1", "ServerModel", "servermodels", namespaced=False, subresources=("status",)
     ),
+    Resource("power.sparsam.dev", "v1alpha1", "PowerPolicy", "powerpolicies", namespaced=False),
 )
 
 _BY_PLURAL = {(r.group, r.version, r.plural): r for r in RESOURCES}
@@ -385,4 +386,5 @@ CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesig
 NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
 POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")
 NODEPOWERS = _known("power.sparsam.dev", "v1alpha1", "nodepowers")
+POWERPOLICIES = _known("power.sparsam.dev", "v1alpha1", "powerpolicies")
 SERVERMODELS = _known("power.sparsam.dev", "v1alpha1", "servermodels")

@@ -102,6 +102,10 @@ class Population:
         for each in self._classes.values():
             each.counters.clear()
 
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """The labels of a namespace."""
+        return self._namespaces.get(name, {})
+
     def add(self, row: int, kind: PodClass, terms: PodTerms, change: int = 1) -> None:
         """A pod came to a row, or with -1 went."""
         known = self._classes.get(kind)

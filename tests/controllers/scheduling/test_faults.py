@@ -191,7 +191,7 @@ async def test_nothing_is_overfilled_or_forgotten(seed):
     snapshot, budgets = Snapshot(), Budgets()
     writer = Writer(world, Recorder(), clock, "default-scheduler")
     placers = Placers(snapshot, budgets)
-    scheduler = Scheduler(world.informers, Feed(snapshot, budgets), placers, writer, clock=clock)
+    scheduler = Scheduler(world.informers, Feed(snapshot, budgets, placers), placers, writer, clock=clock)
     for number in range(NODE_COUNT):
         world.put(world.nodes, NODES, node(f"n{number}", cpu=f"{CPU_OF_NODE}m"))
     for number in range(POD_COUNT):

@@ -2,13 +2,16 @@
 
 import json
 
+import pytest
+
 from sparsam.client.informer import InformerFactory
 from sparsam.clock import SystemClock
 from sparsam.controllers.runtime import Context
 from sparsam.controllers.scheduling.main import SchedulingConfig, run_scheduling
-from sparsam.controllers.scheduling.writing import PLACEMENT_ANNOTATION
+from sparsam.controllers.scheduling.writing import PLACEMENT_ANNOTATION, SHADOW_ANNOTATION
 from sparsam.controllers.serviceaccount import ServiceAccountController
-from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, PRIORITYCLASSES, SERVICEACCOUNTS
+from sparsam.errors import Invalid
+from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, POWERPOLICIES, PRIORITYCLASSES, SERVICEACCOUNTS
 from tests.support.controllers import controlled, eventually, running
 from tests.support.scheduling import node, pod, watts
 
@@ -126,6 +129,29 @@ async def test_what_cannot_be_honoured_yet_is_refused_by_name_and_others_go_on(t
         await client.create(PODS, _full(pod("q"), "Pod"))
         assert "resource claims cannot be honoured" in (await eventually(lambda: refusal(client, "p")))
         assert await bound(client, "q")
+
+
+async def test_a_power_policy_holds_for_its_namespaces_and_in_shadow_only_watches(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, SchedulerPart) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "hungry", cpu="8", annotations=watts(100, 500))
+        await make_node(client, "thrifty", cpu="4", annotations=watts(50, 150))
+        shadow = {"mode": "shadow", "schedulerNames": ["default-scheduler"]}
+        policy = {"apiVersion": POWERPOLICIES.api_version, "kind": POWERPOLICIES.kind, "metadata": {"name": "watch"}}
+        await client.create(POWERPOLICIES, {**policy, "spec": shadow})
+        await client.create(PODS, _full(pod("warm", cpu="100m", schedulerName="sparsam"), "Pod"))
+        assert (await bound(client, "warm"))["spec"]["nodeName"] == "thrifty"
+        await client.create(PODS, _full(pod("p", cpu="1"), "Pod"))
+        found = await bound(client, "p")
+        annotations = found["metadata"]["annotations"]
+        assert found["spec"]["nodeName"] == "hungry"
+        assert json.loads(annotations[PLACEMENT_ANNOTATION])["policy"] == "kube-default"
+        assert json.loads(annotations[SHADOW_ANNOTATION])["node"] == "thrifty"
+        await client.delete(POWERPOLICIES, "watch")
+        with pytest.raises(Invalid, match=r"spec.policy: Unsupported value: .best"):
+            await client.create(POWERPOLICIES, {**policy, "spec": {"policy": "best"}})
+        with pytest.raises(Invalid, match=r"spec.headroomRatio: Invalid value: 2.*between 0 and 0.9"):
+            await client.create(POWERPOLICIES, {**policy, "spec": {"headroomRatio": 2}})
 
 
 async def test_pods_that_repel_each_other_get_a_node_each(tmp_path):

@@ -1,4 +1,4 @@
-"""The rows of what is measured: the use of nodes and pods, and their watts."""
+"""The rows of what is measured, and of what is made of it: the use of nodes and pods, their watts, models, policies."""
 
 from __future__ import annotations
 
@@ -73,12 +73,18 @@ def _server_model(obj: Obj, now: datetime) -> Cells:
     ]
 
 
+def _power_policy(obj: Obj, now: datetime) -> Cells:
+    spec = obj.get("spec") or {}
+    return [name_of(obj), spec.get("policy") or "sparsam", spec.get("mode") or "active", age(obj, now)]
+
+
 _COLUMNS = columns("cpu", "memory", "Window")
 _MODEL_COLUMNS = columns("Family", "Error", "Accepted", "Nodes", AGE, wide("Source"), wide("Date"))
 _POWER_COLUMNS = columns(
     "Watts", "Idle", "Pods", "System", "Unattributed", "Provenance", "Error", "Seen", wide("Source"), wide("kWh")
 )
 PRINTERS = {
+    ("power.sparsam.dev", "PowerPolicy"): Printer(columns("Policy", "Mode", AGE), _power_policy),
     ("metrics.k8s.io", "NodeMetrics"): Printer(_COLUMNS, _node),
     ("metrics.k8s.io", "PodMetrics"): Printer(_COLUMNS, _pod),
     ("power.sparsam.dev", "ServerModel"): Printer(_MODEL_COLUMNS, _server_model),

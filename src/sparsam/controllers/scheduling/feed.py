@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from sparsam.client.informer import DELETED
+from sparsam.controllers.scheduling.placers import Placers
 from sparsam.objects.kinds import (
     NAMESPACES,
     NODEPOWERS,
     NODES,
     PODDISRUPTIONBUDGETS,
     PODS,
+    POWERPOLICIES,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
     SERVICES,
@@ -20,6 +22,7 @@ from sparsam.objects.kinds import (
     Resource,
 )
 from sparsam.scheduling.backlog import Change
+from sparsam.scheduling.powerpolicy import read_power_policy
 from sparsam.scheduling.preemption import Budgets
 from sparsam.scheduling.snapshot import ENDED, Snapshot
 
@@ -31,15 +34,15 @@ SELECTING = (SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 """Their pods are spread, unless the pods say how themselves."""
 NEEDED = (NODES, PODS, NAMESPACES, *SELECTING, PODDISRUPTIONBUDGETS)
 """Without these nothing can be decided."""
-WELCOME = (NODEPOWERS,)
+WELCOME = (NODEPOWERS, POWERPOLICIES)
 """A cluster may do without."""
 
 
 class Feed:
-    """Takes objects over into a snapshot and budgets."""
+    """Takes objects over into a snapshot, budgets and placers."""
 
-    def __init__(self, snapshot: Snapshot, budgets: Budgets) -> None:
-        self.snapshot, self.budgets = snapshot, budgets
+    def __init__(self, snapshot: Snapshot, budgets: Budgets, placers: Placers) -> None:
+        self.snapshot, self.budgets, self._placers = snapshot, budgets, placers
         self._takers: dict[Resource, Callable[[str, Obj, Obj | None], Change | None]] = {
             NODES: self._node,
             PODS: self._pod,
@@ -47,6 +50,7 @@ class Feed:
             **{resource: self._selecting(resource) for resource in SELECTING},
             PODDISRUPTIONBUDGETS: self._budget,
             NODEPOWERS: self._power,
+            POWERPOLICIES: self._policy,
         }
 
     def take(self, resource: Resource, kind: str, obj: Obj, old: Obj | None = None) -> Change | None:
@@ -108,6 +112,12 @@ class Feed:
             resident = self.snapshot.resident(f"{each.get('namespace')}/{each.get('name')}")
             if resident is not None and "cpuCores" in each:
                 self.snapshot.usage.observe(resident.demand, 1000.0 * float(each["cpuCores"]))
+
+    def _policy(self, kind: str, policy: Obj, _: Obj | None) -> None:
+        if kind == DELETED:
+            self._placers.remove_policy(policy["metadata"]["name"])
+        else:
+            self._placers.set_policy(read_power_policy(policy))
 
 
 def _ended(pod: Obj) -> bool:

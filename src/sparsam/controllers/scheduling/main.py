@@ -37,10 +37,11 @@ async def run_scheduling(context: Context, config: SchedulingConfig) -> None:
     recorder = context.recorder(name)
     resources = (*NEEDED, *WELCOME) if config.watts else NEEDED
     snapshot, budgets = Snapshot(), Budgets()
+    placers = Placers(snapshot, budgets, policy=config.policy, shadow=config.shadow, profiles=config.profiles)
     scheduler = Scheduler(
         {resource: context.informer(resource) for resource in resources},
-        Feed(snapshot, budgets),
-        Placers(snapshot, budgets, policy=config.policy, shadow=config.shadow, profiles=config.profiles),
+        Feed(snapshot, budgets, placers),
+        placers,
         Writer(context.client, recorder, context.clock, name),
         clock=context.clock,
         metrics=config.metrics,

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparsam.scheduling.placement import Placer
 from sparsam.scheduling.policy import KubeDefault, MostAllocated, Policy, Random
+from sparsam.scheduling.powerpolicy import PowerPolicy, choose
 from sparsam.scheduling.preemption import Budgets
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Snapshot
@@ -32,7 +33,7 @@ class Choice:
 
 
 class Placers:
-    """The placers over one snapshot, made when first needed."""
+    """The placers over one snapshot, made when first needed and again when a PowerPolicy changes."""
 
     def __init__(
         self,
@@ -44,23 +45,46 @@ class Placers:
         profiles: Mapping[str, Profile] | None = None,
     ) -> None:
         self._snapshot, self._budgets = snapshot, budgets
-        self._policy, self._shadow = policy, shadow
+        self._otherwise = PowerPolicy("", shadow or policy, bool(shadow))
+        self._bound_by = policy
         self._profiles = profiles or {name: Profile(name) for name in DEFAULT_NAMES}
-        self._choices: dict[str, Choice] = {}
+        self._policies: dict[str, PowerPolicy] = {}
+        self._choices: dict[tuple[str, str], Choice] = {}
 
     @property
     def scheduler_names(self) -> tuple[str, ...]:
         """The schedulerNames of pods that are ours to place."""
         return tuple(self._profiles)
 
+    def set_policy(self, policy: PowerPolicy) -> None:
+        """Take over a PowerPolicy."""
+        self._forget(policy.name)
+        self._policies[policy.name] = policy
+
+    def remove_policy(self, name: str) -> None:
+        """Forget one."""
+        self._forget(name)
+        self._policies.pop(name, None)
+
     def choose(self, pod: Obj) -> Choice:
         """Who places this pod."""
         name = pod["spec"].get("schedulerName") or DEFAULT_NAMES[0]
-        if name not in self._choices:
-            profile = self._profiles[name]
-            shadow = self._placer(self._shadow, profile) if self._shadow else None
-            self._choices[name] = Choice(name, self._placer(self._policy, profile), shadow)
-        return self._choices[name]
+        labels = self._snapshot.population.namespace_labels(pod["metadata"].get("namespace", ""))
+        policy = choose(self._policies.values(), labels, name) or self._otherwise
+        if (name, policy.name) not in self._choices:
+            self._choices[name, policy.name] = self._choice(self._profiles[name], policy)
+        return self._choices[name, policy.name]
 
-    def _placer(self, policy: str, profile: Profile) -> Placer:
-        return Placer(self._snapshot, POLICIES[policy](), profile, budgets=self._budgets, explains=True)
+    def _choice(self, profile: Profile, policy: PowerPolicy) -> Choice:
+        placer = self._placer(policy, profile)
+        if not policy.shadow:
+            return Choice(profile.name, placer)
+        binds = KubeDefault.name if policy.name else self._bound_by
+        return Choice(profile.name, self._placer(PowerPolicy("", binds), profile), placer)
+
+    def _placer(self, policy: PowerPolicy, profile: Profile) -> Placer:
+        ranks = SparsamPolicy(policy.weights) if policy.policy == SparsamPolicy.name else POLICIES[policy.policy]()
+        return Placer(self._snapshot, ranks, profile, budgets=self._budgets, explains=True)
+
+    def _forget(self, policy: str) -> None:
+        self._choices = {key: choice for key, choice in self._choices.items() if key[1] != policy}

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from sparsam.client.informer import DELETED, Informer
 from sparsam.clock import Clock
-from sparsam.controllers.scheduling.feed import Feed
+from sparsam.controllers.scheduling.feed import WELCOME, Feed
 from sparsam.controllers.scheduling.metrics import FAST_BUCKETS, SLI_BUCKETS, Metrics
 from sparsam.controllers.scheduling.placers import Choice, Placers
 from sparsam.controllers.scheduling.writing import FAULTS, Writer, key_of
 from sparsam.errors import NotFound
-from sparsam.objects.kinds import NODEPOWERS, PODS, Resource
+from sparsam.objects.kinds import PODS, Resource
 from sparsam.scheduling.backlog import Backlog, Change
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.pending import is_pending, unsupported
@@ -63,7 +63,7 @@ class Scheduler:
             if resource != PODS:
                 informer.add_handler(self._handler(resource))
         # A cluster may not know what watts are; nobody waits for that.
-        needed = [each for resource, each in self._informers.items() if resource != NODEPOWERS]
+        needed = [each for resource, each in self._informers.items() if resource not in WELCOME]
         await asyncio.gather(*(informer.synced.wait() for informer in needed))
         # Pods last: when they are counted, their nodes and namespaces are known.
         self._informers[PODS].add_handler(self._on_pod)
