@@ -29,6 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300))
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """What a failed test's cluster looked like goes into the report, since nobody can look at it afterwards."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.when != "call" or not report.failed:
+        return
+    for name, value in getattr(item, "funcargs", {}).items():
+        if isinstance(value, Cluster):
+            report.sections.append((f"cluster of fixture {name}", value.diagnosis()))
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A running cluster and the commands one types at it."""
@@ -62,6 +74,12 @@ class Cluster:
     def children(self) -> dict[str, int]:
         """Pids of the cluster's processes by name."""
         return json.loads((self.run_dir / "supervisor.json").read_text())["children"]
+
+    def diagnosis(self) -> str:
+        """Nodes, pods, warnings and the ends of the logs."""
+        asked = (("nodes",), ("pods", "-A"), ("events", "-A", "--field-selector", "type=Warning"))
+        shown = [self.kubectl("get", *what, "-o", "wide", check=False, seconds=20) for what in asked]
+        return "\n".join((*shown, self.logs()))
 
     def logs(self) -> str:
         return "\n".join(

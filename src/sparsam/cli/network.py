@@ -21,10 +21,19 @@ CLEAR_SECONDS = 120
 
 
 def ensure_machine_network(settings: Settings) -> None:
-    """The machine-internal bridge, and a namespace with wire and routes for each node that has one."""
+    """The machine-internal bridge, and a namespace with wire and routes for each node that has one.
+
+    Raises SparsamError if the machine refuses.
+    """
+    from pyroute2.netlink.exceptions import NetlinkError
+
     from sparsam.proxy.links import ensure_network
 
-    changed = ensure_network(_plan(settings))
+    try:
+        changed = ensure_network(_plan(settings))
+    except NetlinkError as error:
+        hint = "another cluster of this machine may have nodes of the same names; sparsam down ends it"
+        raise SparsamError(f"cannot set up the machine's network: {error.args[-1]} ({hint})") from error
     kept = settings.data_path / "network.json"
     former = json.loads(kept.read_text()) if kept.exists() else {}
     # What was there before the first start counts, not what an earlier start left.
