@@ -39,3 +39,21 @@ def test_values_that_python_takes_for_equal_stay_apart():
     pool = Pool()
     shared = [pool.share({"x": [value]})["x"][0] for value in (1, True, 1.0)]
     assert [type(value) for value in shared] == [int, bool, float]
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4), st.dictionaries(st.text(max_size=3), JSON, max_size=4))
+def test_a_newer_version_is_what_came_in(old, new):
+    pool = Pool(20)
+    assert pool.succeed(new, pool.share(old)) == new
+
+
+def test_a_newer_version_keeps_the_parts_that_have_not_changed():
+    pool = Pool()
+    old = pool.share({"spec": {"containers": [{"image": "i"}], "nodeName": ""}, "status": {"phase": "Pending"}})
+    new = pool.succeed(
+        {"spec": {"containers": [{"image": "i"}], "nodeName": "n"}, "status": {"phase": "Running", "ips": ["a"]}}, old
+    )
+    assert new["spec"]["containers"] is old["spec"]["containers"]
+    assert new["spec"]["nodeName"] == "n"
+    assert new["status"] == {"phase": "Running", "ips": ["a"]}
+    assert new["status"]["ips"] is pool.share({"ips": ["a"]})["ips"]

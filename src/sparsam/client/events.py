@@ -33,6 +33,7 @@ class EventRecorder:
         self._clock = clock or SystemClock()
         self._queue: asyncio.Queue[Obj] = asyncio.Queue(BACKLOG)
         self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
+        self._dropped = 0
 
     def event(self, obj: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
         """Record an event of type Normal or Warning about an object (or an object reference)."""
@@ -58,12 +59,16 @@ class EventRecorder:
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            log.warning("event dropped, too many wait reason=%s object=%s", reason, reference["name"])
+            # A word for each would make a busy moment busier.
+            self._dropped += 1
 
     async def run(self) -> None:
         """Send what is queued until cancelled."""
         while True:
             event = await self._queue.get()
+            if self._dropped and self._queue.empty():
+                log.warning("events dropped, too many waited count=%d", self._dropped)
+                self._dropped = 0
             try:
                 await self._send(event)
             except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:

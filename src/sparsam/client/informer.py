@@ -134,9 +134,11 @@ class Informer:
         # Items of a list come without these; handlers and event recorders want them.
         obj.setdefault("kind", self.resource.kind)
         obj.setdefault("apiVersion", self.resource.api_version)
-        obj = self._pool.share(self._transform(obj) if self._transform is not None else obj)
+        if self._transform is not None:
+            obj = self._transform(obj)
         key = _key(obj)
         old = self._objects.pop(key, None)
+        obj = self._pool.share(obj) if old is None else self._pool.succeed(obj, old)
         for name in self._indexes:
             if old is not None:
                 self._leave(name, key, old)

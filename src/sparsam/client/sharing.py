@@ -22,9 +22,29 @@ class Pool:
 
     def share(self, obj: dict[str, Any]) -> dict[str, Any]:
         """A copy of an object whose parts are shared; the object itself is taken as unique."""
+        self._stay_bounded()
+        return {key: self._share(value) for key, value in obj.items()}
+
+    def succeed(self, obj: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+        """A newer version of a shared object: what has not changed stays the same part, what has is shared anew.
+
+        Most updates change little, and comparing is far cheaper than sharing. A field that changes between 1 and true
+        counts as unchanged; no field of any Kubernetes type can.
+        """
+        self._stay_bounded()
+        return {key: self._succeed(value, old.get(key)) for key, value in obj.items()}
+
+    def _stay_bounded(self) -> None:
         if len(self._known) > self._limit:
             self._known = {}
-        return {key: self._share(value) for key, value in obj.items()}
+
+    def _succeed(self, value: Any, old: Any) -> Any:
+        if value == old and type(value) is type(old):
+            return old
+        if type(value) is dict and type(old) is dict:
+            return {key: self._succeed(part, old.get(key)) for key, part in value.items()}
+        # A text that changes, such as a time, is hardly ever another object's too.
+        return value if type(value) is str else self._share(value)
 
     def _share(self, value: Any) -> Any:
         kind = type(value)

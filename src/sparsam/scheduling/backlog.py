@@ -10,11 +10,13 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 FIRST_BACKOFF_SECONDS = 1.0
 LAST_BACKOFF_SECONDS = 10.0
+ANY_HELPS = -1
+"""`taken_at` of a pod that itself changed while it was in flight: whatever the verdict, it deserves another."""
 FLUSH_SECONDS = 300.0
 """An unschedulable pod is tried again after this long whatever happened; upstream's figure."""
 
@@ -70,8 +72,8 @@ class Waiting:
     attempts: int = 0
     not_before: float = 0.0
     refused_by: frozenset[str] = frozenset()
-    seen: set[Change] = field(default_factory=set)
-    """Changes while it was in flight."""
+    taken_at: int = 0
+    """How many changes there had been when it was taken out to be tried."""
     turn: int = 0
     """Counts its moves; entries of heaps with an older number are void."""
 
@@ -86,7 +88,10 @@ class Backlog:
         """When a pod is to be active again: at the end of its pause or of FLUSH_SECONDS."""
         self._refused_by: dict[str, set[str]] = defaultdict(set)
         """Filter to the unschedulable pods that it refused; "" for those that nobody in particular did."""
-        self._in_flight: set[str] = set()
+        self._changes = 0
+        self._last_change = dict.fromkeys(Change, 0)
+        """The number of the latest change of each kind."""
+        self._counts = dict.fromkeys(Place, 0)
 
     def __contains__(self, key: str) -> bool:
         """Whether a pod waits or is in flight."""
@@ -94,10 +99,7 @@ class Backlog:
 
     def counts(self) -> dict[str, int]:
         """Pods by place."""
-        found = dict.fromkeys((place.value for place in Place), 0)
-        for pod in self._pods.values():
-            found[pod.place.value] += 1
-        return found
+        return {place.value: count for place, count in self._counts.items()}
 
     def get(self, key: str) -> Waiting | None:
         """The pod as it waits."""
@@ -108,8 +110,9 @@ class Backlog:
         pod = self._pods.get(key)
         if pod is None:
             pod = self._pods[key] = Waiting(key, priority, now)
+            self._counts[pod.place] += 1
         elif pod.place is Place.IN_FLIGHT:
-            pod.seen.update(Change)
+            pod.taken_at = ANY_HELPS
             return
         pod.priority = priority
         self._activate(pod)
@@ -119,6 +122,7 @@ class Backlog:
         pod = self._pods.pop(key, None)
         if pod is not None:
             self._leave(pod)
+            self._counts[pod.place] -= 1
 
     def pop(self, limit: int, now: float) -> list[Waiting]:
         """The most important pods that may be tried now, the oldest first among equals; they are in flight then."""
@@ -130,9 +134,8 @@ class Backlog:
             if pod is None or pod.turn != turn:
                 continue
             self._move(pod, Place.IN_FLIGHT)
-            self._in_flight.add(key)
             pod.attempts += 1
-            pod.seen.clear()
+            pod.taken_at = self._changes
             found.append(pod)
         return found
 
@@ -143,7 +146,7 @@ class Backlog:
             return
         pod.refused_by = frozenset(refused_by)
         pod.not_before = now + pause_seconds(pod.attempts)
-        if any(self._helps(change, pod.refused_by) for change in pod.seen):
+        if self._was_helped(pod):
             self._pause(pod)
             return
         self._move(pod, Place.UNSCHEDULABLE)
@@ -160,8 +163,8 @@ class Backlog:
 
     def note(self, change: Change, now: float) -> None:
         """The cluster changed: let those go on that it may help."""
-        for key in self._in_flight:
-            self._pods[key].seen.add(change)
+        self._changes += 1
+        self._last_change[change] = self._changes
         for plugin in (*HELPS[change], ""):
             for key in self._refused_by.pop(plugin, ()):
                 pod = self._pods[key]
@@ -206,18 +209,20 @@ class Backlog:
 
     def _move(self, pod: Waiting, place: Place) -> None:
         self._leave(pod)
+        self._counts[pod.place] -= 1
+        self._counts[place] += 1
         pod.place = place
         pod.turn += 1
 
     def _leave(self, pod: Waiting) -> None:
-        self._in_flight.discard(pod.key)
         if pod.place is Place.UNSCHEDULABLE:
             for plugin in pod.refused_by or {""}:
                 self._refused_by[plugin].discard(pod.key)
 
-    @staticmethod
-    def _helps(change: Change, refused_by: frozenset[str]) -> bool:
-        return not refused_by or bool(HELPS[change] & refused_by)
+    def _was_helped(self, pod: Waiting) -> bool:
+        """Whether something happened, while it was in flight, that could change the verdict."""
+        happened = (change for change, number in self._last_change.items() if number > pod.taken_at)
+        return any(not pod.refused_by or HELPS[change] & pod.refused_by for change in happened)
 
 
 def pause_seconds(attempts: int) -> float:

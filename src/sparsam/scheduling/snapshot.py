@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -186,10 +186,21 @@ class Snapshot:
         )
         self.assume(resident)
 
+    def confirm(self, pod: Obj) -> None:
+        """A pod that counts on its node already is there, and asks for what it asked for: only its state may be new."""
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        known = self._placed[f"{metadata['namespace']}/{metadata['name']}"]
+        started, terminating = status.get("startTime") or "", "deletionTimestamp" in metadata
+        self.assume(replace(known, started=started, terminating=terminating))
+
     def assume(self, resident: Resident) -> None:
         """Count a pod on a node from now on, wherever it was counted before."""
         known = self._placed.get(resident.key) or self._homeless.get(resident.key)
         if known == resident:
+            return
+        if resident.key in self._placed and replace(self._placed[resident.key], started=resident.started) == resident:
+            # When it started matters to whoever looks for victims, and changes no count.
+            self._placed[resident.key] = self.residents[self.rows[resident.node]][resident.key] = resident
             return
         self.remove_pod(resident.key)
         if resident.node in self.rows:

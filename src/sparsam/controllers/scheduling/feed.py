@@ -81,7 +81,12 @@ class Feed:
         if not placed or (old is not None and _pod_facts(old) == _pod_facts(pod)):
             return None
         self.snapshot.nominees.pop(key, None)
-        self.snapshot.set_pod(pod)
+        resident = self.snapshot.resident(key)
+        stays = resident is not None and resident.node == pod["spec"]["nodeName"]
+        if stays and old is not None and _asks_the_same(old, pod):
+            self.snapshot.confirm(pod)
+        else:
+            self.snapshot.set_pod(pod)
         return Change.POD_PLACED
 
     def _namespace(self, kind: str, namespace: Obj, _: Obj | None) -> Change:
@@ -118,6 +123,16 @@ class Feed:
             self._placers.remove_policy(policy["metadata"]["name"])
         else:
             self._placers.set_policy(read_power_policy(policy))
+
+
+def _asks_the_same(old: Obj, pod: Obj) -> bool:
+    """Whether nothing but the node has changed of what a pod's demand is compiled from."""
+    before, after = dict(old["spec"]), dict(pod["spec"])
+    before.pop("nodeName", None)
+    after.pop("nodeName", None)
+    return before == after and all(
+        old["metadata"].get(name) == pod["metadata"].get(name) for name in ("uid", "labels", "ownerReferences")
+    )
 
 
 def _ended(pod: Obj) -> bool:

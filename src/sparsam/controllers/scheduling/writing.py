@@ -50,7 +50,7 @@ class Writer:
             "target": {"apiVersion": "v1", "kind": "Node", "name": bind.node},
         }
         await self._client.create(PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding")
-        log.info("bound pod=%s node=%s why=%s", bind.pod, bind.node, bind.reason)
+        log.debug("bound pod=%s node=%s why=%s", bind.pod, bind.node, bind.reason)
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {bind.pod} to {bind.node}")
 
     async def current(self, namespace: str, name: str) -> Obj | None:

@@ -1,0 +1,1 @@
+"""Hollow nodes: modelled servers that a cluster sees as nodes, run pods in name only and draw modelled power."""
