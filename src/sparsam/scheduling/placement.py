@@ -233,7 +233,7 @@ def _leading(snapshot: Snapshot, rows: Rows, totals: Any, count: int) -> tuple[R
 
 
 def _parts(ranking: Ranking, row: int) -> dict[str, float]:
-    values = {name: np.broadcast_to(part, ranking.total.shape)[row] for name, part in ranking.parts.items()}
+    values = {name: part[row] if np.ndim(part) else part for name, part in ranking.parts.items()}
     return {name: round(float(value), 2) for name, value in values.items()}
 
 

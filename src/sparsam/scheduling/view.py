@@ -167,6 +167,8 @@ class View:
         """Each node that does not take the pod, counted under the first filter that refuses it."""
         left = self.snapshot.alive.copy()
         verdict = Verdict(resolvable=np.zeros_like(left))
+        if not (left & ~self.feasible).any():
+            return verdict
         for refusal in self.refusals():
             hit = refusal.hit & left
             if not hit.any():
@@ -193,9 +195,11 @@ class View:
         assessment = self.assessment
         never = np.zeros_like(self.snapshot.alive)
         always = ~never
+        present = np.bincount(assessment.refusal, minlength=len(STATIC_FILTERS) + 1).tolist()
         found = [
-            Refusal(plugin, self._static_reason(plugin, reason), assessment.refusal == number + 1, never)
-            for number, (plugin, reason) in enumerate(STATIC_FILTERS)
+            Refusal(plugin, self._static_reason(plugin, reason), assessment.refusal == number, never)
+            for number, (plugin, reason) in enumerate(STATIC_FILTERS, 1)
+            if present[number]
         ]
         if assessment.demand.ports and "NodePorts" in self._filters:
             found.append(Refusal("NodePorts", NO_PORTS, assessment.ports_taken(), always))
