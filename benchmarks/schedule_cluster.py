@@ -72,7 +72,11 @@ def hollow(kubeconfig: str, nodes: int, registered: Any) -> None:
         if count == nodes:
             registered.set()
 
+    import gc
+
     import uvloop
+
+    gc.set_threshold(20_000, 20, 100)
 
     uvloop.run(run(HollowConfig(load_kubeconfig(Path(kubeconfig)), "bench", fleet(nodes)), registering=registering))
 

@@ -103,3 +103,22 @@ async def test_who_asks_again_at_once_gets_the_latest(machine):
     assert await meter.meter(freshest_seconds=2.0) is first
     machine.run(3.0)
     assert await meter.meter(freshest_seconds=2.0) is not first
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("some avg10=1.00 avg60=12.50 avg300=1.00 total=1\nfull avg10=0 avg60=99.00 avg300=0 total=0\n", 0.125),
+        ("", None),
+    ],
+)
+async def test_the_kernel_says_how_long_tasks_wait_for_a_cpu(machine, text, expected):
+    (machine.proc / "pressure").mkdir()
+    (machine.proc / "pressure" / "cpu").write_text(text)
+    metered = await metered_after(machine, machine.meter(), a=1.0)
+    assert metered.cpu_pressure == expected
+
+
+async def test_a_kernel_without_pressure_stall_information_is_no_error(machine):
+    metered = await metered_after(machine, machine.meter(), a=1.0)
+    assert metered.cpu_pressure is None

@@ -119,6 +119,49 @@ def test_hot_air_at_the_inlet_costs_watts():
     assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"inletCelsius": 35.0})]) == "b"
 
 
+def test_a_building_that_spends_more_on_cooling_costs_watts():
+    thrifty = node("thrifty", annotations={**watts(100, 205), "power.sparsam.dev/pue": "1.1"})
+    wasteful = node("wasteful", annotations={**watts(100, 200), "power.sparsam.dev/pue": "1.6"})
+    assert choice(SparsamPolicy(), SMALL, thrifty, wasteful) == "thrifty"
+
+
+def test_tasks_that_wait_for_a_cpu_keep_others_away():
+    nodes = node("a", annotations=watts(100, 200)), node("b", annotations=watts(100, 205))
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"utilization": 0.2, "cpuPressure": 0.4})]) == "b"
+
+
+def test_head_room_is_kept_for_peaks_that_have_passed():
+    nodes = node("a", annotations=watts(100, 200)), node("b", annotations=watts(100, 205))
+    calm = [("a", {"utilization": 0.2})]
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=calm) == "a"
+    assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"utilization": 0.97}), *calm]) == "b"
+
+
+def test_an_empty_node_that_could_sleep_is_left_alone_while_another_is_awake_anyway():
+    can_sleep = {"power.sparsam.dev/sleep-state": "suspended"}
+    empty = node("empty", annotations={**watts(100, 200), **can_sleep})
+    worked = node("worked", annotations={**watts(100, 210), **can_sleep})
+    snapshot = Snapshot()
+    for each in (empty, worked):
+        snapshot.set_node(each)
+    placer = Placer(snapshot, SparsamPolicy())
+    resident = pod("r", cpu="1")
+    resident["spec"]["nodeName"] = "worked"
+    snapshot.set_pod(resident)
+    [bind] = placer.schedule([PendingPod("default/p", compile_pod(SMALL))]).binds
+    assert bind.node == "worked"
+
+
+def test_waking_a_node_costs_a_short_job_more_than_a_service():
+    snapshot = Snapshot()
+    snapshot.set_node(node("n", annotations={**watts(100, 200), "power.sparsam.dev/sleep-state": "off"}))
+    snapshot.set_power("n", {"state": "Asleep"})
+    [job], [service] = (snapshot.power.idle_watts_added(slice(0, 1), seconds) for seconds in (60.0, np.inf))
+    assert service == pytest.approx(100.0 - 8.0)
+    # 290 s of going down and coming up, less what sleeping through them would have drawn, spread over a minute.
+    assert job == pytest.approx(92.0 + (30 * 100 + 260 * 200 - 290 * 8) / 60)
+
+
 def test_a_service_stays_below_its_share_of_one_node():
     snapshot = Snapshot()
     for name, full in (("cheap", 150), ("dear", 300)):

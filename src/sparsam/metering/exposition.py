@@ -127,6 +127,8 @@ def node_power_status(metered: Metered) -> Obj:
     }
     if metered.inlet_celsius is not None:
         status["inletCelsius"] = round(metered.inlet_celsius, 1)
+    if metered.cpu_pressure is not None:
+        status["cpuPressure"] = round(metered.cpu_pressure, 4)
     if reading is None:
         return status
     status |= {

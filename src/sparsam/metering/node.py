@@ -62,6 +62,8 @@ class Metered:
     model_source: str
     model: ModelState
     inlet_celsius: float | None = None
+    cpu_pressure: float | None = None
+    """Share of the last minute in which some task waited for a CPU; None where the kernel does not tell."""
     absent: tuple[Gap, ...] = ()
     """Kinds of sources that this machine does not have."""
     machine_nodes: int = 1
@@ -163,6 +165,7 @@ class NodeMeter:
             model=state,
             # Sensors sit on slow buses; nothing else may wait for them.
             inlet_celsius=await asyncio.to_thread(self._inlet_celsius),
+            cpu_pressure=self._utilization.pressure(),
             absent=self._absent,
             machine_nodes=self._machine_nodes,
         )
@@ -237,6 +240,7 @@ class UtilizationSource:
 
     def __init__(self, path: Path = Path("/proc/stat")) -> None:
         self._path = path
+        self._pressure_path = path.parent / "pressure" / "cpu"
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._before: tuple[float, float] | None = None
         self.latest: float | None = None
@@ -253,6 +257,15 @@ class UtilizationSource:
         gained = max(busy - before[0], 0.0)
         self.latest = min(gained / (total - before[1]), 1.0)
         return gained
+
+    def pressure(self) -> float | None:
+        """Share of the last minute in which some task waited for a CPU, 0..1, as the kernel tells (PSI)."""
+        try:
+            some = self._pressure_path.read_text().splitlines()[0].split()
+            words = dict(word.split("=", 1) for word in some[1:])
+            return min(max(float(words["avg60"]) / 100.0, 0.0), 1.0)
+        except (OSError, ValueError, KeyError, IndexError):
+            return None
 
 
 def _parts(parted: Attribution | None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ DEFAULT_CPU_MILLICORES = 100
 DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 HARD_EFFECTS = ("NoSchedule", "NoExecute")
 ANY_ADDRESS = "0.0.0.0"
+BATCH_SECONDS = 600.0
+"""How long a pod that is not restarted is taken to run, where no deadline ends it sooner: an assumption."""
 LARGEST_AMOUNT = 1 << 55
 """Of one resource; a hundred times as much still fits a column."""
 
@@ -104,6 +107,8 @@ class PodDemand:
     spread: tuple[Spread, ...] = ()
     owner: tuple[str, str] = ("", "")
     """Kind and name of the controller that made it."""
+    lasts_seconds: float = math.inf
+    """How long it is expected to run."""
 
     @property
     def names_nodes(self) -> bool:
@@ -151,7 +156,14 @@ def compile_pod(pod: Obj) -> PodDemand:
             ((each["kind"], each["name"]) for each in metadata.get("ownerReferences") or () if each.get("controller")),
             ("", ""),
         ),
+        lasts_seconds=_lasts_seconds(spec),
     )
+
+
+def _lasts_seconds(spec: Obj) -> float:
+    if spec.get("restartPolicy", "Always") == "Always":
+        return float(spec.get("activeDeadlineSeconds") or math.inf)
+    return min(float(spec.get("activeDeadlineSeconds") or math.inf), BATCH_SECONDS)
 
 
 def effective_requests(spec: Obj, *, stand_ins: bool = False) -> dict[str, int]:

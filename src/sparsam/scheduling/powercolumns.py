@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsam.power import learned
+from sparsam.power import learned, sleep
 from sparsam.power.nodemodel import node_model
 from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
@@ -27,8 +27,15 @@ _ANNOTATIONS = (MODEL_ANNOTATION, IDLE_ANNOTATION, MAX_ANNOTATION)
 STEPS = 64
 SPEED_ANNOTATION = "power.sparsam.dev/core-speed"
 """Work of one core in a second beside that of the fleet's usual core; 1 where it is not stated."""
-SLEEP_RATIO = 0.03
-"""Watts asleep beside idle watts (suspended to memory), where nothing states them."""
+FACILITY_ANNOTATION = "power.sparsam.dev/pue"
+"""Watts at the meter of the building for each watt of this server, cooling and supply included; 1 where not stated."""
+SLEEP_ANNOTATION = "power.sparsam.dev/sleep-state"
+"""How the server can sleep (a kind that `power.sleep` knows); it cannot where nothing is stated."""
+ASLEEP_STATES = frozenset({"FallingAsleep", "Asleep", "Waking"})
+MEAN_IDLE_SECONDS = 1800.0
+"""How long a server that stands empty is taken to stay so, if nothing is placed on it: an assumption."""
+PEAK_RATIO = 0.99
+"""What is left of a peak of load with each observation; at one in 30 s, half of it in 35 minutes."""
 UNKNOWN_ERROR_RATIO = 0.5
 UNTRUSTED_RATIO = 1.6
 """Load on a node that no model predicts is taken to cost so many times what its model says."""
@@ -52,7 +59,18 @@ class PowerColumns:
         """NaN where no sensor tells."""
         self.speed: Floats = np.zeros(0)
         """Work that a core does in a second, beside that of the core that requests are meant for."""
-        self.sleep_watts: Floats = np.zeros(0)
+        self.facility: Floats = np.zeros(0)
+        """Watts of the building for each watt of the node."""
+        self.peak_load: Floats = np.zeros(0)
+        """The highest load that the meter saw, fading; 0 where it saw none."""
+        self.pressure: Floats = np.zeros(0)
+        """Share of time in which some task on the node waits for a CPU, 0..1; 0 where unknown."""
+        self.asleep: Bools = np.zeros(0, np.bool_)
+        self._option_watts: Floats = np.zeros(0)
+        """What the node, standing empty, would save by sleeping."""
+        self._wake_watts: Floats = np.zeros(0)
+        self._wake_joules: Floats = np.zeros(0)
+        """What waking the node costs: so much as long as it is awake, and so much once."""
         self.expected_millicores: Floats = np.zeros(0)
         """What the pods that count on the node are expected to use."""
         self.unexplained_millicores: Floats = np.zeros(0)
@@ -62,6 +80,7 @@ class PowerColumns:
         self._pods: Ints = np.zeros(0, np.int64)
         self._curves: dict[int, _Curve] = {}
         self._capacity_millicores: dict[int, float] = {}
+        self._sleep_kinds: dict[int, str] = {}
         self._rows: dict[str, int] = {}
         self._states: dict[str, Obj] = {}
 
@@ -71,19 +90,23 @@ class PowerColumns:
             known = getattr(self, name)
             setattr(self, name, np.concatenate((known, np.zeros((rows - len(known), STEPS + 1)))))
         for name in (
-            *("errors", "estimated", "untrusted", "sleep_watts", "_pods"),
+            *("errors", "estimated", "untrusted", "peak_load", "pressure", "asleep", "_pods"),
+            *("_option_watts", "_wake_watts", "_wake_joules"),
             *("expected_millicores", "unexplained_millicores", "_unseen_millicores"),
         ):
             setattr(self, name, grown(getattr(self, name), rows))
         for name in ("observed_load", "inlet_celsius"):
             setattr(self, name, grown(getattr(self, name), rows, math.nan))
         self.speed = grown(self.speed, rows, 1.0)
+        self.facility = grown(self.facility, rows, 1.0)
 
     def set_node(self, row: int, name: str, annotations: Mapping[str, str], threads: float) -> None:
         """Take the node's model from its annotations, or the prior by its threads."""
         self._curves[row] = _curve(tuple(annotations.get(each) for each in _ANNOTATIONS), threads)
         self._rows[name] = row
         self.speed[row] = _positive(annotations.get(SPEED_ANNOTATION), 1.0)
+        self.facility[row] = max(_positive(annotations.get(FACILITY_ANNOTATION), 1.0), 1.0)
+        self._sleep_kinds[row] = annotations.get(SLEEP_ANNOTATION, "")
         self._capacity_millicores[row] = 1000.0 * threads
         self._fill(row, self._states.get(name))
 
@@ -115,9 +138,14 @@ class PowerColumns:
         """Nodes without any pod."""
         return np.equal(self._pods[rows], 0)
 
-    def asleep_watts(self, rows: Rows | slice) -> Floats:
-        """What the nodes would draw asleep."""
-        return self.sleep_watts[rows]
+    def idle_watts_added(self, rows: Rows | slice, stay_seconds: float) -> Floats:
+        """What a pod that stays so long adds before its load: waking a sleeping node, or forgoing an empty one's sleep.
+
+        A node with work stays awake anyway (see `power.sleep`).
+        """
+        woken = self._wake_watts[rows] + self._wake_joules[rows] / max(stay_seconds, 1.0)
+        kept = np.where(self.empty(rows), self._option_watts[rows], 0.0)
+        return np.where(self.asleep[rows], woken, kept)
 
     def warm_watts(self, rows: Rows | slice, load: Floats, added: Floats) -> Floats:
         """What fans and leakage add to the marginal watts in air that is not the calibration's; zero where unknown."""
@@ -150,12 +178,26 @@ class PowerColumns:
         silent = trust == Trust.UNKNOWN.label and bool(state.get("readings"))
         self.untrusted[row] = silent or trust == Trust.OUT_OF_TOLERANCE.label
         self.inlet_celsius[row] = status.get("inletCelsius", math.nan)
-        self.sleep_watts[row] = SLEEP_RATIO * self.watts[row, 0]
+        self.asleep[row] = status.get("state") in ASLEEP_STATES
+        self.pressure[row] = np.nan_to_num(_share(status.get("cpuPressure")))
+        self._fill_sleep(row)
         self._observe(row, _share(status.get("utilization")))
+
+    def _fill_sleep(self, row: int) -> None:
+        kind = self._sleep_kinds[row]
+        if kind not in sleep.ASSUMED:
+            self._option_watts[row] = self._wake_watts[row] = self._wake_joules[row] = 0.0
+            return
+        ends = self.watts[row]
+        state = sleep.assumed(kind, ends[:1], ends[-1:])
+        self._option_watts[row] = state.option_watts(np.array([MEAN_IDLE_SECONDS]))[0]
+        self._wake_watts[row] = np.maximum(state.idle_watts - state.asleep_watts, 0.0)[0]
+        self._wake_joules[row] = state.wake_watts(np.ones(1))[0] - self._wake_watts[row]
 
     def _observe(self, row: int, load: float) -> None:
         """Take over what the meter saw; pods that came meanwhile are counted beside it."""
         self.observed_load[row] = load
+        self.peak_load[row] = max(PEAK_RATIO * self.peak_load[row], np.nan_to_num(load))
         seen = self.expected_millicores[row] - self._unseen_millicores[row]
         found = load * self._capacity_millicores[row]
         self.unexplained_millicores[row] = 0.0 if math.isnan(load) else found - seen

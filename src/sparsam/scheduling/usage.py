@@ -55,10 +55,17 @@ class Usage:
 
     def expected_millicores(self, demand: PodDemand) -> float:
         """What a pod will use: as learned, else its request, else upstream's stand-in for pods that state none."""
+        known = self._known(demand)
+        return float(demand.scored_cpu_millicores) if known is None else known.millicores
+
+    def peak_millicores(self, demand: PodDemand) -> float:
+        """What a pod will use when it is busy: the highest use that was seen of its service, fading; else as above."""
+        known = self._known(demand)
+        return float(demand.scored_cpu_millicores) if known is None else known.peak_millicores
+
+    def _known(self, demand: PodDemand) -> _Learned | None:
         known = self._learned.get(service_of(demand.namespace, demand.labels)) if self._learned else None
-        if known is not None and known.observations >= ENOUGH_OBSERVATIONS:
-            return known.millicores
-        return float(demand.scored_cpu_millicores)
+        return known if known is not None and known.observations >= ENOUGH_OBSERVATIONS else None
 
 
 def service_of(namespace: str, labels: tuple[tuple[str, str], ...]) -> Service:

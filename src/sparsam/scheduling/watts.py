@@ -32,6 +32,8 @@ DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
 NEARER, EMPTIER = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
+SATURATED_PRESSURE = 0.5
+"""Share of time in which some task waits for a CPU from which on a node is as good as full: an assumption."""
 _POWER_PLUGINS = frozenset({"NodeResourcesFit"})
 
 
@@ -49,8 +51,6 @@ class Weights:
     """Standard errors of a model that are added to what it predicts."""
     max_service_share: float = 1.0
     """Largest share of a service's pods on one node, where there is a choice."""
-    can_sleep: bool = False
-    """Whether empty nodes are put to sleep: then the first pod on one pays for its idle watts."""
 
 
 class SparsamPolicy:
@@ -91,19 +91,24 @@ class SparsamPolicy:
         price = power.envelope_at(rows, load + added) - power.envelope_at(rows, load)
         doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
-        if weights.can_sleep:
-            doubted = doubted + np.where(power.empty(rows), before - power.asleep_watts(rows), 0.0)
-        over = load + added - (1.0 - weights.headroom_ratio)
-        performance = FULL * (1.0 - np.clip(over / max(weights.headroom_ratio, 1e-9), 0.0, 1.0))
-        cost = np.round(doubted / power.speed[rows], DIGITS)
+        awake = power.idle_watts_added(rows, demand.lasts_seconds)
+        cost = np.round((doubted + awake) * power.facility[rows] / power.speed[rows], DIGITS)
         # Half the memory: thousands of pods' columns are kept.
         return {
             "watts": marginal.astype(np.float32),
             "cost": cost.astype(np.float32),
-            "performance": performance.astype(np.float32),
+            "performance": self._performance(snapshot, demand, rows, load).astype(np.float32),
             # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
             "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
         }
+
+    def _performance(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice, load: Floats) -> Floats:
+        """100 where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
+        power, headroom = snapshot.power, max(self.weights.headroom_ratio, 1e-9)
+        peak = np.maximum(load, power.peak_load[rows])
+        over = peak + share_of(snapshot, rows, snapshot.usage.peak_millicores(demand)) - (1.0 - headroom)
+        room = 1.0 - np.clip(over / headroom, 0.0, 1.0)
+        return np.asarray(FULL * room * (1.0 - np.clip(power.pressure[rows] / SATURATED_PRESSURE, 0.0, 1.0)))
 
     def _crowded(self, view: View) -> Bools:
         """Nodes that would hold more than their share of the pod's service."""
@@ -152,7 +157,13 @@ def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Fl
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
     load = np.clip(millicores / capacity, 0.0, 1.0)
-    return load, snapshot.usage.expected_millicores(demand) / (capacity * snapshot.power.speed[rows])
+    return load, share_of(snapshot, rows, snapshot.usage.expected_millicores(demand))
+
+
+def share_of(snapshot: Snapshot, rows: Rows | slice, millicores: float) -> Floats:
+    """So much work as a share of each node's CPU; less of a node with faster cores."""
+    capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
+    return np.asarray(millicores / (capacity * snapshot.power.speed[rows]))
 
 
 def fewest(cost: Floats, feasible: Bools) -> Floats:
