@@ -59,6 +59,8 @@ class Settings:
     """Address of the API server for clients. Loopback, since nothing should be reachable unasked."""
     port: int = 6443
     """Port of the API server."""
+    scheduler_port: int = 10259
+    """Port of the scheduler's metrics, on loopback; 0 for none."""
     cluster_cidr: str = "10.244.0.0/16"
     """Network of all pods; each node gets a /24 of it."""
     service_cidr: str = "10.96.0.0/16"
@@ -85,6 +87,8 @@ class Settings:
             raise SettingsError(f"port: {self.port} is not between 1 and 65535")
         if self.cri_socket and self.nodes > 1:
             raise SettingsError("cri_socket: one engine cannot serve several nodes; leave it out with nodes > 1")
+        if not 0 <= self.scheduler_port <= 65535:
+            raise SettingsError(f"scheduler_port: {self.scheduler_port} is not between 0 and 65535")
         networks = {name: _network(name, getattr(self, name)) for name in _NETWORKS}
         for name, widest in _NETWORKS.items():
             if networks[name].prefixlen > widest:

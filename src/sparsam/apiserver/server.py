@@ -7,10 +7,8 @@ each connection. The application stays plain ASGI, so that another server can ta
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -18,10 +16,10 @@ from uvicorn.protocols.http.zttp_impl import ZttpProtocol
 
 from sparsam.apiserver.authentication import user_of_subject
 from sparsam.apiserver.config import ApiServerConfig
+from sparsam.serving.embedded import EmbeddedServer
 from sparsam.serving.handshake import WebSocketProtocol
 
 KEEP_ALIVE_SECONDS = 600
-TICK_SECONDS = 1.0
 STATE_USER = "certificate_user"
 
 
@@ -42,30 +40,6 @@ class CertificateProtocol(ZttpProtocol):
             super().handle_events(event)
         except UnicodeDecodeError:
             self.handle_remote_protocol_error()
-
-
-class EmbeddedServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to the process it runs in, and sleeps while nothing happens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stop = asyncio.Event()
-
-    def stop(self) -> None:
-        """Stop accepting and drain."""
-        self.should_exit = True
-        self._stop.set()
-
-    async def main_loop(self) -> None:
-        """Renew the Date header once a second until told to stop; uvicorn itself would wake ten times as often."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Install nothing."""
-        yield
 
 
 def make_server(app: Any, config: ApiServerConfig) -> EmbeddedServer:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import platform
 import uuid
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from sparsam.scheduling.profile import Profile
 
 LEASE = "sparsam-scheduler"
-METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 Obj = dict[str, Any]
 
@@ -167,22 +165,9 @@ def _address(listen: str) -> tuple[str, int] | None:
 
 
 async def _serve(address: tuple[str, int], metrics: Metrics) -> None:
-    import uvicorn
+    from sparsam.serving.pages import serve_pages
 
-    host, port = address
-    app = partial(_answer, metrics)
-    settings: Obj = {"lifespan": "off", "log_level": "warning", "access_log": False, "interface": "asgi3"}
-    await uvicorn.Server(uvicorn.Config(app, host=host, port=port, **settings)).serve()
-
-
-async def _answer(
-    metrics: Metrics, scope: Obj, _receive: Callable[[], Awaitable[Obj]], send: Callable[[Obj], Awaitable[None]]
-) -> None:
-    """The ASGI application: metrics and health."""
-    if scope["type"] != "http":
-        return
-    pages = {"/metrics": metrics.text().encode(), "/healthz": b"ok\n", "/livez": b"ok\n", "/readyz": b"ok\n"}
-    body = pages.get(scope["path"])
-    status, body = (404, b"404 page not found\n") if body is None else (200, body)
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", METRICS_TYPE)]})
-    await send({"type": "http.response.body", "body": body})
+    try:
+        await serve_pages(address, metrics.text)
+    except OSError as error:
+        raise ScheduleError(f"--listen: cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error

@@ -87,7 +87,14 @@ def control(data_dir: Path) -> None:
         authority = settings.pki_dir / "ca.crt", settings.pki_dir / "ca.key"
         certificate, key = authority if all(path.exists() for path in authority) else (None, None)
         client = load_kubeconfig(settings.data_path / "control.kubeconfig")
-        return run(ControllersConfig(client=client, signing_certificate=certificate, signing_key=key))
+        return run(
+            ControllersConfig(
+                client=client,
+                signing_certificate=certificate,
+                signing_key=key,
+                listen=("127.0.0.1", settings.scheduler_port) if settings.scheduler_port else None,
+            )
+        )
 
     _serve(start)
 

@@ -36,6 +36,7 @@ from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
 from sparsam.errors import SparsamError
 from sparsam.objects.kinds import NAMESPACES
+from sparsam.serving.pages import serve_pages
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class ControllersConfig:
     """Its key; with both, the certificates that nodes ask for are signed here."""
     elect_leader: bool = True
     """Wait for a Lease first; off, this process must be the only one."""
+    listen: tuple[str, int] | None = None
+    """Where the scheduler's metrics are served; None for nowhere."""
 
 
 async def run(config: ControllersConfig) -> None:
@@ -95,13 +98,16 @@ async def _run(config: ControllersConfig, client: ApiClient) -> None:
     await _reachable(client)
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
     signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
+    scheduling = SchedulingConfig()
     parts = (
         (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, signing=signing)),
-        (config.scheduler, SCHEDULER_LEASE, run_scheduler),
+        (config.scheduler, SCHEDULER_LEASE, partial(run_scheduling, config=scheduling)),
     )
     async with asyncio.TaskGroup() as group:
         context = Context(client, InformerFactory(client), SystemClock())
         context.informers.start(group)
+        if config.scheduler and config.listen is not None:
+            group.create_task(_serve_metrics(config.listen, scheduling.metrics.text), name="metrics")
         for wanted, lease, work in parts:
             if wanted and config.elect_leader:
                 elector = LeaderElector(client, lease, identity)
@@ -129,6 +135,9 @@ async def run_controllers(context: Context, *, signing: Callable[[Context], HasC
             group.create_task(part.controller.run(), name=part.controller.name)
 
 
-async def run_scheduler(context: Context) -> None:
-    """The scheduler, until cancelled."""
-    await run_scheduling(context, SchedulingConfig())
+async def _serve_metrics(address: tuple[str, int], metrics: Callable[[], str]) -> None:
+    try:
+        await serve_pages(address, metrics)
+    except OSError as error:
+        # Another cluster of this machine may have the address; pods are placed all the same.
+        log.warning("no metrics: cannot listen address=%s:%d error=%s", *address, error.strerror)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -18,6 +16,7 @@ from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server.app import STATE_ALLOWED, App
 from sparsam.agent.server.identity import may_enter
 from sparsam.metering.node import NodeMeter
+from sparsam.serving.embedded import EmbeddedServer
 from sparsam.serving.handshake import WebSocketProtocol
 
 log = logging.getLogger(__name__)
@@ -30,14 +29,14 @@ async def serve(config: AgentConfig, registry: PodRegistry, meter: NodeMeter | N
     """Serve a node's pods until cancelled."""
     listener = bind(config.node_ip, config.port)
     app = App(config, registry, meter)
-    server = _EmbeddedServer(_settings(app, config))
+    server = EmbeddedServer(_settings(app, config))
     log.info("node server up node=%s address=%s:%d", config.node_name, config.node_ip, config.port)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
     finally:
         app.stop()
-        server.should_exit = True
+        server.stop()
         await serving
 
 
@@ -75,14 +74,6 @@ class _CertificateProtocol(AutoZttpProtocol):
         certificate = ssl_object.getpeercert() if ssl_object is not None else None
         self.app_state = {STATE_ALLOWED: may_enter((certificate or {}).get("subject"))}
         super().connection_made(transport)
-
-
-class _EmbeddedServer(uvicorn.Server):
-    """A uvicorn server that leaves signals to the process it runs in."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _settings(app: App, config: AgentConfig) -> uvicorn.Config:
