@@ -4,7 +4,7 @@
 
 Servers are drawn from the catalogue; pods use what they request and stay; no node is put to sleep. Watts come from the
 servers' models, so the savings are estimated, with the models' errors. The least possible is the fractional knapsack
-over the steps of all convex envelopes (see `sparsam.scheduling.powercolumns.envelope`): no distribution of the same CPU
+over the steps of all convex envelopes (see `sparsam.scheduling.curvetables.envelope`): no distribution of the same CPU
 load over these servers draws less, memory and whole pods apart.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from sparsam.power.catalogue import profiles
 from sparsam.power.model import encode
 from sparsam.power.server import MODEL_ANNOTATION
+from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.policy import KubeDefault, MostAllocated, Random
-from sparsam.scheduling.powercolumns import STEPS
 from sparsam.scheduling.snapshot import Snapshot
 from sparsam.scheduling.watts import LeastIncrease, Peaks, SparsamPolicy
 
@@ -80,12 +80,13 @@ def drawn_watts(snapshot: Snapshot) -> float:
 def least_watts(snapshot: Snapshot, millicores: float) -> float:
     """The least that any distribution of so much load draws."""
     at = rows(snapshot)
-    steps = np.diff(snapshot.power.envelope[at], axis=1).ravel()
+    envelopes = snapshot.power.tables.envelope[snapshot.power.curve[at]]
+    steps = np.diff(envelopes, axis=1).ravel()
     sizes = np.repeat(snapshot.allocatable[0, at] / STEPS, STEPS)
     order = np.argsort(steps / sizes, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
     share = np.clip((millicores - before) / sizes[order], 0.0, 1.0)
-    return float(snapshot.power.envelope[at, 0].sum() + (share * steps[order]).sum())
+    return float(envelopes[:, 0].sum() + (share * steps[order]).sum())
 
 
 def compare(nodes: int, models: int, seed: int, load: float) -> list[Obj]:

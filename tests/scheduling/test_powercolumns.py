@@ -8,7 +8,8 @@ from sparsam.power.learned import begin, encode, states
 from sparsam.power.model import encode as encode_model
 from sparsam.power.nodemodel import linear_model
 from sparsam.power.server import MODEL_ANNOTATION, ServerPower
-from sparsam.scheduling.powercolumns import STEPS, PowerColumns
+from sparsam.scheduling.curvetables import STEPS
+from sparsam.scheduling.powercolumns import PowerColumns
 
 MEASURED = linear_model(ServerPower(80.0, 180.0, False, "a test bench"))
 EVERY = slice(None)
@@ -26,7 +27,7 @@ def columns(annotations=None, status=None):
 
 
 def ends(made):
-    return made.watts[0, 0], made.watts[0, STEPS]
+    return *made.level_watts(slice(0, 1), 0), *made.level_watts(slice(0, 1), STEPS)
 
 
 def test_watts_follow_the_model_between_the_steps():

@@ -6,10 +6,10 @@ import pytest
 from sparsam.power.catalogue import profiles
 from sparsam.power.model import encode
 from sparsam.power.server import MODEL_ANNOTATION
+from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.policy import KubeDefault
-from sparsam.scheduling.powercolumns import STEPS, envelope
 from sparsam.scheduling.snapshot import Snapshot
 from sparsam.scheduling.watts import LeastIncrease, Peaks, SparsamPolicy, Weights
 from tests.support.scheduling import node, pod, watts
@@ -44,12 +44,13 @@ def drawn(snapshot):
 def least(snapshot, millicores):
     """The fractional knapsack over all steps of all envelopes."""
     at = rows(snapshot)
-    steps = np.diff(snapshot.power.envelope[at], axis=1)
+    envelopes = snapshot.power.tables.envelope[snapshot.power.curve[at]]
+    steps = np.diff(envelopes, axis=1)
     size = np.repeat(snapshot.allocatable[0, at, None] / STEPS, STEPS, axis=1)
     order = np.argsort((steps / size).ravel(), kind="stable")
     filled = np.cumsum(size.ravel()[order])
     share = np.clip((millicores - (filled - size.ravel()[order])) / size.ravel()[order], 0.0, 1.0)
-    return float(snapshot.power.envelope[at, 0].sum() + (share * steps.ravel()[order]).sum())
+    return float(envelopes[:, 0].sum() + (share * steps.ravel()[order]).sum())
 
 
 def placed(policy, seed, load):
@@ -72,14 +73,6 @@ def test_watts_come_near_the_least_possible_and_below_those_of_other_rules(seed,
     assert bound <= drawn(ours) <= 1.05 * bound
     for other in (KubeDefault(), LeastIncrease(), Peaks()):
         assert drawn(ours) <= 1.01 * drawn(placed(other, seed, load))
-
-
-def test_the_envelope_is_the_greatest_convex_curve_below():
-    levels = np.array([10.0, 30.0, 32.0, 33.0, 40.0, 60.0])
-    found = envelope(levels)
-    assert (found <= levels + 1e-9).all()
-    assert (np.diff(found, 2) >= -1e-9).all()
-    assert found[[0, 3, 5]].tolist() == [10.0, 32.5, 60.0]
 
 
 def choice(policy, the_pod, *nodes, states=()):

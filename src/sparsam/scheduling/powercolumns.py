@@ -1,7 +1,8 @@
 """Power of all nodes as columns: each node's curve as watts at even steps of load, whatever its model's family.
 
-A table costs a kilobyte for each node and answers for any set of rows with one look-up; between two of its steps the
-curve is taken to be straight, which adds less than 0.1 % of error to any model in the catalogue.
+Servers of one model share a line of a table (`curvetables`), which answers for any set of rows with one look-up.
+Between two of its steps the curve is taken to be straight, which adds less than 0.1 % of error to any model in the
+catalogue.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
 from sparsam.power.thermal import assumed
 from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, grown
+from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up
 
 Obj = Mapping[str, Any]
 
 _ANNOTATIONS = (MODEL_ANNOTATION, IDLE_ANNOTATION, MAX_ANNOTATION)
-STEPS = 64
 SPEED_ANNOTATION = "power.sparsam.dev/core-speed"
 """Work of one core in a second beside that of the fleet's usual core; 1 where it is not stated."""
 FACILITY_ANNOTATION = "power.sparsam.dev/pue"
@@ -45,10 +46,9 @@ class PowerColumns:
     """Columns of shape (rows,); `watts` and `errors` have a line for each row."""
 
     def __init__(self) -> None:
-        self.watts: Floats = np.zeros((0, STEPS + 1))
-        """Watts at load 0, 1/STEPS, ... 1."""
-        self.envelope: Floats = np.zeros((0, STEPS + 1))
-        """The same on the lower convex envelope of the curve, which starts at idle watts (see `envelope`)."""
+        self.tables = CurveTables()
+        self.curve: Ints = np.zeros(0, np.int64)
+        """Number of each node's curve in `tables`, -1 for a row without a node."""
         self.errors: Floats = np.zeros(0)
         """Standard error of the watts, as a share of them."""
         self.estimated: Bools = np.zeros(0, np.bool_)
@@ -86,9 +86,7 @@ class PowerColumns:
 
     def grow(self, rows: int) -> None:
         """Make room for more rows."""
-        for name in ("watts", "envelope"):
-            known = getattr(self, name)
-            setattr(self, name, np.concatenate((known, np.zeros((rows - len(known), STEPS + 1)))))
+        self.curve = grown(self.curve, rows, -1)
         for name in (
             *("errors", "estimated", "untrusted", "peak_load", "pressure", "asleep", "_pods"),
             *("_option_watts", "_wake_watts", "_wake_joules"),
@@ -123,7 +121,9 @@ class PowerColumns:
 
     def clear(self, name: str) -> None:
         """The node is gone."""
-        self._curves.pop(self._rows.pop(name), None)
+        row = self._rows.pop(name)
+        del self._curves[row]
+        self._set_curve(row, None)
 
     def count(self, row: int, millicores: float, sign: int) -> None:
         """A pod that is expected to use so much came to a node, or with -1 went."""
@@ -153,25 +153,28 @@ class PowerColumns:
         known = np.isfinite(inlet)
         if not known.any():
             return np.zeros(load.shape)
-        thermal = assumed(self.watts[rows, STEPS])
+        thermal = assumed(self.level_watts(rows, STEPS))
         after = np.minimum(load + added, 1.0)
         extra = thermal.extra_watts(inlet, after) - thermal.extra_watts(inlet, load)
         return np.where(known, np.nan_to_num(extra), 0.0)
 
     def watts_at(self, rows: Rows | slice, load: Floats) -> Floats:
         """Watts of the rows at their loads, of equal shape."""
-        return _look_up(self.watts[rows], np.clip(load, 0.0, 1.0))
+        return look_up(self.tables.watts, self.curve[rows], np.clip(load, 0.0, 1.0))
+
+    def level_watts(self, rows: Rows | slice, step: int) -> Floats:
+        """Watts of the rows at one of the steps of load."""
+        return np.asarray(self.tables.watts[self.curve[rows], step])
 
     def envelope_at(self, rows: Rows | slice, load: Floats) -> Floats:
         """The same on the curves' envelopes, which go on straight beyond a full node: what waits there costs later."""
-        return _look_up(self.envelope[rows], np.maximum(load, 0.0))
+        return look_up(self.tables.envelope, self.curve[rows], np.maximum(load, 0.0))
 
     def _fill(self, row: int, status: Obj | None) -> None:
         curve, status = self._curves[row], status or {}
         state = status.get("model") or {}
         learned_levels = _as_learned(curve.levels, state)
-        self.watts[row] = curve.levels if learned_levels is None else learned_levels
-        self.envelope[row] = curve.envelope if learned_levels is None else envelope(learned_levels)
+        self._set_curve(row, curve.levels if learned_levels is None else learned_levels)
         self.errors[row] = curve.error_ratio if learned_levels is None else state.get("errorRatio", curve.error_ratio)
         self.estimated[row] = curve.estimated
         trust = state.get("trust")
@@ -183,12 +186,18 @@ class PowerColumns:
         self._fill_sleep(row)
         self._observe(row, _share(status.get("utilization")))
 
+    def _set_curve(self, row: int, levels: Floats | None) -> None:
+        before = int(self.curve[row])
+        self.curve[row] = -1 if levels is None else self.tables.take(levels)
+        if before >= 0:
+            self.tables.drop(before)
+
     def _fill_sleep(self, row: int) -> None:
         kind = self._sleep_kinds[row]
         if kind not in sleep.ASSUMED:
             self._option_watts[row] = self._wake_watts[row] = self._wake_joules[row] = 0.0
             return
-        ends = self.watts[row]
+        ends = self.tables.watts[self.curve[row]]
         state = sleep.assumed(kind, ends[:1], ends[-1:])
         self._option_watts[row] = state.option_watts(np.array([MEAN_IDLE_SECONDS]))[0]
         self._wake_watts[row] = np.maximum(state.idle_watts - state.asleep_watts, 0.0)[0]
@@ -208,7 +217,6 @@ class PowerColumns:
 class _Curve:
     levels: Floats
     """Watts at the steps."""
-    envelope: Floats
     error_ratio: float
     estimated: bool
 
@@ -219,31 +227,7 @@ def _curve(stated: tuple[str | None, ...], threads: float) -> _Curve:
     model = node_model(annotations, threads)
     levels = np.array([model.watts(step / STEPS) for step in range(STEPS + 1)])
     errors = [each.p90_ratio for each in model.error_by_level] or [UNKNOWN_ERROR_RATIO]
-    return _Curve(levels, envelope(levels), float(np.mean(errors)) / P90_SIZE, model.estimated)
-
-
-def envelope(levels: Floats) -> Floats:
-    """The lower convex envelope of a curve given at even steps of load.
-
-    Server curves jump out of idle and flatten before they turn up, so the watts that the next pod adds say little of
-    what a server costs once it is well filled: whoever goes by them keeps away from efficient servers that are empty.
-    On the envelope the first pods already cost what they do on average when the server is at its best load, and a
-    greedy choice of the cheapest step comes close to the least watts that any distribution of the load could draw: with
-    divisible load it reaches them exactly, since steps of convex curves are then taken in order of their price (the
-    continuous knapsack problem; Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
-    """
-    kept: list[int] = []
-    for point in range(len(levels)):
-        while len(kept) >= 2 and _is_above(levels, kept[-2], kept[-1], point):
-            kept.pop()
-        kept.append(point)
-    return np.interp(np.arange(len(levels)), kept, levels[kept])
-
-
-def _is_above(levels: Floats, before: int, middle: int, after: int) -> bool:
-    """Whether the middle point lies on or above the line between the others."""
-    rise = (levels[after] - levels[before]) * (middle - before)
-    return bool((levels[middle] - levels[before]) * (after - before) >= rise)
+    return _Curve(levels, float(np.mean(errors)) / P90_SIZE, model.estimated)
 
 
 def _as_learned(levels: Floats, state: Obj) -> Floats | None:
@@ -255,14 +239,6 @@ def _as_learned(levels: Floats, state: Obj) -> Floats | None:
     range_watts = levels[-1] - levels[0]
     shape = (levels - levels[0]) / range_watts if range_watts > 0.0 else np.zeros_like(levels)
     return np.asarray(idle + span * shape + slope * np.linspace(0.0, 1.0, STEPS + 1))
-
-
-def _look_up(table: Floats, load: Floats) -> Floats:
-    place = load * STEPS
-    step = np.minimum(place.astype(np.intp), STEPS - 1)
-    line = np.arange(len(table))
-    below = table[line, step]
-    return np.asarray(below + (table[line, step + 1] - below) * (place - step))
 
 
 def _positive(text: str | None, otherwise: float) -> float:

@@ -19,10 +19,11 @@ import numpy as np
 
 from sparsam.scheduling.assessment import BALANCE, RowColumns
 from sparsam.scheduling.columns import Bools, Floats, Rows
+from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.policy import Ranking, plugin_total
 from sparsam.scheduling.population import Matching
-from sparsam.scheduling.powercolumns import STEPS, UNTRUSTED_RATIO
+from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import CPU, Snapshot
 from sparsam.scheduling.usage import service_selector
@@ -142,7 +143,7 @@ class Peaks(LeastIncrease):
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
         load, added = loads(snapshot, demand, rows)
-        idle, half, full = (snapshot.power.watts[rows, step] for step in (0, STEPS // 2, STEPS))
+        idle, half, full = (snapshot.power.level_watts(rows, step) for step in (0, STEPS // 2, STEPS))
         first, second = np.maximum(half - idle, 1e-9), np.maximum(full - half, 1e-9)
         # P(1/2) - P(0) = K1 (e^(K2/2) - 1) and P(1) - P(1/2) = K1 e^(K2/2) (e^(K2/2) - 1).
         growth = np.clip(second / first, 0.05, 20.0)
