@@ -105,6 +105,11 @@ class Backlog:
         """The pod as it waits."""
         return self._pods.get(key)
 
+    def refused(self) -> list[str]:
+        """Pods that no node took when they were last tried, the most important first."""
+        found = [pod for pod in self._pods.values() if pod.place in (Place.UNSCHEDULABLE, Place.BACKOFF)]
+        return [pod.key for pod in sorted(found, key=lambda pod: (-pod.priority, pod.since, pod.key))]
+
     def add(self, key: str, priority: int, now: float) -> None:
         """A pod came, or changed in a way that may help it: it is tried at once, unless it is in flight."""
         pod = self._pods.get(key)

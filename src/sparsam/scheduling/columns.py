@@ -56,6 +56,11 @@ class ChangeLog:
             del self._rows[: self.KEPT]
             self._dropped += self.KEPT
 
+    def add_all(self) -> None:
+        """Every row may have changed."""
+        self._dropped = self.end + 1
+        self._rows = []
+
     def since(self, position: int) -> Rows | None:
         """Rows that changed after a position, each once; None when that is too long ago to tell."""
         if position < self._dropped:

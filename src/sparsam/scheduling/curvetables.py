@@ -22,6 +22,8 @@ class CurveTables:
         """Watts at load 0, 1/STEPS, ... 1."""
         self.envelope: Floats = np.zeros((FIRST_ROOM, STEPS + 1))
         """The same on the lower convex envelope of the curve, which starts at idle watts (see `envelope`)."""
+        self.best: Floats = np.zeros(FIRST_ROOM)
+        """Watts per unit of load at the curve's best load, idle watts included: what a full use of the server costs."""
         self._numbers: dict[bytes, int] = {}
         self._users = [0] * FIRST_ROOM
         self._free = list(range(FIRST_ROOM - 1, -1, -1))
@@ -35,6 +37,7 @@ class CurveTables:
                 self._grow()
             number = self._numbers[key] = self._free.pop()
             self.watts[number], self.envelope[number] = levels, envelope(levels)
+            self.best[number] = (levels[1:] * STEPS / np.arange(1, STEPS + 1)).min()
         self._users[number] += 1
         return number
 
@@ -50,6 +53,7 @@ class CurveTables:
         self.watts, self.envelope = (
             np.concatenate((each, np.zeros_like(each))) for each in (self.watts, self.envelope)
         )
+        self.best = np.concatenate((self.best, np.zeros(room)))
         self._users += [0] * room
         self._free = list(range(2 * room - 1, room - 1, -1))
 

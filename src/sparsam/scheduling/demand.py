@@ -111,6 +111,11 @@ class PodDemand:
     """How long it is expected to run."""
 
     @property
+    def is_batch(self) -> bool:
+        """Whether it has work to get done rather than a service to give: then a faster core ends it sooner."""
+        return math.isfinite(self.lasts_seconds)
+
+    @property
     def names_nodes(self) -> bool:
         """Whether required node affinity allows only nodes that it names, as that of a DaemonSet's pods does."""
         named = [

@@ -94,11 +94,32 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """Put a node without pods to sleep."""
+
+    node: str
+    reason: str
+    watts_delta: float
+    """What the fleet draws more (below zero: less) while it sleeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Wake a node."""
+
+    node: str
+    reason: str
+    watts_delta: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in order; one entry for each pending pod."""
+    """What to do, in order; one entry for each pending pod, and for each node that is to sleep or wake."""
 
     binds: tuple[Bind, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    sleeps: tuple[Sleep, ...] = ()
+    wakes: tuple[Wake, ...] = ()
 
 
 def _listed(counts: Mapping[str, int]) -> str:

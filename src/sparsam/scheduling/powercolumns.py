@@ -71,6 +71,8 @@ class PowerColumns:
         self._wake_watts: Floats = np.zeros(0)
         self._wake_joules: Floats = np.zeros(0)
         """What waking the node costs: so much as long as it is awake, and so much once."""
+        self.wake_seconds: Floats = np.zeros(0)
+        """How long waking takes; NaN for a node that cannot sleep."""
         self.expected_millicores: Floats = np.zeros(0)
         """What the pods that count on the node are expected to use."""
         self.unexplained_millicores: Floats = np.zeros(0)
@@ -93,7 +95,7 @@ class PowerColumns:
             *("expected_millicores", "unexplained_millicores", "_unseen_millicores"),
         ):
             setattr(self, name, grown(getattr(self, name), rows))
-        for name in ("observed_load", "inlet_celsius"):
+        for name in ("observed_load", "inlet_celsius", "wake_seconds"):
             setattr(self, name, grown(getattr(self, name), rows, math.nan))
         self.speed = grown(self.speed, rows, 1.0)
         self.facility = grown(self.facility, rows, 1.0)
@@ -134,6 +136,13 @@ class PowerColumns:
         else:
             self._unseen_millicores[row] = max(self._unseen_millicores[row] - millicores, 0.0)
 
+    def time_ratio(self, row: int, *, batch: bool) -> float:
+        """CPU time that a pod takes on a node beside that on a core of speed 1.
+
+        A service does what it is asked, and needs less time for it on a faster core. Batch takes all that its core has.
+        """
+        return 1.0 if batch else 1.0 / float(self.speed[row])
+
     def empty(self, rows: Rows | slice) -> Bools:
         """Nodes without any pod."""
         return np.equal(self._pods[rows], 0)
@@ -162,6 +171,14 @@ class PowerColumns:
         """Watts of the rows at their loads, of equal shape."""
         return look_up(self.tables.watts, self.curve[rows], np.clip(load, 0.0, 1.0))
 
+    def saved_asleep_watts(self, rows: Rows | slice) -> Floats:
+        """What idle nodes draw less when they sleep; 0 for nodes that cannot."""
+        return self._wake_watts[rows]
+
+    def unit_watts(self, rows: Rows | slice, capacity: Floats) -> Floats:
+        """Watts per unit of work at each node's best load, idle watts included; `capacity` in any unit of CPU."""
+        return np.asarray(self.tables.best[self.curve[rows]] / (np.maximum(capacity, 1.0) * self.speed[rows]))
+
     def level_watts(self, rows: Rows | slice, step: int) -> Floats:
         """Watts of the rows at one of the steps of load."""
         return np.asarray(self.tables.watts[self.curve[rows], step])
@@ -184,7 +201,7 @@ class PowerColumns:
         self.asleep[row] = status.get("state") in ASLEEP_STATES
         self.pressure[row] = np.nan_to_num(_share(status.get("cpuPressure")))
         self._fill_sleep(row)
-        self._observe(row, _share(status.get("utilization")))
+        self.observe(np.array([row]), np.array([_share(status.get("utilization"))]))
 
     def _set_curve(self, row: int, levels: Floats | None) -> None:
         before = int(self.curve[row])
@@ -196,21 +213,23 @@ class PowerColumns:
         kind = self._sleep_kinds[row]
         if kind not in sleep.ASSUMED:
             self._option_watts[row] = self._wake_watts[row] = self._wake_joules[row] = 0.0
+            self.wake_seconds[row] = math.nan
             return
         ends = self.tables.watts[self.curve[row]]
         state = sleep.assumed(kind, ends[:1], ends[-1:])
         self._option_watts[row] = state.option_watts(np.array([MEAN_IDLE_SECONDS]))[0]
+        self.wake_seconds[row] = state.wake_seconds[0]
         self._wake_watts[row] = np.maximum(state.idle_watts - state.asleep_watts, 0.0)[0]
         self._wake_joules[row] = state.wake_watts(np.ones(1))[0] - self._wake_watts[row]
 
-    def _observe(self, row: int, load: float) -> None:
-        """Take over what the meter saw; pods that came meanwhile are counted beside it."""
-        self.observed_load[row] = load
-        self.peak_load[row] = max(PEAK_RATIO * self.peak_load[row], np.nan_to_num(load))
-        seen = self.expected_millicores[row] - self._unseen_millicores[row]
-        found = load * self._capacity_millicores[row]
-        self.unexplained_millicores[row] = 0.0 if math.isnan(load) else found - seen
-        self._unseen_millicores[row] = 0.0
+    def observe(self, rows: Rows, load: Floats) -> None:
+        """Take over what the meters of these nodes saw, as `set_state` does for one."""
+        self.observed_load[rows] = load
+        self.peak_load[rows] = np.maximum(PEAK_RATIO * self.peak_load[rows], np.nan_to_num(load))
+        capacity = np.array([self._capacity_millicores[row] for row in rows.tolist()])
+        seen = self.expected_millicores[rows] - self._unseen_millicores[rows]
+        self.unexplained_millicores[rows] = np.nan_to_num(load * capacity - seen)
+        self._unseen_millicores[rows] = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sparsam.objects.selectors import LabelSelector, label_selector_from_map, parse_label_selector_object
-from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Interned, Ints, grown, with_lines
+from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, grown, with_lines
 from sparsam.scheduling.demand import HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
 from sparsam.scheduling.population import PodClass, Population
@@ -240,6 +240,11 @@ class Snapshot:
         if row is not None:
             self.dynamic.add(row)
 
+    def observe_loads(self, rows: Rows, load: Floats) -> None:
+        """Take over what the meters of many nodes saw, 0..1."""
+        self.power.observe(rows, load)
+        self.dynamic.add_all()
+
     def set_selector(self, obj: Obj) -> None:
         """Take over what a Service or a controller of pods selects, for cluster-level spreading."""
         selector = (obj.get("spec") or {}).get("selector")
@@ -290,7 +295,10 @@ class Snapshot:
             if number >= len(self.port_users):
                 self.port_users = with_lines(self.port_users, len(self.ports))
             self.port_users[number, row] += sign
-        expected = self._expected.pop(resident.key) if sign < 0 else self.usage.expected_millicores(demand)
+        if sign < 0:
+            expected = self._expected.pop(resident.key)
+        else:
+            expected = self.usage.expected_millicores(demand) * self.power.time_ratio(row, batch=demand.is_batch)
         if sign > 0:
             self._expected[resident.key] = expected
         self.power.count(row, expected, sign)

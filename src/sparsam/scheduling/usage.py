@@ -40,7 +40,9 @@ class Usage:
         self._learned: dict[Service, _Learned] = {}
 
     def observe(self, demand: PodDemand, millicores: float) -> None:
-        """One pod was seen using so much."""
+        """One pod was seen using so much. Of pods without labels nothing is learned: nothing tells them apart."""
+        if not demand.labels:
+            return
         service = service_of(demand.namespace, demand.labels)
         known = self._learned.get(service)
         if known is None:

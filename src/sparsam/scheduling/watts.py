@@ -93,7 +93,8 @@ class SparsamPolicy:
         doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
         awake = power.idle_watts_added(rows, demand.lasts_seconds)
-        cost = np.round((doubted + awake) * power.facility[rows] / power.speed[rows], DIGITS)
+        lasts = 1.0 / power.speed[rows] if demand.is_batch else 1.0
+        cost = np.round((doubted + awake) * power.facility[rows] * lasts, DIGITS)
         # Half the memory: thousands of pods' columns are kept.
         return {
             "watts": marginal.astype(np.float32),
@@ -107,7 +108,7 @@ class SparsamPolicy:
         """100 where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
         power, headroom = snapshot.power, max(self.weights.headroom_ratio, 1e-9)
         peak = np.maximum(load, power.peak_load[rows])
-        over = peak + share_of(snapshot, rows, snapshot.usage.peak_millicores(demand)) - (1.0 - headroom)
+        over = peak + share_of(snapshot, rows, demand, snapshot.usage.peak_millicores(demand)) - (1.0 - headroom)
         room = 1.0 - np.clip(over / headroom, 0.0, 1.0)
         return np.asarray(FULL * room * (1.0 - np.clip(power.pressure[rows] / SATURATED_PRESSURE, 0.0, 1.0)))
 
@@ -158,13 +159,13 @@ def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Fl
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
     load = np.clip(millicores / capacity, 0.0, 1.0)
-    return load, share_of(snapshot, rows, snapshot.usage.expected_millicores(demand))
+    return load, share_of(snapshot, rows, demand, snapshot.usage.expected_millicores(demand))
 
 
-def share_of(snapshot: Snapshot, rows: Rows | slice, millicores: float) -> Floats:
-    """So much work as a share of each node's CPU; less of a node with faster cores."""
+def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicores: float) -> Floats:
+    """What a pod that takes so much of a core of speed 1 takes of each node (see `PowerColumns.time_ratio`)."""
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
-    return np.asarray(millicores / (capacity * snapshot.power.speed[rows]))
+    return np.asarray(millicores / (capacity if demand.is_batch else capacity * snapshot.power.speed[rows]))
 
 
 def fewest(cost: Floats, feasible: Bools) -> Floats:

@@ -1,0 +1,182 @@
+"""Which nodes sleep: as many as the work can spare, the worst first, and awake again before it needs them.
+
+What is kept awake beyond the present work is a reserve for what may come while a node wakes: the growth that the last
+day saw within such a time, and room for the largest pod seen lately. Pods that find no room wake the node on which the
+policy would rather have them. Pure: time is an argument, in seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsam.scheduling.columns import Bools, Floats, Ints
+from sparsam.scheduling.demand import Toleration
+from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.plan import Bind, Plan, Sleep, Wake
+from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Resident
+
+_NEEDED = (CPU, MEMORY, PODS)
+"""What every pod takes some of."""
+_SLEEPER = Toleration("node.kubernetes.io/unschedulable", "Exists", "", "NoSchedule")
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How much is kept awake for what may come."""
+
+    empty_seconds: float = 120.0
+    """A node stands empty for so long before it sleeps."""
+    spare_ratio: float = 0.05
+    """Least reserve, as a share of the present demand."""
+    growth_quantile: float = 0.99
+    """Of the growth seen within the time that waking takes; so much of it is kept in reserve."""
+    memory_seconds: float = 86400.0
+    """How far back growth and pods are remembered."""
+
+
+class Consolidator:
+    """Decides on sleeping and waking; nodes that sleep or wake are unschedulable in the placer's snapshot."""
+
+    def __init__(self, placer: Placer, caution: Caution | None = None) -> None:
+        self._placer, self._snapshot = placer, placer.snapshot
+        self._caution = caution or Caution()
+        self._history: deque[tuple[float, Ints]] = deque()
+        self._empty_since: dict[int, float] = {}
+        self._largest: deque[tuple[float, Ints]] = deque()
+
+    def consolidate(self, asleep: Bools, waking: Bools, pending: Sequence[PendingPod], now: float) -> Plan:
+        """Which nodes to send to sleep and which to wake; `asleep` and `waking` have shape (rows,).
+
+        `pending` are the pods that no awake node takes. A node on its way up counts as awake.
+        """
+        snapshot = self._snapshot
+        wakes, served = self._wake_for(pending, asleep)
+        demand = snapshot.requested[:, snapshot.alive].sum(axis=1)
+        for pod in served:
+            request = snapshot.request_vector(pod.demand)
+            demand = _padded(demand, len(request)) + _padded(request, len(demand))
+            self._remember(request, now)
+        self._history.append((now, demand))
+        while self._history[0][0] < now - self._caution.memory_seconds:
+            self._history.popleft()
+        woken = asleep.copy()
+        woken[[snapshot.rows[each.node] for each in wakes]] = False
+        free = self._free(~woken & snapshot.alive)
+        reserve = self._reserve(now)
+        wakes += self._wake_reserve(woken, free, reserve)
+        sleeps = () if wakes else self._sleeps(asleep | waking, free, reserve, now)
+        return Plan(sleeps=tuple(sleeps), wakes=tuple(wakes))
+
+    def note(self, pod: PendingPod, now: float) -> None:
+        """A pod came; pods like it may come again."""
+        self._remember(self._snapshot.request_vector(pod.demand), now)
+
+    def _remember(self, request: Ints, now: float) -> None:
+        """Keep the largest requests of the memory; a request that a later one exceeds throughout is forgotten."""
+        while self._largest and _covers(request, self._largest[-1][1]):
+            self._largest.pop()
+        self._largest.append((now, request))
+        while self._largest[0][0] < now - self._caution.memory_seconds:
+            self._largest.popleft()
+
+    def _reserve(self, now: float) -> Ints:
+        """What must be free on awake nodes, by resource."""
+        width = len(self._snapshot.resources)
+        present = _padded(self._history[-1][1], width)
+        spare = np.ceil(self._caution.spare_ratio * present).astype(np.int64)
+        for _, request in self._largest:
+            spare = np.maximum(spare, _padded(request, width))
+        wake_seconds = self._snapshot.power.wake_seconds
+        lead = float(np.nanmax(wake_seconds)) if np.isfinite(wake_seconds).any() else 0.0
+        return np.asarray(np.maximum(spare, self._growth(lead, width)))
+
+    def _growth(self, lead_seconds: float, width: int) -> Ints:
+        if len(self._history) < 3:
+            return np.zeros(width, np.int64)
+        times = np.array([at for at, _ in self._history])
+        levels = np.array([_padded(level, width) for _, level in self._history])
+        # The step of the clock counts too: what comes after this decision is seen at the next.
+        step = float(np.diff(times).max())
+        later = np.searchsorted(times, times + lead_seconds + step, side="right") - 1
+        growth = np.maximum(levels[later] - levels, 0)
+        return np.asarray(np.ceil(np.quantile(growth, self._caution.growth_quantile, axis=0)), np.int64)
+
+    def _free(self, awake: Bools) -> Ints:
+        """Free capacity of awake nodes by resource; what a node full of CPU, memory or pods has left is of no use."""
+        snapshot = self._snapshot
+        free = np.maximum(snapshot.allocatable[:, awake] - snapshot.requested[:, awake], 0)
+        return np.asarray(free[:, (free[list(_NEEDED)] > 0).all(axis=0)].sum(axis=1))
+
+    def _wake_for(self, pending: Sequence[PendingPod], asleep: Bools) -> tuple[list[Wake], list[PendingPod]]:
+        """The nodes on which the policy would place pods that wait if all were awake, and the pods that it would."""
+        snapshot, wakes, served = self._snapshot, {}, []
+        for pod in pending:
+            # Sleeping nodes are unschedulable; whoever tolerates that sees them as they would be.
+            open_eyed = replace(pod.demand, tolerations=(*pod.demand.tolerations, _SLEEPER))
+            decision = self._placer.consider(replace(pod, demand=open_eyed, preempts=False))
+            if not isinstance(decision, Bind):
+                continue
+            snapshot.assume(Resident(f"{pod.key} reserved", decision.node, pod.demand))
+            served.append(pod)
+            row = snapshot.rows[decision.node]
+            if asleep[row] and decision.node not in wakes:
+                watts = float(snapshot.power.saved_asleep_watts(slice(row, row + 1))[0])
+                wakes[decision.node] = Wake(decision.node, f"pod {pod.key} finds no room elsewhere", watts)
+        for pod in served:
+            snapshot.remove_pod(f"{pod.key} reserved")
+        return list(wakes.values()), served
+
+    def _wake_reserve(self, asleep: Bools, free: Ints, reserve: Ints) -> list[Wake]:
+        wakes = []
+        for row in self._by_cost(asleep):
+            lacking = free < _padded(reserve, len(free))
+            room = self._snapshot.allocatable[:, row]
+            if not lacking.any():
+                break
+            if not (room[lacking] > 0).any():
+                continue
+            free = free + room
+            watts = float(self._snapshot.power.saved_asleep_watts(slice(row, row + 1))[0])
+            wakes.append(Wake(self._snapshot.names[row], "the reserve for what may come is short", watts))
+        return wakes
+
+    def _sleeps(self, down: Bools, free: Ints, reserve: Ints, now: float) -> list[Sleep]:
+        snapshot, power = self._snapshot, self._snapshot.power
+        every = np.arange(len(snapshot.names))
+        can = snapshot.alive & ~down & power.empty(every) & np.isfinite(power.wake_seconds)
+        rows = set(np.flatnonzero(can).tolist())
+        self._empty_since = {row: self._empty_since.get(row, now) for row in rows}
+        sleeps = []
+        for row in self._by_cost(can)[::-1]:
+            if now - self._empty_since[row] < self._caution.empty_seconds:
+                continue
+            left = free - snapshot.allocatable[:, row]
+            if (left < _padded(reserve, len(left)))[snapshot.allocatable[:, row] > 0].any():
+                continue
+            free = left
+            watts = float(power.saved_asleep_watts(slice(row, row + 1))[0])
+            sleeps.append(Sleep(snapshot.names[row], f"empty for {now - self._empty_since[row]:.0f} s", -watts))
+            del self._empty_since[row]
+        return sleeps
+
+    def _by_cost(self, which: Bools) -> list[int]:
+        """Rows by the watts that their work costs, the best first."""
+        snapshot = self._snapshot
+        rows = np.flatnonzero(which)
+        capacity: Floats = snapshot.allocatable[CPU, rows].astype(np.float64)
+        cost = snapshot.power.unit_watts(rows, capacity)
+        return [int(row) for row in rows[np.lexsort((snapshot.tie_rank[rows], cost))]]
+
+
+def _padded(vector: Ints, width: int) -> Ints:
+    """Zeros for resources that were not known when the vector was made."""
+    return vector if len(vector) >= width else np.concatenate((vector, np.zeros(width - len(vector), np.int64)))
+
+
+def _covers(large: Ints, small: Ints) -> bool:
+    width = max(len(large), len(small))
+    return bool((_padded(large, width) >= _padded(small, width)).all())

@@ -1,0 +1,1 @@
+"""The digital twin: the shipped scheduling core on modelled servers, in virtual time."""

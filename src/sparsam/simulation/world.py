@@ -1,0 +1,336 @@
+"""A world in virtual time: pods arrive, run and end on modelled servers; the shipped core decides where and who sleeps.
+
+Event-driven: nothing happens between arrivals, ends, the ends of a node's way down or up, and control ticks, and energy
+is exact between them. The scheduler sees what it would see in a cluster: requests, and at each tick what the nodes'
+meters read.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsam.power import sleep
+from sparsam.scheduling.backlog import Backlog, Change
+from sparsam.scheduling.consolidation import Caution, Consolidator
+from sparsam.scheduling.demand import compile_pod
+from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.plan import Bind, Rejection
+from sparsam.scheduling.policy import Policy
+from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
+from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.simulation.energy import ASLEEP, AWAKE, FALLING, WAKING, Energy, Parts
+from sparsam.simulation.trace import Bools, Floats, Ints, Obj, Trace
+
+NOBODY = -1
+PASS_PODS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a world runs."""
+
+    sleeps: bool = False
+    """Whether nodes are sent to sleep; those that their fleet says can."""
+    tick_seconds: float = 60.0
+    """Between two looks of the consolidator and of the meters."""
+    samples: int = 288
+    """Moments at which the load of each node is written down."""
+    caution: Caution = field(default_factory=Caution)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened. Shapes are (pods,) but for the samples."""
+
+    node: Ints
+    """Where each pod ran last, -1 for nowhere."""
+    started_seconds: Floats
+    """When it first ran; NaN for never."""
+    ended_seconds: Floats
+    """When it ended; NaN if it still ran, or waited, at the end."""
+    core_seconds: Floats
+    """Work that it got done, on cores of speed 1."""
+    evictions: int
+    parts: Parts
+    joules: Floats
+    """Of each node."""
+    sample_seconds: Floats
+    load: npt.NDArray[np.float32]
+    """Utilization, shape (samples, nodes)."""
+    state: npt.NDArray[np.int8]
+    """States of nodes at the same moments."""
+    watts: Floats
+    """Of the whole fleet at these moments."""
+    transitions: int
+    """How often a node was sent to sleep."""
+
+
+class World:
+    """One run. Same nodes, trace, policy and rules: same history."""
+
+    def __init__(self, nodes: Sequence[Obj], trace: Trace, policy: Policy, rules: Rules | None = None) -> None:
+        self._trace, self._rules = trace, rules or Rules()
+        self.snapshot = Snapshot()
+        for node in nodes:
+            self.snapshot.set_node(node if self._rules.sleeps else _sleepless(node))
+        self._placer = Placer(self.snapshot, policy)
+        self._consolidator = Consolidator(self._placer, self._rules.caution)
+        self._backlog = Backlog()
+        power, count = self.snapshot.power, len(nodes)
+        curves = power.tables.watts[power.curve[:count]]
+        self._sleep = _sleep_columns(nodes, curves)
+        self.energy = Energy(curves, self._sleep)
+        self._capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
+        self._speed: Floats = power.speed[:count].copy()
+        self._used: Floats = np.zeros(count)
+        """Millicores of work, on cores of speed 1, that pods do on each node."""
+        self.demands = [compile_pod(each) for each in trace.templates]
+        """Of each template."""
+        self._pods = len(trace.template)
+        requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
+        self._requested: Floats = requests[trace.template]
+        self._millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
+        """Mean use of each pod, in time of a core of speed 1."""
+        self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
+        self._preempts = len(set(self._priorities)) > 1
+        self._now_used: Floats = self._millicores.copy()
+        self._observes = bool((np.abs(trace.usage - 1.0) > 1e-9).any() or (trace.series >= 0).any())
+        self._node: Ints = np.full(self._pods, NOBODY, np.int64)
+        """Where each pod runs now, and in `_last` where it did."""
+        self._last: Ints = np.full(self._pods, NOBODY, np.int64)
+        self._first, self._started, self._ended = (np.full(self._pods, math.nan) for _ in range(3))
+        self._done: Floats = np.zeros(self._pods)
+        self._runs = [0] * self._pods
+        """Counts the starts of each pod; an end that belongs to an older one is void."""
+        self._ends: list[tuple[float, int, int]] = []
+        self._turns: list[tuple[float, int]] = []
+        """When nodes that fall asleep or wake are there."""
+        self._evictions = self._transitions = 0
+
+    def run(self) -> History:
+        """All of the trace, up to its horizon."""
+        trace, rules = self._trace, self._rules
+        arrivals, horizon = trace.arrival_seconds, trace.horizon_seconds
+        samples = np.linspace(0.0, horizon, rules.samples, endpoint=False)
+        shown: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], float]] = []
+        next_pod, next_tick, next_sample = 0, 0.0, 0
+        while True:
+            now = min(
+                arrivals[next_pod] if next_pod < self._pods else math.inf,
+                self._ends[0][0] if self._ends else math.inf,
+                self._turns[0][0] if self._turns else math.inf,
+                self._backlog.next_wake() or math.inf,
+                next_tick,
+            )
+            while next_sample < len(samples) and samples[next_sample] <= min(now, horizon):
+                shown.append(self._sample())
+                next_sample += 1
+            if now >= horizon:
+                break
+            self._turn(now)
+            self._end(now)
+            while next_pod < self._pods and arrivals[next_pod] <= now:
+                self._backlog.add(str(next_pod), self._priority(next_pod), now)
+                if rules.sleeps:
+                    self._consolidator.note(self._pending(str(next_pod)), now)
+                next_pod += 1
+            self._place(now)
+            if now >= next_tick:
+                self._tick(now)
+                next_tick += rules.tick_seconds
+        return self._finish(horizon, samples, shown)
+
+    # -- events ---------------------------------------------------------------------------------------------
+
+    def _turn(self, now: float) -> None:
+        while self._turns and self._turns[0][0] <= now:
+            _, row = heapq.heappop(self._turns)
+            if self.energy.state[row] == FALLING:
+                self.energy.set_state(row, ASLEEP, now)
+            else:
+                self.energy.set_state(row, AWAKE, now)
+                self._set_schedulable(row, True)
+                self._backlog.note(Change.NODE, now)
+
+    def _end(self, now: float) -> None:
+        gone = False
+        while self._ends and self._ends[0][0] <= now:
+            at, pod, run = heapq.heappop(self._ends)
+            if self._runs[pod] == run and self._node[pod] != NOBODY:
+                self._stop(pod, at)
+                self._ended[pod] = at
+                gone = True
+        if gone:
+            self._backlog.note(Change.POD_GONE, now)
+
+    def _place(self, now: float) -> None:
+        while waiting := self._backlog.pop(PASS_PODS, now):
+            pending = [self._pending(each.key) for each in waiting]
+            plan = self._placer.schedule(pending)
+            for bind in plan.binds:
+                self._start(bind, now)
+            for rejection in plan.rejections:
+                self._refuse(rejection, now)
+
+    def _tick(self, now: float) -> None:
+        if (self._trace.series >= 0).any():
+            self._follow_usage(now)
+        if self._observes:
+            self._observe()
+        if not self._rules.sleeps:
+            return
+        state = self.energy.state
+        asleep = self._as_rows(state == ASLEEP)
+        waking = self._as_rows((state == WAKING) | (state == FALLING))
+        waiting = [self._pending(key) for key in self._backlog.refused()]
+        plan = self._consolidator.consolidate(asleep, waking, waiting, now)
+        for each in plan.sleeps:
+            row = self.snapshot.rows[each.node]
+            self._set_schedulable(row, False)
+            self.energy.set_state(row, FALLING, now)
+            heapq.heappush(self._turns, (now + float(self._sleep.sleep_seconds[row]), row))
+            self._transitions += 1
+        for wake in plan.wakes:
+            row = self.snapshot.rows[wake.node]
+            self.energy.set_state(row, WAKING, now)
+            heapq.heappush(self._turns, (now + float(self._sleep.wake_seconds[row]), row))
+
+    # -- pods -----------------------------------------------------------------------------------------------
+
+    def _pending(self, key: str) -> PendingPod:
+        pod = int(key)
+        template = self._trace.template[pod]
+        return PendingPod(key, self.demands[template], self._priorities[template], preempts=self._preempts)
+
+    def _priority(self, pod: int) -> int:
+        return self._priorities[int(self._trace.template[pod])]
+
+    def _start(self, bind: Bind, now: float) -> None:
+        pod, row = int(bind.pod), self.snapshot.rows[bind.node]
+        self._backlog.remove(bind.pod)
+        self._node[pod] = self._last[pod] = row
+        self._started[pod] = now
+        if math.isnan(self._first[pod]):
+            self._first[pod] = now
+        self._runs[pod] += 1
+        seconds = self._trace.duration_seconds[pod]
+        if self._trace.batch[pod]:
+            seconds /= self._speed[row]
+        if math.isfinite(seconds):
+            heapq.heappush(self._ends, (now + seconds, pod, self._runs[pod]))
+        self._change_load(row, self._now_used[pod] * self._pace(pod, row), now)
+
+    def _stop(self, pod: int, now: float) -> None:
+        row = int(self._node[pod])
+        self._count_work(pod, now)
+        self._node[pod] = NOBODY
+        self.snapshot.remove_pod(str(pod))
+        self._change_load(row, -self._now_used[pod] * self._pace(pod, row), now)
+
+    def _count_work(self, pod: int, now: float) -> None:
+        cores = self._millicores[pod] / 1000.0 * self._pace(pod, int(self._node[pod]))
+        self._done[pod] += cores * (now - self._started[pod])
+
+    def _pace(self, pod: int, row: int) -> float:
+        """How much work a pod does beside what it does on a core of speed 1: batch all that the core can do, a service
+        what it is asked.
+        """
+        return float(self._speed[row]) if self._trace.batch[pod] else 1.0
+
+    def _refuse(self, rejection: Rejection, now: float) -> None:
+        self._backlog.refuse(rejection.pod, rejection.plugins, now)
+        if rejection.preempt is None:
+            return
+        for victim in rejection.preempt.victims:
+            self._stop(int(victim), now)
+            self._evictions += 1
+            self._backlog.add(victim, self._priority(int(victim)), now)
+        self._backlog.note(Change.POD_GONE, now)
+
+    # -- nodes ----------------------------------------------------------------------------------------------
+
+    def _change_load(self, row: int, millicores: float, now: float) -> None:
+        used = self._used[row] + millicores
+        # An empty node is exactly idle, whatever the sums left over.
+        self._used[row] = used if self.snapshot.residents[row] else 0.0
+        self.energy.set_load(row, float(self._used[row] / self._capacity[row]), now)
+
+    def _set_schedulable(self, row: int, yes: bool) -> None:
+        self.snapshot.unschedulable[row] = not yes
+        self.snapshot.static.add(row)
+
+    def _follow_usage(self, now: float) -> None:
+        """Take over what running pods use now by their series."""
+        trace, series = self._trace, self._trace.usage_series
+        assert series is not None
+        pods = np.flatnonzero((self._node != NOBODY) & (trace.series >= 0))
+        steps = series.values.shape[1]
+        at = ((now - trace.arrival_seconds[pods]) // series.step_seconds).astype(np.int64) % steps
+        self._now_used[pods] = self._requested[pods] * series.values[trace.series[pods], at]
+        running = np.flatnonzero(self._node != NOBODY)
+        rows = self._node[running]
+        pace = np.where(trace.batch[running], self._speed[rows], 1.0)
+        self._used = np.bincount(rows, self._now_used[running] * pace, len(self._used)).astype(np.float64)
+        self.energy.set_loads(self._used / self._capacity, now)
+
+    def _observe(self) -> None:
+        rows = np.arange(len(self._used))
+        self.snapshot.observe_loads(rows, np.clip(self.energy.load, 0.0, 1.0))
+
+    def _as_rows(self, which: Bools) -> Bools:
+        """The same with a place for every row of the snapshot, which may have room for more."""
+        wide = np.zeros(len(self.snapshot.names), np.bool_)
+        wide[: len(which)] = which
+        return wide
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def _sample(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], float]:
+        energy = self.energy
+        load = np.where(energy.state == AWAKE, np.clip(energy.load, 0.0, 1.0), 0.0)
+        return load.astype(np.float32), energy.state.copy(), float((energy.watts + energy.heat_watts).sum())
+
+    def _finish(self, horizon: float, samples: Floats, shown: list[Any]) -> History:
+        for pod in np.flatnonzero(self._node != NOBODY).tolist():
+            self._count_work(pod, horizon)
+        self.energy.settle(horizon)
+        load, state, watts = zip(*shown, strict=True)
+        return History(
+            node=self._last,
+            started_seconds=self._first,
+            ended_seconds=self._ended,
+            core_seconds=self._done,
+            evictions=self._evictions,
+            parts=self.energy.parts(),
+            joules=self.energy.joules,
+            sample_seconds=samples,
+            load=np.array(load),
+            state=np.array(state),
+            watts=np.array(watts),
+            transitions=self._transitions,
+        )
+
+
+def _sleepless(node: Obj) -> Obj:
+    """A node that nobody sends to sleep: so its policy should know."""
+    metadata = node["metadata"]
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != SLEEP_ANNOTATION}
+    return {**node, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:
+    """What sleeping and waking costs each node, by the kind of sleep that it states."""
+    kinds = np.array([(node["metadata"].get("annotations") or {}).get(SLEEP_ANNOTATION, "") for node in nodes])
+    columns = {name: np.zeros(len(nodes)) for name in sleep.Sleep.__slots__}
+    for kind in sleep.ASSUMED:
+        of_kind = sleep.assumed(kind, curves[:, 0], curves[:, -1])
+        for name, column in columns.items():
+            column[:] = np.where(kinds == kind, getattr(of_kind, name), column)
+    return sleep.Sleep(**columns)
