@@ -26,7 +26,7 @@ from sparsam.scheduling.view import Refusal, View, kept_for_nominees
 from sparsam.scheduling.watts import SparsamPolicy
 
 RANKED = 4
-"""So many of the best nodes are told."""
+"""So many of the best nodes are told, where a plan explains."""
 CACHE_BYTES = 256 << 20
 DIGITS = 6
 
@@ -106,7 +106,7 @@ class Placer:
         if not count:
             return self._reject(view, pod)
         ranking = self.policy.rank(view, pod.key)
-        rows = _best_rows(self.snapshot, feasible, ranking.total, min(RANKED, count))
+        rows = _best_rows(self.snapshot, feasible, ranking.total, min(RANKED if self._explains else 1, count))
         return self._bind(view, pod, ranking, rows, count)
 
     def _decide(self, pod: PendingPod) -> Bind | Rejection:
@@ -223,6 +223,10 @@ def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> l
 
 def _leading(snapshot: Snapshot, rows: Rows, totals: Any, count: int) -> tuple[Rows, Any]:
     """All rows that may be among the best `count`: those above the last of them, and the first by rank equal to it."""
+    if count == 1:
+        level = np.flatnonzero(totals == totals.max())
+        level = level[snapshot.tie_rank[rows[level]] == snapshot.tie_rank[rows[level]].min()]
+        return rows[level], totals[level]
     last = np.partition(totals, len(totals) - count)[len(totals) - count]
     above, level = np.flatnonzero(totals > last), np.flatnonzero(totals == last)
     if len(level) > count:

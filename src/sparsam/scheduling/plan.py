@@ -41,7 +41,7 @@ class Bind:
     """Whether the node's power model is only a prior."""
     feasible_nodes: int
     ranked: tuple[Candidate, ...] = ()
-    """The chosen node and the next best ones."""
+    """The chosen node, and the next best ones where a plan explains."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Upstream's reason text to the number of nodes it applies to; only where a plan explains."""
     blocked: Blocked | None = None

@@ -85,9 +85,12 @@ class World:
         self._backlog = Backlog()
         power, count = self.snapshot.power, len(nodes)
         curves = power.tables.watts[power.curve[:count]]
+        self.curves: Floats = curves
+        """Watts of each node at even steps of load."""
         self._sleep = _sleep_columns(nodes, curves)
+        self.asleep_watts: Floats = self._sleep.asleep_watts
         self.energy = Energy(curves, self._sleep)
-        self._capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
+        self.capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
         self._speed: Floats = power.speed[:count].copy()
         self._used: Floats = np.zeros(count)
         """Millicores of work, on cores of speed 1, that pods do on each node."""
@@ -96,11 +99,11 @@ class World:
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
         self._requested: Floats = requests[trace.template]
-        self._millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
+        self.millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
         """Mean use of each pod, in time of a core of speed 1."""
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
         self._preempts = len(set(self._priorities)) > 1
-        self._now_used: Floats = self._millicores.copy()
+        self._now_used: Floats = self.millicores.copy()
         self._observes = bool((np.abs(trace.usage - 1.0) > 1e-9).any() or (trace.series >= 0).any())
         self._node: Ints = np.full(self._pods, NOBODY, np.int64)
         """Where each pod runs now, and in `_last` where it did."""
@@ -235,7 +238,7 @@ class World:
         self._change_load(row, -self._now_used[pod] * self._pace(pod, row), now)
 
     def _count_work(self, pod: int, now: float) -> None:
-        cores = self._millicores[pod] / 1000.0 * self._pace(pod, int(self._node[pod]))
+        cores = self.millicores[pod] / 1000.0 * self._pace(pod, int(self._node[pod]))
         self._done[pod] += cores * (now - self._started[pod])
 
     def _pace(self, pod: int, row: int) -> float:
@@ -260,7 +263,7 @@ class World:
         used = self._used[row] + millicores
         # An empty node is exactly idle, whatever the sums left over.
         self._used[row] = used if self.snapshot.residents[row] else 0.0
-        self.energy.set_load(row, float(self._used[row] / self._capacity[row]), now)
+        self.energy.set_load(row, float(self._used[row] / self.capacity[row]), now)
 
     def _set_schedulable(self, row: int, yes: bool) -> None:
         self.snapshot.unschedulable[row] = not yes
@@ -278,7 +281,7 @@ class World:
         rows = self._node[running]
         pace = np.where(trace.batch[running], self._speed[rows], 1.0)
         self._used = np.bincount(rows, self._now_used[running] * pace, len(self._used)).astype(np.float64)
-        self.energy.set_loads(self._used / self._capacity, now)
+        self.energy.set_loads(self._used / self.capacity, now)
 
     def _observe(self) -> None:
         rows = np.arange(len(self._used))
@@ -329,6 +332,8 @@ def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:
     """What sleeping and waking costs each node, by the kind of sleep that it states."""
     kinds = np.array([(node["metadata"].get("annotations") or {}).get(SLEEP_ANNOTATION, "") for node in nodes])
     columns = {name: np.zeros(len(nodes)) for name in sleep.Sleep.__slots__}
+    # One that cannot sleep draws its idle watts whatever it is told.
+    columns["idle_watts"][:] = columns["asleep_watts"][:] = curves[:, 0]
     for kind in sleep.ASSUMED:
         of_kind = sleep.assumed(kind, curves[:, 0], curves[:, -1])
         for name, column in columns.items():
