@@ -22,7 +22,9 @@ def snapshot(*nodes, bound=()):
 
 
 def plan(snap, *pods):
-    return Placer(snap, explains=True).schedule(PendingPod(f"default/{p['metadata']['name']}", compile_pod(p)) for p in pods)
+    return Placer(snap, explains=True).schedule(
+        PendingPod(f"default/{p['metadata']['name']}", compile_pod(p)) for p in pods
+    )
 
 
 def bound_to(snap, *pods):
