@@ -114,6 +114,7 @@ def profile(servers: Collection, server: dict[str, str], row: int, comparison: C
         cores=int(server["cores"]),
         threads=int(server["threads"]),
         memory_gb=float(server["memory_gb"]),
+        operations_per_second=float(server["ssj_ops_at_100pct"]),
         bias="efficiency",
         derivation="fitted to the published result; such runs are tuned by the vendor for efficiency",
         model=model,

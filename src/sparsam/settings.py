@@ -71,6 +71,8 @@ class Settings:
     """DNS domain of the cluster."""
     cri_socket: str = ""
     """Socket of a container engine that runs already; empty starts a containerd of our own."""
+    hollow: str = ""
+    """A fleet of modelled nodes beside the real ones: a YAML file, or a built-in fleet such as rise-215."""
     server: str = ""
     """URL of the API server on another machine; `sparsam node join` sets it."""
     pod_cidr: str = ""
@@ -174,7 +176,7 @@ class Settings:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
-_PATHS = frozenset({"data_dir", "run_dir", "cri_socket"})
+_PATHS = frozenset({"data_dir", "run_dir", "cri_socket", "hollow"})
 _NETWORKS = {"cluster_cidr": 22, "service_cidr": 24, "machine_cidr": 24}
 
 
@@ -213,7 +215,7 @@ def load_settings(
     chosen.update({name: value for name, value in flags.items() if value is not None})
     for name, value in chosen.items():
         chosen[name] = _as_type(name, value, known[name])
-        if name in _PATHS and chosen[name]:
+        if name in _PATHS and chosen[name] and (name != "hollow" or Path(chosen[name]).exists()):
             chosen[name] = str(Path(chosen[name]).absolute())
     return Settings(**(asdict(kept) if kept else {}) | chosen)
 

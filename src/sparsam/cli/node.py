@@ -1,4 +1,4 @@
-"""`sparsam node token` and `sparsam node join`: nodes on other machines."""
+"""`sparsam node token` and `sparsam node join`: nodes on other machines; `sparsam node hollow`: modelled ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from sparsam.cli.hollow import hollow
 from sparsam.cli.joining import UNREACHED, Invitation, JoinError, address_towards, enroll, parse_invitation
 from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
@@ -37,14 +38,18 @@ def parse_ttl(_context: click.Context, _option: click.Parameter, value: str) -> 
 
 @click.group()
 def node() -> None:
-    """Add nodes on other machines.
+    """Add nodes on other machines, or modelled ones.
 
     \b
     Examples:
       sparsam up --listen 0.0.0.0 --detach   on the first machine
       sparsam node token                     there too; prints the command for the others
       sparsam node join eyJzZXJ2ZXIiOi...    on another machine
+      sparsam node hollow --fleet rise-215   215 modelled servers
     """
+
+
+node.add_command(hollow)
 
 
 @node.command()

@@ -131,6 +131,24 @@ def proxy(data_dir: Path) -> None:
 
 
 @serve.command()
+@data_dir_option
+def hollow(data_dir: Path) -> None:
+    """Run the modelled nodes."""
+    settings = read_settings(data_dir / "cluster.json")
+
+    def start() -> Coroutine[Any, Any, None]:
+        from sparsam.cli.fleetfiles import open_fleet
+        from sparsam.client.config import load_kubeconfig
+        from sparsam.hollow.main import HollowConfig, run
+
+        fleet = open_fleet(settings.hollow)
+        client = load_kubeconfig(settings.data_path / "control.kubeconfig")
+        return run(HollowConfig(client, fleet.name, fleet.nodes(), waits=True))
+
+    _serve(start)
+
+
+@serve.command()
 @click.argument("name")
 @click.option("--keep-data", is_flag=True, help="Leave images and logs.")
 @data_dir_option
@@ -171,6 +189,8 @@ def make_supervisor(settings: Settings) -> Supervisor:
         children += [Child(f"node-{each.name}", ("node", each.name, *where), tier=1) for each in nodes]
         if any(each.netns for each in nodes):
             children.append(Child("proxy", ("proxy", *where), tier=1))
+    if settings.hollow:
+        children.append(Child("hollow", ("hollow", *where), tier=1))
     return Supervisor(children, run_dir=settings.run_path, log_dir=settings.data_path / "log")
 
 

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from sparsam.cli.output import emit, output_option, plain_table
 from sparsam.errors import SparsamError
-from sparsam.objects.kinds import NODES
+from sparsam.hollow.objects import LABEL as HOLLOW_LABEL
+from sparsam.objects.kinds import NODEPOWERS, NODES
 from sparsam.power.attribution import Node, Use, attribute
 from sparsam.power.nodemodel import error_ratio, node_model
 from sparsam.settings import DEFAULT_DATA_DIR
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sparsam.client.api import ApiClient
 
 REFRESH_SECONDS = 2.0
+MOST_NAMED = 3
 Json = dict[str, Any]
 
 
@@ -191,18 +193,42 @@ async def _collect(path: Path, lines: Callable[[NodeView], list[Usage]]) -> list
 
     async with ApiClient(load_kubeconfig(path)) as client:
         found = (await client.list(NODES))["items"]
-        views = await asyncio.gather(*(_view(client, node) for node in found))
-    return [usage for view in views if view for usage in lines(view)]
+        modelled = [node for node in found if HOLLOW_LABEL in (node["metadata"].get("labels") or {})]
+        powers = (
+            {each["metadata"]["name"]: each for each in (await client.list(NODEPOWERS))["items"]} if modelled else {}
+        )
+        views = [hollow_view(node, powers.get(node["metadata"]["name"], {})) for node in modelled]
+        real = [node for node in found if node not in modelled]
+        asked = await asyncio.gather(*(_view(client, node) for node in real))
+    silent = [each for each in asked if isinstance(each, str)]
+    if silent:
+        more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+        click.echo(f"{silent[0]}{more}", err=True)
+    views += [each for each in asked if isinstance(each, NodeView)]
+    return [usage for view in views for usage in lines(view)]
 
 
-async def _view(client: ApiClient, node: Json) -> NodeView | None:
-    """What a node says, or None (said on stderr) when its agent does not answer."""
+def hollow_view(node: Json, power: Json) -> NodeView:
+    """A modelled node, which has no agent to ask: what its NodePower says."""
+    status = power.get("status") or {}
+    cpu = {"usageNanoCores": 1e9 * status.get("utilization", 0.0) * _cores(node)}
+    pods = [
+        {
+            "podRef": {name: pod[name] for name in ("namespace", "name", "uid")},
+            "cpu": {"usageNanoCores": 1e9 * pod.get("cpuCores", 0.0)},
+        }
+        for pod in status.get("pods", ())
+    ]
+    return NodeView(node, {"node": {"cpu": cpu}, "pods": pods}, status)
+
+
+async def _view(client: ApiClient, node: Json) -> NodeView | str:
+    """What a node says, or why its agent does not answer."""
     name = node["metadata"]["name"]
     try:
         summary = await client.get_json(NODES.path(name, subresource="proxy/stats/summary"))
     except (SparsamError, OSError) as error:
-        click.echo(f"node {name}: no statistics: {error}", err=True)
-        return None
+        return f"node {name}: no statistics: {error}"
     try:
         power = await client.get_json(NODES.path(name, subresource="proxy/power"))
     except (SparsamError, OSError):
@@ -251,6 +277,16 @@ def _watts(usage: Usage) -> str:
 
 def _with_sources(table: Table, usages: list[Usage]) -> Table:
     """Where the watts come from, below the table: it is too long for a column."""
-    table.caption = "\n".join(dict.fromkeys(f"watts of {usage.node}: {usage.watts_source}" for usage in usages))
+    nodes_by_source: dict[str, list[str]] = {}
+    for usage in usages:
+        nodes = nodes_by_source.setdefault(usage.watts_source, [])
+        if usage.node not in nodes[-1:]:
+            nodes.append(usage.node)
+    table.caption = "\n".join(f"watts of {_some(nodes)}: {source}" for source, nodes in nodes_by_source.items())
     table.caption_justify = "left"
     return table
+
+
+def _some(names: list[str]) -> str:
+    known = list(dict.fromkeys(names))
+    return ", ".join(known) if len(known) <= MOST_NAMED else f"{known[0]} and {len(known) - 1} more"

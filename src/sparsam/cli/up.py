@@ -59,6 +59,7 @@ class StartError(SparsamError):
 @click.option("--node-name", help="Name of the only node, or prefix of several [the host name].")
 @click.option("--node-ip", help="Address of the only node [the one of the default route].")
 @click.option("--cri-socket", help="Use the container engine at this socket instead of a containerd of our own.")
+@click.option("--hollow", metavar="FLEET", help="Modelled nodes too: a YAML file, rise-215, mixed-2000 or uniform-N.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with the same settings.")
 @click.option("--detach", is_flag=True, help="Return once the cluster is ready; it runs on in the background.")
 def up(config: Path | None, detach: bool, **flags: Any) -> None:
@@ -68,6 +69,7 @@ def up(config: Path | None, detach: bool, **flags: Any) -> None:
     Examples:
       sparsam up                               one node, in the foreground
       sparsam up --nodes 3 --detach            three real nodes, in the background
+      sparsam up --hollow rise-215             a data centre of modelled nodes beside the real one
       sparsam up --only api --data-dir /tmp/a  an API server alone
     """
     settings = load_settings(flags, config=config)
@@ -106,6 +108,10 @@ def start(settings: Settings, *, detach: bool) -> None:
         _print_next_steps(settings)
         return
     require_free_port(settings)
+    if settings.hollow:
+        from sparsam.cli.fleetfiles import open_fleet
+
+        open_fleet(settings.hollow)
     prepare(settings)
     if detach:
         _start_detached(settings)
@@ -254,6 +260,13 @@ async def _wait_until_ready(settings: Settings) -> None:
         with step(f"{len(names)} node{'s' if len(names) > 1 else ''} ready"):
             while missing := await nodes_not_ready(settings, names):
                 await _pause(deadline, settings, f"not ready: {', '.join(sorted(missing))}")
+    if settings.hollow and {"api", "control"} <= set(settings.part_list):
+        from sparsam.cli.fleetfiles import open_fleet
+
+        names = {node["metadata"]["name"] for node in open_fleet(settings.hollow).nodes()}
+        with step(f"{len(names)} hollow nodes ready"):
+            while missing := await nodes_not_ready(settings, names):
+                await _pause(deadline, settings, f"{len(missing)} hollow nodes are not ready")
 
 
 async def _pause(deadline: float, settings: Settings, what: str) -> None:

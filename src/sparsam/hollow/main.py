@@ -13,6 +13,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import aiohttp
+
 from sparsam.client.api import ApiClient
 from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import Informer
@@ -29,8 +31,11 @@ Obj = objects.Obj
 PodKey = tuple[str, str]
 
 RENEW_SECONDS = objects.LEASE_SECONDS / 4
-POWER_SECONDS = 30.0
+POWERS_PER_SECOND = 50
+"""So many NodePower objects are written at most, however large the fleet."""
+POWER_SECONDS = (5.0, 60.0)
 AT_ONCE = 32
+RETRY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,30 @@ class HollowConfig:
     nodes: Sequence[Obj]
     """Nodes with labels, annotations (models, core speed), taints and capacity."""
     renew_seconds: float = RENEW_SECONDS
-    power_seconds: float = POWER_SECONDS
+    power_seconds: float = 0.0
+    """Between two looks at a node's watts; 0 for what the size of the fleet allows."""
+    waits: bool = False
+    """Wait for an API server that does not answer yet."""
 
 
 async def run(config: HollowConfig, *, registering: Callable[[int], None] = lambda _: None) -> None:
     """Play the fleet until cancelled; `registering` hears how many nodes are registered."""
     async with ApiClient(config.client) as client:
+        if config.waits:
+            await _reachable(client)
         fleet = HollowFleet(client, config, SystemClock())
         await fleet.register(registering)
         await fleet.run()
+
+
+async def _reachable(client: ApiClient) -> None:
+    while True:
+        try:
+            await client.get_json("/version")
+        except (SparsamError, aiohttp.ClientError, OSError, TimeoutError):
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 async def remove(client: ApiClient, fleet: str, *, removing: Callable[[int], None] = lambda _: None) -> int:
@@ -76,6 +96,9 @@ class HollowFleet:
     def __init__(self, client: ApiClient, config: HollowConfig, clock: Clock) -> None:
         self._client, self._config, self._clock = client, config, clock
         now = clock.monotonic()
+        least, most = POWER_SECONDS
+        allowed = min(max(len(config.nodes) / POWERS_PER_SECOND, least), most)
+        self._power_seconds = config.power_seconds or allowed
         self._wanted = {node["metadata"]["name"]: node for node in config.nodes}
         self.nodes = {name: HollowNode(node, now) for name, node in self._wanted.items()}
         self._numbers = {name: number for number, name in enumerate(self._wanted)}
@@ -112,7 +135,7 @@ class HollowFleet:
             await self._pod_informer.synced.wait()
             self._pod_informer.add_handler(self._on_pod)
             self._spread(self._leases, self._config.renew_seconds)
-            self._spread(self._states, self._config.power_seconds)
+            self._spread(self._states, self._power_seconds)
             group.create_task(self._leases.run(self._renew, workers=AT_ONCE))
             group.create_task(self._states.run(self._sync_node, workers=AT_ONCE))
             group.create_task(self._pods.run(self._sync_pod, workers=AT_ONCE))
@@ -178,7 +201,7 @@ class HollowFleet:
         """Report what state the node is in, and its watts where they have changed."""
         node, now = self.nodes[name], self._clock.monotonic()
         node.advance(now)
-        self._states.add_after(name, min(self._config.power_seconds, max(node.changes_at - now, 0.0)))
+        self._states.add_after(name, min(self._power_seconds, max(node.changes_at - now, 0.0)))
         if self._node_informer.get("", name) is None:
             return
         if node.state is not self._reported.get(name):
@@ -202,7 +225,7 @@ class HollowFleet:
         state, watts, when = self._told.get(name, (None, math.nan, -math.inf))
         if node.state is State.FAILED:
             return False
-        return node.state is not state or node.watts != watts or now - when >= 10 * self._config.power_seconds
+        return node.state is not state or node.watts != watts or now - when >= 10 * self._power_seconds
 
     async def _publish(self, name: str, node: HollowNode, now: float) -> None:
         body = {"status": objects.power_status(node, now, self._clock.now())}
