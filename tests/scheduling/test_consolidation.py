@@ -4,6 +4,7 @@ from sparsam.scheduling.consolidation import Caution, Consolidator
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.watts import SparsamPolicy, Weights
 from tests.support.scheduling import node, pod, watts
 
 CAN_SLEEP = {"power.sparsam.dev/sleep-state": "suspended"}
@@ -26,7 +27,7 @@ class Nights:
 
     def __init__(self, snapshot, **caution):
         self.snapshot = snapshot
-        self.consolidator = Consolidator(Placer(snapshot), Caution(**caution))
+        self.consolidator = Consolidator(Placer(snapshot, SparsamPolicy(Weights(sleeps=True))), Caution(**caution))
         self.asleep = np.zeros(len(snapshot.names), np.bool_)
         self.waking = self.asleep.copy()
 
@@ -37,6 +38,7 @@ class Nights:
                 row = self.snapshot.rows[each.node]
                 self.asleep[row] = self.snapshot.unschedulable[row] = sleeps
                 self.snapshot.static.add(row)
+                self.snapshot.set_asleep(row, sleeps)
         return [each.node for each in plan.sleeps], [each.node for each in plan.wakes]
 
 

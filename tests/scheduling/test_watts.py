@@ -137,19 +137,21 @@ def test_an_empty_node_that_could_sleep_is_left_alone_while_another_is_awake_any
     snapshot = Snapshot()
     for each in (empty, worked):
         snapshot.set_node(each)
-    placer = Placer(snapshot, SparsamPolicy())
     resident = pod("r", cpu="1")
     resident["spec"]["nodeName"] = "worked"
     snapshot.set_pod(resident)
-    [bind] = placer.schedule([PendingPod("default/p", compile_pod(SMALL))]).binds
-    assert bind.node == "worked"
+    pending = PendingPod("default/p", compile_pod(SMALL))
+    assert Placer(snapshot, SparsamPolicy(Weights(sleeps=True))).consider(pending).node == "worked"
+    assert Placer(snapshot, SparsamPolicy()).consider(pending).node == "empty"
 
 
 def test_waking_a_node_costs_a_short_job_more_than_a_service():
     snapshot = Snapshot()
     snapshot.set_node(node("n", annotations={**watts(100, 200), "power.sparsam.dev/sleep-state": "off"}))
     snapshot.set_power("n", {"state": "Asleep"})
-    [job], [service] = (snapshot.power.idle_watts_added(slice(0, 1), seconds) for seconds in (60.0, np.inf))
+    [job], [service] = (
+        snapshot.power.idle_watts_added(slice(0, 1), seconds, sleeps=False) for seconds in (60.0, np.inf)
+    )
     assert service == pytest.approx(100.0 - 8.0)
     # 290 s of going down and coming up, less what sleeping through them would have drawn, spread over a minute.
     assert job == pytest.approx(92.0 + (30 * 100 + 260 * 200 - 290 * 8) / 60)

@@ -4,13 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsam.scheduling.policy import KubeDefault, MostAllocated
-from sparsam.scheduling.watts import SparsamPolicy
+from sparsam.scheduling.watts import SparsamPolicy, Weights
 from sparsam.simulation.energy import ASLEEP
 from sparsam.simulation.trace import Trace, UsageSeries
 from sparsam.simulation.world import Rules, World
 from tests.support.scheduling import node, pod, watts
 
 INF = float("inf")
+
+
+def sleepy():
+    return SparsamPolicy(Weights(sleeps=True))
 
 
 def servers(count, cpu="4", sleep="suspended", **annotations):
@@ -97,7 +101,7 @@ def test_use_follows_its_series_from_the_pods_arrival():
 def test_nodes_without_work_sleep_and_wake_for_pods_that_need_them():
     burst = [(5000, 1000, "4") for _ in range(6)]
     many = trace((0, INF, "1"), *burst, horizon=10_000.0)
-    asleep = World(servers(8), many, SparsamPolicy(), Rules(sleeps=True)).run()
+    asleep = World(servers(8), many, sleepy(), Rules(sleeps=True)).run()
     awake = World(servers(8), many, SparsamPolicy(), Rules(sleeps=False)).run()
     assert asleep.joules.sum() < 0.6 * awake.joules.sum()
     assert asleep.transitions >= 6
@@ -110,14 +114,14 @@ def test_nodes_without_work_sleep_and_wake_for_pods_that_need_them():
 
 
 def test_nodes_that_cannot_sleep_do_not():
-    history = World(servers(3, sleep=""), trace((0, INF, "1")), SparsamPolicy(), Rules(sleeps=True)).run()
+    history = World(servers(3, sleep=""), trace((0, INF, "1")), sleepy(), Rules(sleeps=True)).run()
     assert history.transitions == 0
     assert history.joules.sum() == pytest.approx(3 * 100.0 * 1000.0 + 25.0 * 1000.0)
 
 
 def test_a_reserve_stays_awake_for_pods_as_large_as_those_that_came():
     many = trace((0, 60, "4"), (5000, 60, "4"), horizon=6000.0)
-    history = World(servers(4), many, SparsamPolicy(), Rules(sleeps=True)).run()
+    history = World(servers(4), many, sleepy(), Rules(sleeps=True)).run()
     assert history.started_seconds[1] == 5000.0
     assert (history.state[-1] != ASLEEP).sum() == 1
 
@@ -126,7 +130,7 @@ def test_the_same_world_has_the_same_history():
     def run():
         chance = np.random.default_rng(5)
         pods = [(t, d, f"{int(c)}m") for t, d, c in zip(*chance.uniform(100, 900, (3, 60)), strict=True)]
-        return World(servers(5), trace(*pods), SparsamPolicy(), Rules(sleeps=True)).run()
+        return World(servers(5), trace(*pods), sleepy(), Rules(sleeps=True)).run()
 
     one, two = run(), run()
     assert one.joules.tobytes() == two.joules.tobytes()

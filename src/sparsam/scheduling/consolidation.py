@@ -125,6 +125,8 @@ class Consolidator:
             row = snapshot.rows[decision.node]
             if asleep[row] and decision.node not in wakes:
                 watts = float(snapshot.power.saved_asleep_watts(slice(row, row + 1))[0])
+                # The pods after this one find it awake.
+                snapshot.set_asleep(row, False)
                 wakes[decision.node] = Wake(decision.node, f"pod {pod.key} finds no room elsewhere", watts)
         for pod in served:
             snapshot.remove_pod(f"{pod.key} reserved")

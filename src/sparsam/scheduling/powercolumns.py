@@ -147,13 +147,13 @@ class PowerColumns:
         """Nodes without any pod."""
         return np.equal(self._pods[rows], 0)
 
-    def idle_watts_added(self, rows: Rows | slice, stay_seconds: float) -> Floats:
+    def idle_watts_added(self, rows: Rows | slice, stay_seconds: float, *, sleeps: bool) -> Floats:
         """What a pod that stays so long adds before its load: waking a sleeping node, or forgoing an empty one's sleep.
 
-        A node with work stays awake anyway (see `power.sleep`).
+        The latter only where empty nodes are sent to sleep; a node with work stays awake anyway (see `power.sleep`).
         """
         woken = self._wake_watts[rows] + self._wake_joules[rows] / max(stay_seconds, 1.0)
-        kept = np.where(self.empty(rows), self._option_watts[rows], 0.0)
+        kept = np.where(self.empty(rows), self._option_watts[rows], 0.0) if sleeps else 0.0
         return np.where(self.asleep[rows], woken, kept)
 
     def warm_watts(self, rows: Rows | slice, load: Floats, added: Floats) -> Floats:

@@ -43,6 +43,7 @@ def read_power_policy(obj: Obj) -> PowerPolicy:
         headroom_ratio=spec.get("headroomRatio", standard.headroom_ratio),
         uncertainty=spec.get("uncertainty", standard.uncertainty),
         max_service_share=spec.get("maxServiceShare", standard.max_service_share),
+        sleeps=spec.get("nodesSleep", standard.sleeps),
     )
     return PowerPolicy(
         name=obj["metadata"]["name"],

@@ -240,6 +240,11 @@ class Snapshot:
         if row is not None:
             self.dynamic.add(row)
 
+    def set_asleep(self, row: int, asleep: bool) -> None:
+        """A node was sent to sleep and takes no pods, or is on its way up: then it counts as awake."""
+        self.power.asleep[row] = asleep
+        self.dynamic.add(row)
+
     def observe_loads(self, rows: Rows, load: Floats) -> None:
         """Take over what the meters of many nodes saw, 0..1."""
         self.power.observe(rows, load)

@@ -52,6 +52,8 @@ class Weights:
     """Standard errors of a model that are added to what it predicts."""
     max_service_share: float = 1.0
     """Largest share of a service's pods on one node, where there is a choice."""
+    sleeps: bool = False
+    """Whether somebody sends empty nodes to sleep, those that can: then a pod on one forgoes what that would save."""
 
 
 class SparsamPolicy:
@@ -92,7 +94,7 @@ class SparsamPolicy:
         price = power.envelope_at(rows, load + added) - power.envelope_at(rows, load)
         doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
-        awake = power.idle_watts_added(rows, demand.lasts_seconds)
+        awake = power.idle_watts_added(rows, demand.lasts_seconds, sleeps=weights.sleeps)
         lasts = 1.0 / power.speed[rows] if demand.is_batch else 1.0
         cost = np.round((doubted + awake) * power.facility[rows] * lasts, DIGITS)
         # Half the memory: thousands of pods' columns are kept.

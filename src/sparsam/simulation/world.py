@@ -79,7 +79,7 @@ class World:
         self._trace, self._rules = trace, rules or Rules()
         self.snapshot = Snapshot()
         for node in nodes:
-            self.snapshot.set_node(node if self._rules.sleeps else _sleepless(node))
+            self.snapshot.set_node(node)
         self._placer = Placer(self.snapshot, policy)
         self._consolidator = Consolidator(self._placer, self._rules.caution)
         self._backlog = Backlog()
@@ -197,11 +197,13 @@ class World:
         for each in plan.sleeps:
             row = self.snapshot.rows[each.node]
             self._set_schedulable(row, False)
+            self.snapshot.set_asleep(row, True)
             self.energy.set_state(row, FALLING, now)
             heapq.heappush(self._turns, (now + float(self._sleep.sleep_seconds[row]), row))
             self._transitions += 1
         for wake in plan.wakes:
             row = self.snapshot.rows[wake.node]
+            self.snapshot.set_asleep(row, False)
             self.energy.set_state(row, WAKING, now)
             heapq.heappush(self._turns, (now + float(self._sleep.wake_seconds[row]), row))
 
@@ -319,13 +321,6 @@ class World:
             watts=np.array(watts),
             transitions=self._transitions,
         )
-
-
-def _sleepless(node: Obj) -> Obj:
-    """A node that nobody sends to sleep: so its policy should know."""
-    metadata = node["metadata"]
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != SLEEP_ANNOTATION}
-    return {**node, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:
