@@ -47,9 +47,10 @@ def read_openb_pods(rows: Iterable[Row], file: str, *, lenient: bool = False) ->
             return Arrival(template, float(len(columns.template)), math.inf, batch=not service)
         created, deleted = number(row, "creation_s"), number(row, "deletion_s", math.inf)
         started = number(row, "scheduled_s", created)
-        if started < created or deleted < started:
-            field, before = ("scheduled_s", "creation_s") if started < created else ("deletion_s", "scheduled_s")
-            raise BadField(field, f"{row[field]} is before {before} {row[before] or row['creation_s']}")
+        if started < created:
+            raise BadField("scheduled_s", f"{started:g} is before creation_s {created:g}")
+        if deleted < started:
+            raise BadField("deletion_s", f"{deleted:g} is before the start at {started:g}")
         return Arrival(template, created, deleted - started, batch=not service)
 
     for arrival in source.tabled(rows, parse, POD_COLUMNS):
