@@ -37,6 +37,50 @@ def trace(*rows: tuple[dict[str, Any], float, float], horizon: float = 100.0, **
     return Trace(**(given | columns))
 
 
+def exported_pod(
+    name: str = "web-1",
+    created: str = "2026-11-23T10:00:00Z",
+    owner: tuple[str, str] = ("ReplicaSet", "web"),
+    **status: Any,
+) -> dict[str, Any]:
+    """As `kubectl get pods -o json` writes it."""
+    started = status.pop("startTime", created)
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "uid": name,
+            "labels": {"app": "web"},
+            "creationTimestamp": created,
+            "ownerReferences": [{"kind": owner[0], "name": owner[1], "controller": True, "uid": "x"}],
+        },
+        "spec": {
+            "nodeName": "node-7",
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "web:1",
+                    "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}},
+                    "volumeMounts": [{"name": "token"}],
+                }
+            ],
+            "nodeSelector": {"disk": "ssd"},
+            "priority": 7,
+            "restartPolicy": "Always",
+            "serviceAccountName": "default",
+            "volumes": [{"name": "token"}],
+        },
+        "status": {"phase": "Running", "startTime": started, **status},
+    }
+
+
+def swf_job(number: Any = 1, submit: Any = 0, run: Any = 60, processors: Any = 1, **fields: Any) -> str:
+    """A line of a log."""
+    named = {"number": number, "submit": submit, "wait": 5, "run": run, "allocated": processors, "used": -1}
+    named |= {"used_memory": -1, "processors": processors, "time": -1, "memory": -1, "status": 1} | fields
+    return "  ".join(map(str, [*named.values(), *[-1] * 7]))
+
+
 SECONDS = st.floats(0.0, 1000.0, allow_subnormal=False)
 
 

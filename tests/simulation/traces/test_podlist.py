@@ -5,37 +5,7 @@ import pytest
 
 from sparsam.simulation.trace import BadTrace
 from sparsam.simulation.traces.podlist import read_pods
-
-
-def pod(name="web-1", created="2026-11-23T10:00:00Z", owner=("ReplicaSet", "web"), **status):
-    started = status.pop("startTime", created)
-    return {
-        "metadata": {
-            "name": name,
-            "namespace": "shop",
-            "uid": name,
-            "labels": {"app": "web"},
-            "creationTimestamp": created,
-            "ownerReferences": [{"kind": owner[0], "name": owner[1], "controller": True, "uid": "x"}],
-        },
-        "spec": {
-            "nodeName": "node-7",
-            "containers": [
-                {
-                    "name": "main",
-                    "image": "web:1",
-                    "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}},
-                    "volumeMounts": [{"name": "token"}],
-                }
-            ],
-            "nodeSelector": {"disk": "ssd"},
-            "priority": 7,
-            "restartPolicy": "Always",
-            "serviceAccountName": "default",
-            "volumes": [{"name": "token"}],
-        },
-        "status": {"phase": "Running", "startTime": started, **status},
-    }
+from tests.support.traces import exported_pod as pod
 
 
 def ended(*finished: str, phase="Succeeded", **fields):

@@ -6,14 +6,9 @@ import pytest
 from sparsam.scheduling.placement import GROUP_LABEL
 from sparsam.simulation.trace import BadTrace
 from sparsam.simulation.traces.swf import read_swf
+from tests.support.traces import swf_job as job
 
 HEAD = ("; Version: 2.2", ";  MaxProcs: 128", ";   UnixStartTime: 870000000", "; a remark", "")
-
-
-def job(number=1, submit=0, run=60, processors=1, **fields) -> str:
-    named = {"number": number, "submit": submit, "wait": 5, "run": run, "allocated": processors, "used": -1}
-    named |= {"used_memory": -1, "processors": processors, "time": -1, "memory": -1, "status": 1} | fields
-    return "  ".join(map(str, [*named.values(), *[-1] * 7]))
 
 
 def read(*lines: str, **options):
