@@ -1,7 +1,9 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,3 +150,12 @@ def test_a_file_that_breaks_off_is_refused_even_if_lenient():
 
 def test_the_header_of_these_tests_is_the_whole_format():
     assert HEADER.split(",") == list(COLUMNS)
+
+
+def test_the_page_on_the_format_names_every_column_and_its_example_is_read():
+    page = (Path(__file__).parents[3] / "docs" / "traces.md").read_text()
+    assert [name for name in COLUMNS if f"`{name}`" not in page] == []
+    [example] = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    found = read_table(csv.DictReader(example.splitlines()), "docs/traces.md").trace
+    assert found.requested_cores.tolist() == [0.5, 4.0]
+    assert found.templates[1]["spec"]["nodeSelector"] == {"disk": "ssd"}
