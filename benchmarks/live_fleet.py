@@ -77,7 +77,7 @@ async def fleet_joules(client: ApiClient) -> float:
 async def play(client: ApiClient, policy: str, options: argparse.Namespace) -> Obj:
     kind = {"apiVersion": POWERPOLICIES.api_version, "kind": POWERPOLICIES.kind}
     await client.create(POWERPOLICIES, {**kind, "metadata": {"name": "all"}, "spec": {"policy": policy}})
-    nodes = open_fleet(options.fleet).nodes()
+    nodes = open_fleet(options.fleet).node_objects()
     cores = options.load * sum(float(node["status"]["capacity"]["cpu"]) for node in nodes)
     services, batch = workload(cores, options.seconds, options.seed)
     await asyncio.sleep(SETTLE_SECONDS)

@@ -16,7 +16,7 @@ from sparsam.cli import sparsam
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import by_kind
 from sparsam.settings import load_settings
-from sparsam.simulation.fleet import read_fleet
+from sparsam.simulation.fleet import parse_fleet
 from tests.support.objects import context
 from tools import command_reference
 
@@ -114,7 +114,7 @@ def test_fleets_are_fleets():
     bodies = (yaml.safe_load(body) for page in PAGES for body in blocks(page, "yaml"))
     fleets = [body for body in bodies if "kind" not in body]
     assert fleets
-    assert all(read_fleet(fleet).size for fleet in fleets)
+    assert all(parse_fleet(fleet, "docs").size for fleet in fleets)
 
 
 @each_page

@@ -114,7 +114,7 @@ def profile(servers: Collection, server: dict[str, str], row: int, comparison: C
         cores=int(server["cores"]),
         threads=int(server["threads"]),
         memory_gb=float(server["memory_gb"]),
-        operations_per_second=float(server["ssj_ops_at_100pct"]),
+        ssj_ops_per_thread=round(float(server["ssj_ops_at_100pct"]) / int(server["threads"]), 1),
         bias="efficiency",
         derivation="fitted to the published result; such runs are tuned by the vendor for efficiency",
         model=model,

@@ -5,8 +5,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from sparsam.cli.fleetfiles import BadFleet, open_fleet
+from sparsam.cli.fleetfiles import open_fleet
 from sparsam.cli.node import node
+from sparsam.cli.tables import BadInput
 from sparsam.cli.top import hollow_view
 from tests.support.apiserver import serving_in_thread
 
@@ -14,14 +15,14 @@ from tests.support.apiserver import serving_in_thread
 def test_a_fleet_is_a_file_or_a_built_in_name(tmp_path):
     assert open_fleet("uniform-3").size == 3
     path = tmp_path / "mine.yaml"
-    path.write_text("servers: [{model: epyc-7742-2s, count: 4}]")
+    path.write_text("{name: mine, groups: [{model: epyc-7742-2s, count: 4}]}")
     assert open_fleet(str(path)).size == 4
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("servers: [{model: epic}]", "mine.yaml: servers\\[0\\].model: unknown server model"),
+        ("{name: a, groups: [{model: epic, count: 1}]}", "mine.yaml: groups\\[0\\].model: no 'epic'"),
         ("a: [", "mine.yaml: while parsing a flow node"),
         ("\x00", "mine.yaml: unacceptable character"),
     ],
@@ -29,15 +30,15 @@ def test_a_fleet_is_a_file_or_a_built_in_name(tmp_path):
 def test_what_is_wrong_with_a_file_is_said_in_a_line(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(BadFleet, match=message) as caught:
+    with pytest.raises(BadInput, match=message) as caught:
         open_fleet(str(path))
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_fleet_is_refused():
-    result = CliRunner().invoke(node, ["hollow", "--fleet", "rise-2"])
+    result = CliRunner().invoke(node, ["hollow", "--fleet", "raise-2"])
     assert result.exit_code != 0
-    assert "unknown fleet 'rise-2'" in str(result.exception)
+    assert "no 'raise-2'; did you mean rise-215" in result.output
 
 
 def test_top_shows_of_a_modelled_node_what_its_nodepower_says():

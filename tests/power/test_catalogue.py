@@ -87,3 +87,11 @@ def test_the_built_in_population_knows_what_common_servers_draw():
     watts = np.exp(population_for(one).expected([one]))[0]
     assert 70 < watts[0] < 200
     assert 400 < watts[-1] < 800
+
+
+def test_threads_grow_faster_over_the_generations_and_the_bios_profile_leaves_full_speed_alone():
+    by_name = {one.name: one for one in profiles()}
+    assert by_name["xeon-e5345-2s"].ssj_ops_per_thread < by_name["xeon-gold-6152-2s"].ssj_ops_per_thread
+    for one in profiles():
+        assert 1e3 < one.ssj_ops_per_thread < 1e6
+        assert one.ssj_ops_per_thread == by_name[one.name.removesuffix("-performance")].ssj_ops_per_thread

@@ -6,22 +6,17 @@ from pathlib import Path
 
 import yaml
 
-from sparsam.errors import SparsamError
-from sparsam.simulation.fleet import Fleet, FleetError, built_in, read_fleet
-
-
-class BadFleet(SparsamError):
-    """A fleet that cannot be used; the message names file and field."""
+from sparsam.cli.tables import BadInput
+from sparsam.simulation.fleet import BadFleet, Fleet, parse_fleet
+from sparsam.simulation.fleets import fleet_named
 
 
 def open_fleet(fleet: str) -> Fleet:
-    """A fleet from a YAML file, or a built-in one by its name; raises BadFleet."""
+    """A fleet from a YAML file, or a ready-made one by its name; raises BadInput."""
     path = Path(fleet)
     try:
-        if not path.exists():
-            return built_in(fleet)
-        return read_fleet(yaml.safe_load(path.read_text()))
-    except FleetError as error:
-        raise BadFleet(f"{fleet}: {error}" if path.exists() else str(error)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadFleet(f"{fleet}: {' '.join(str(error).split())}") from error
+        return parse_fleet(yaml.safe_load(path.read_text()), fleet) if path.exists() else fleet_named(fleet)
+    except BadFleet as error:
+        raise BadInput(str(error)) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{fleet}: {' '.join(str(error).split())}") from error

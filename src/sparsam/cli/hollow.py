@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--fleet", required=True, metavar="FLEET", help="A YAML file, or rise-215, mixed-2000 or uniform-N.")
+@click.option("--fleet", required=True, metavar="FLEET", help="A YAML file, or rise-N, mixed-N or uniform-N.")
 @click.option(
     "--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="The cluster [$KUBECONFIG, ~/.kube/config]."
 )
@@ -48,7 +48,7 @@ def hollow(fleet: str, kubeconfig: Path | None, remove: bool) -> None:
                 count = asyncio.run(_remove(cluster, found.name, show))
                 click.echo(f"{count} nodes of {found.name} removed")
             else:
-                asyncio.run(_run(cluster, found.name, found.nodes(), show))
+                asyncio.run(_run(cluster, found.name, found.node_objects(), show))
     except* SparsamError as group:
         raise SparsamError(_first(group)) from group
     except* UNREACHED as group:
@@ -62,7 +62,9 @@ def _first(group: BaseExceptionGroup[BaseException]) -> str:
     return str(error) or type(error).__name__
 
 
-async def _run(cluster: ClusterConfig, fleet: str, nodes: list[dict[str, object]], show: Callable[[int], None]) -> None:
+async def _run(
+    cluster: ClusterConfig, fleet: str, nodes: Sequence[Mapping[str, Any]], show: Callable[[int], None]
+) -> None:
     from sparsam.hollow.main import HollowConfig, run
 
     def registering(count: int) -> None:

@@ -143,7 +143,7 @@ def hollow(data_dir: Path) -> None:
 
         fleet = open_fleet(settings.hollow)
         client = load_kubeconfig(settings.data_path / "control.kubeconfig")
-        return run(HollowConfig(client, fleet.name, fleet.nodes(), waits=True))
+        return run(HollowConfig(client, fleet.name, fleet.node_objects(), waits=True))
 
     _serve(start)
 

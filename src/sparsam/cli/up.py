@@ -59,7 +59,7 @@ class StartError(SparsamError):
 @click.option("--node-name", help="Name of the only node, or prefix of several [the host name].")
 @click.option("--node-ip", help="Address of the only node [the one of the default route].")
 @click.option("--cri-socket", help="Use the container engine at this socket instead of a containerd of our own.")
-@click.option("--hollow", metavar="FLEET", help="Modelled nodes too: a YAML file, rise-215, mixed-2000 or uniform-N.")
+@click.option("--hollow", metavar="FLEET", help="Modelled nodes too: a YAML file, rise-N, mixed-N or uniform-N.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with the same settings.")
 @click.option("--detach", is_flag=True, help="Return once the cluster is ready; it runs on in the background.")
 def up(config: Path | None, detach: bool, **flags: Any) -> None:
@@ -263,7 +263,7 @@ async def _wait_until_ready(settings: Settings) -> None:
     if settings.hollow and {"api", "control"} <= set(settings.part_list):
         from sparsam.cli.fleetfiles import open_fleet
 
-        names = {node["metadata"]["name"] for node in open_fleet(settings.hollow).nodes()}
+        names = {node["metadata"]["name"] for node in open_fleet(settings.hollow).node_objects()}
         with step(f"{len(names)} hollow nodes ready"):
             while missing := await nodes_not_ready(settings, names):
                 await _pause(deadline, settings, f"{len(missing)} hollow nodes are not ready")

@@ -10,8 +10,9 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -44,7 +45,7 @@ class HollowConfig:
 
     client: ClusterConfig
     fleet: str
-    nodes: Sequence[Obj]
+    nodes: Sequence[Mapping[str, Any]]
     """Nodes with labels, annotations (models, core speed), taints and capacity."""
     renew_seconds: float = RENEW_SECONDS
     power_seconds: float = 0.0

@@ -34,7 +34,7 @@ _CONDITIONS = (
 )
 
 
-def node_object(node: Obj, fleet: str, number: int, moment: datetime) -> Obj:
+def node_object(node: Mapping[str, Any], fleet: str, number: int, moment: datetime) -> Obj:
     """The Node to register: what the fleet says of it, and what any node has."""
     name, metadata, capacity = node["metadata"]["name"], node["metadata"], node["status"]["capacity"]
     labels = {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "kubernetes.io/hostname": name}

@@ -38,8 +38,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_
     cores: int
     threads: int
     memory_gb: float
-    operations_per_second: float
-    """Of all threads at full load: the `ssj_ops` of the published result."""
+    ssj_ops_per_thread: float
+    """Operations of server-side Java that one hardware thread does in a second at full load: its speed."""
     bias: str
     """Of the BIOS: `efficiency`, as published runs are tuned, or `performance`."""
     derivation: str

@@ -25,6 +25,8 @@ from sparsam.scheduling.snapshot import Resident, Snapshot
 from sparsam.scheduling.view import Refusal, View, kept_for_nominees
 from sparsam.scheduling.watts import SparsamPolicy
 
+GROUP_LABEL = "pod-group.scheduling.sigs.k8s.io/name"
+"""Pods that share it are a group."""
 RANKED = 4
 """So many of the best nodes are told, where a plan explains."""
 CACHE_BYTES = 256 << 20

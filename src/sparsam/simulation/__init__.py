@@ -1,1 +1,1 @@
-"""The digital twin: the shipped scheduling core on modelled servers, in virtual time."""
+"""The digital twin's inputs: traces of pod arrivals and fleets of modelled servers, as values."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsam.scheduling.columns import Floats
 from sparsam.scheduling.curvetables import STEPS, envelope
-from sparsam.simulation.trace import Floats, Trace
+from sparsam.simulation.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

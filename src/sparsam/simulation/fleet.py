@@ -1,280 +1,295 @@
-"""Fleets of modelled servers: from a description as in a YAML file, from built-in generators, or from Node objects.
+"""Fleets: which servers a digital twin has, as Node objects that the scheduler reads like any cluster's.
 
-    name: example
-    rackSize: 20
-    servers:
-    - {model: epyc-7742-2s, count: 100, sleep: suspended}
-    - {model: xeon-platinum-8180-2s-performance, count: 50, memory: 384Gi, labels: {pool: old}}
-    - {idleWatts: 90, maxWatts: 310, cpu: 64, memory: 256Gi, count: 10}
-
-A server is a profile of the catalogue (`sparsam models list`) or stands for itself with idle and full-load watts. Its
-core speed is its published operations per second and thread beside the median of the fleet's servers, unless stated.
+A fleet is described by groups of one server model of the catalogue each (`sparsam models list`), or by Node objects of
+a cluster that exists. Racks are filled group by group. Ready-made fleets are in `fleets`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
+from sparsam.objects.names import dns_subdomain_errors
 from sparsam.power.catalogue import Profile, profiles
 from sparsam.power.model import encode
-from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
+from sparsam.power.server import MODEL_ANNOTATION
 from sparsam.power.sleep import ASSUMED
+from sparsam.scheduling.demand import amount_of
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION, SPEED_ANNOTATION
 from sparsam.units import parse_bytes, parse_millicores
 
 Obj = Mapping[str, Any]
 
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+INSTANCE_LABEL = "node.kubernetes.io/instance-type"
 RACK_LABEL = "sparsam.dev/rack"
-TYPE_LABEL = "node.kubernetes.io/instance-type"
-RACK_SIZE = 20
-PODS = 110
-GIBIBYTES_PER_THREAD = 4
-MOST_SERVERS = 1_000_000
-NO_SLEEP = "none"
+GPU_LABEL = "nvidia.com/gpu.product"
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_SHARE_RESOURCE = "sparsam.dev/gpu-milli"
+"""Thousandths of cards; a node has it beside the whole cards, and who wants a whole card asks for both."""
+
+EVICTION_BYTES = 100 << 20
+"""Memory that the kubelet keeps free by default (`evictionHard`)."""
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class FleetError(ValueError):
-    """A description that cannot be used; the message names the field."""
+class BadFleet(ValueError):
+    """What cannot be used, with its place."""
+
+    def __init__(self, file: str, field: str, why: str) -> None:
+        super().__init__(f"{file}: {field}: {why}")
+        self.file, self.field, self.why = file, field, why
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Servers of one kind in a fleet."""
+class Reserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a node its own daemons keep."""
 
-    kind: str
-    """Name of the profile, or what the description calls it."""
-    count: int
-    capacity: Mapping[str, str]
-    power: Mapping[str, str]
-    """Annotations that state the power model."""
-    operations_per_thread: float | None
-    speed: float | None
-    """Stated core speed; None for that of the operations."""
-    sleep: str
-    labels: Mapping[str, str]
-    taints: Sequence[Obj] = ()
+    cpu: str = "0"
+    memory: str = "0"
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """Servers in racks."""
+class Group(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Servers of one model, bought together."""
+
+    model: str
+    """Of the catalogue; `-performance` at its end means the other BIOS profile."""
+    count: AtLeastOne
+    name: str = ""
+    """How nodes' names begin; the model when empty."""
+    memory: str = ""
+    """What the catalogue's server had when empty."""
+    pods: AtLeastOne = 110
+    gpus: NotNegative = 0
+    gpu_model: str = ""
+    sleep: str = ""
+    """How an idle server can sleep (`power.sleep.ASSUMED`); empty: not at all."""
+    speed: float = 0.0
+    """Work of a core beside that of the fleet's core in the middle; 0: as the catalogue's operations tell."""
+    reserved: Reserved = Reserved()
+    labels: dict[str, str] = {}
+    taints: tuple[dict[str, Any], ...] = ()
+
+    def names(self) -> list[str]:
+        """Of the nodes."""
+        digits = max(3, len(str(self.count)))
+        return [f"{self.name or self.model}-{number:0{digits}}" for number in range(1, self.count + 1)]
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Groups of servers, and nodes that are already objects."""
 
     name: str
-    servers: tuple[Server, ...]
-    rack_size: int = RACK_SIZE
+    groups: tuple[Group, ...] = ()
+    nodes_per_rack: NotNegative = 20
+    """0: no racks."""
+    zones: tuple[str, ...] = ()
+    """Racks are dealt out to them in turn."""
+    nodes: tuple[dict[str, Any], ...] = ()
+    """Node objects taken as they are, after those of the groups."""
+
+    def node_objects(self) -> list[Obj]:
+        """All nodes, ready to be scheduled on; equal fleets give equal nodes."""
+        usual = self._usual_ops()
+        built: list[Obj] = []
+        for group in self.groups:
+            profile = find_profile(group.model)
+            status, annotations = _status(group, profile), _annotations(group, profile, usual)
+            for name in group.names():
+                labels = _labels(group, name) | self._place(len(built)) | group.labels
+                built.append(_node(name, labels, annotations, group.taints, status))
+        return built + [self._racked(node, len(built) + number) for number, node in enumerate(self.nodes)]
 
     @property
     def size(self) -> int:
-        """How many servers there are."""
-        return sum(server.count for server in self.servers)
+        """How many nodes there are."""
+        return sum(group.count for group in self.groups) + len(self.nodes)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """v1 Nodes, kinds taking turns so that every rack has some of each; objects share what they have in common."""
-        speeds = self._speeds()
-        left = [server.count for server in self.servers]
-        found: list[dict[str, Any]] = []
-        while any(left):
-            for at, server in enumerate(self.servers):
-                if left[at]:
-                    left[at] -= 1
-                    found.append(self._node(len(found), server, speeds[at]))
-        return found
-
-    def _node(self, number: int, server: Server, speed: float) -> dict[str, Any]:
-        name = f"{self.name}-{number:05d}"
-        labels = {
-            "kubernetes.io/hostname": name,
-            "kubernetes.io/os": "linux",
-            "kubernetes.io/arch": "amd64",
-            TYPE_LABEL: server.kind,
-            RACK_LABEL: f"rack-{number // self.rack_size:04d}",
-        }
-        annotations = {**server.power, SPEED_ANNOTATION: f"{speed:.4f}"}
-        if server.sleep != NO_SLEEP:
-            annotations[SLEEP_ANNOTATION] = server.sleep
-        return {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": {**labels, **server.labels}, "annotations": annotations},
-            "spec": {"taints": list(server.taints)} if server.taints else {},
-            "status": {"capacity": server.capacity, "allocatable": server.capacity},
-        }
-
-    def _speeds(self) -> list[float]:
-        known = [
-            np.full(server.count, server.operations_per_thread)
-            for server in self.servers
-            if server.operations_per_thread is not None
-        ]
-        median = float(np.median(np.concatenate(known))) if known else 1.0
+    def amounts(self) -> list[dict[str, int]]:
+        """What the nodes can allocate: millicores of CPU, bytes or whole units of all else."""
         return [
-            server.speed or (server.operations_per_thread / median if server.operations_per_thread else 1.0)
-            for server in self.servers
+            {name: amount_of(name, text) for name, text in node["status"]["allocatable"].items()}
+            for node in self.node_objects()
         ]
 
+    def cores(self) -> float:
+        """Allocatable CPU of all nodes."""
+        return sum(node["cpu"] for node in self.amounts()) / 1000.0
 
-def read_fleet(description: Any) -> Fleet:
-    """A fleet from its description; raises FleetError naming the field."""
-    if not isinstance(description, Mapping):
-        raise FleetError("a fleet is a mapping with a name and servers")
-    _known(description, ("name", "rackSize", "servers"), "")
-    name = description.get("name", "fleet")
-    if not isinstance(name, str) or not name:
-        raise FleetError("name: must be a text")
-    servers = description.get("servers")
-    if not isinstance(servers, Sequence) or not servers or isinstance(servers, str):
-        raise FleetError("servers: must be a list with at least one entry")
-    found = tuple(_server(entry, f"servers[{number}]") for number, entry in enumerate(servers))
-    fleet = Fleet(name, found, _count(description.get("rackSize", RACK_SIZE), "rackSize"))
-    if fleet.size > MOST_SERVERS:
-        raise FleetError(f"servers: {fleet.size} servers are more than {MOST_SERVERS}")
+    def _usual_ops(self) -> float:
+        """Speed of the core in the middle of the fleet."""
+        models = [(find_profile(group.model), group.count) for group in self.groups]
+        found = [(profile.ssj_ops_per_thread, profile.threads * count) for profile, count in models]
+        if not found:
+            return math.nan
+        ops, threads = map(np.array, zip(*sorted(found), strict=True))
+        return float(ops[np.searchsorted(np.cumsum(threads), threads.sum() / 2.0)])
+
+    def _place(self, number: int) -> dict[str, str]:
+        if not self.nodes_per_rack:
+            return {}
+        rack = number // self.nodes_per_rack
+        zone = {ZONE_LABEL: self.zones[rack % len(self.zones)]} if self.zones else {}
+        return {RACK_LABEL: f"rack-{rack + 1:02}"} | zone
+
+    def _racked(self, node: Obj, number: int) -> Obj:
+        """In a rack, where the node does not say in which."""
+        metadata = node["metadata"]
+        labels = self._place(number) | (metadata.get("labels") or {})
+        return {**node, "metadata": {**metadata, "labels": labels}}
+
+
+def parse_fleet(document: Any, file: str) -> Fleet:
+    """A fleet from a YAML or JSON document; raises BadFleet."""
+    try:
+        fleet = msgspec.convert(document, Fleet)
+    except msgspec.ValidationError as error:
+        why, _, field = str(error).partition(" - at `$")
+        raise BadFleet(file, field.strip(".`") or "the document", why) from error
+    if not (fleet.groups or fleet.nodes):
+        raise BadFleet(file, "groups", "a fleet without nodes")
+    if fleet.zones and not fleet.nodes_per_rack:
+        raise BadFleet(file, "zones", "racks are dealt out to zones, and nodesPerRack is 0")
+    for number, group in enumerate(fleet.groups):
+        _check_group(group, file, f"groups[{number}]")
+    for number, node in enumerate(fleet.nodes):
+        _check_node(node, file, f"nodes[{number}]")
+    _check_names(fleet, file)
     return fleet
 
 
-def built_in(name: str) -> Fleet:
-    """A fleet by the name of a generator, such as rise-215 or uniform-100; raises FleetError."""
-    if name in GENERATORS:
-        return GENERATORS[name]()
-    head, _, count = name.partition("-")
-    if head == "uniform" and count.isdigit():
-        return uniform(_count(int(count), name))
-    raise FleetError(f"unknown fleet {name!r}; known are {', '.join(GENERATORS)}, uniform-N and files")
+def from_nodes(nodes: Iterable[Obj], name: str) -> Fleet:
+    """The fleet that a cluster's Node objects tell of: amounts, labels, taints and power models; raises BadFleet."""
+    kept = tuple(_bare(node) if isinstance(node, Mapping) else node for node in nodes)
+    return parse_fleet({"name": name, "nodes": kept, "nodesPerRack": 0}, name)
 
 
-def of_profiles(name: str, counts: Mapping[str, int], sleep: str = "suspended") -> Fleet:
-    """So many servers of each profile of the catalogue, with a data centre's memory rather than a benchmark's."""
-    servers = [_of_profile(_profile(kind, kind), count, sleep) for kind, count in counts.items()]
-    roomy = [{**each.capacity, "memory": f"{GIBIBYTES_PER_THREAD * int(each.capacity['cpu'])}Gi"} for each in servers]
-    return Fleet(name, tuple(replace(each, capacity=room) for each, room in zip(servers, roomy, strict=True)))
+def find_profile(model: str) -> Profile:
+    """A server of the catalogue; raises ValueError with the names that come near."""
+    known = {one.name: one for one in profiles()}
+    if model not in known:
+        raise ValueError(near(model, known))
+    return known[model]
 
 
-def uniform(count: int) -> Fleet:
-    """Equal servers."""
-    return of_profiles(f"uniform-{count}", {"epyc-7742-2s": count})
+def near(name: str, known: Iterable[str]) -> str:
+    """That a name is unknown, and which ones are like it."""
+    names = list(known)
+    close = [each for each in names if name.lower() in each] if name else []
+    close += [each for each in get_close_matches(name.lower(), names, n=5) if each not in close]
+    return f"no {name!r}" + (f"; did you mean {', '.join(close[:5])}?" if close else "")
 
 
-def _alternating(name: str, kinds: Sequence[str], count: int) -> Fleet:
-    """As many of each kind as of the next, half of them with a performance BIOS."""
-    counts: dict[str, int] = {}
-    for number in range(count):
-        kind = kinds[number // 2 % len(kinds)] + ("-performance" if number % 2 else "")
-        counts[kind] = counts.get(kind, 0) + 1
-    return of_profiles(name, counts)
+def _node(name: str, labels: Obj, annotations: Obj, taints: Sequence[Obj], status: Obj) -> Obj:
+    spec = {"taints": list(taints)} if taints else {}
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": status}
 
 
-_RISE = ("xeon-e5-2660-2s", "xeon-e5-2699-v3-2s", "xeon-platinum-8180-2s", "epyc-7601-2s", "epyc-7742-1s")
-_MIXED = (*_RISE, "xeon-e5-2699-v4-2s", "xeon-gold-6152-2s", "xeon-platinum-8280-2s", "xeon-platinum-8380-2s",
-          "xeon-gold-6226r-2s", "epyc-7763-1s", "epyc-7773x-2s")  # fmt: skip
-GENERATORS: Mapping[str, Callable[[], Fleet]] = {
-    "rise-215": partial(_alternating, "rise-215", _RISE, 215),
-    "mixed-2000": partial(_alternating, "mixed-2000", _MIXED, 2000),
-}
-"""Five server generations from 2012 to 2019, as a data centre has that renews a fifth of its servers at a time; and
-twelve from 2012 to 2022."""
+def _labels(group: Group, name: str) -> dict[str, str]:
+    gpu = {GPU_LABEL: group.gpu_model} if group.gpu_model else {}
+    return {HOSTNAME_LABEL: name, INSTANCE_LABEL: group.model} | gpu
 
 
-def _server(entry: Any, path: str) -> Server:
-    if not isinstance(entry, Mapping):
-        raise FleetError(f"{path}: must be a mapping")
-    _known(entry, _SERVER_FIELDS, path)
-    count = _count(entry.get("count", 1), f"{path}.count")
-    sleep = entry.get("sleep", "suspended")
-    if sleep not in (*ASSUMED, NO_SLEEP):
-        raise FleetError(f"{path}.sleep: {sleep!r} is none of {', '.join((*ASSUMED, NO_SLEEP))}")
-    base = _of_profile(_profile(entry["model"], f"{path}.model"), count, sleep) if "model" in entry else None
-    power = dict(base.power) if base else _stated_power(entry, path)
-    capacity = dict(base.capacity) if base else {"pods": str(PODS)}
-    for name, value in {**_capacity(entry), **(entry.get("resources") or {})}.items():
-        capacity[name] = _quantity(name, value, path)
-    for name in ("cpu", "memory"):
-        if name not in capacity:
-            raise FleetError(f"{path}.{name}: must be stated where no model is")
-    return Server(
-        kind=str(entry.get("kind") or entry.get("model") or "server"),
-        count=count,
-        capacity=capacity,
-        power=power,
-        operations_per_thread=base.operations_per_thread if base else None,
-        speed=_positive(entry["speed"], f"{path}.speed") if "speed" in entry else None,
-        sleep=sleep,
-        labels={str(key): str(value) for key, value in (entry.get("labels") or {}).items()},
-        taints=tuple(entry.get("taints") or ()),
-    )
+def _annotations(group: Group, profile: Profile, usual_ops: float) -> dict[str, str]:
+    speed = f"{group.speed or profile.ssj_ops_per_thread / usual_ops:.4g}"
+    sleep = {SLEEP_ANNOTATION: group.sleep} if group.sleep else {}
+    return {MODEL_ANNOTATION: encode(profile.model).decode(), SPEED_ANNOTATION: speed} | sleep
 
 
-_SERVER_FIELDS = (
-    *("model", "kind", "count", "cpu", "memory", "pods", "resources", "idleWatts", "maxWatts"),
-    *("speed", "sleep", "labels", "taints"),
-)
+def _status(group: Group, profile: Profile) -> dict[str, dict[str, str]]:
+    gpus = gpu_amounts(group.gpus)
+    millicores, left = _left(group, profile)
+    memory = parse_bytes(_memory(group, profile))
+    return {
+        "capacity": {"cpu": str(profile.threads), "memory": f"{memory >> 10}Ki", "pods": str(group.pods)} | gpus,
+        "allocatable": {"cpu": f"{millicores}m", "memory": f"{left >> 10}Ki", "pods": str(group.pods)} | gpus,
+    }
 
 
-def _of_profile(profile: Profile, count: int, sleep: str) -> Server:
-    return Server(
-        kind=profile.name,
-        count=count,
-        capacity={"cpu": str(profile.threads), "memory": f"{round(profile.memory_gb)}Gi", "pods": str(PODS)},
-        power={MODEL_ANNOTATION: encode(profile.model).decode()},
-        operations_per_thread=profile.operations_per_second / profile.threads,
-        speed=None,
-        sleep=sleep,
-        labels={},
-    )
+def _left(group: Group, profile: Profile) -> tuple[int, int]:
+    """Millicores and bytes for pods."""
+    memory = parse_bytes(_memory(group, profile))
+    millicores = 1000 * profile.threads - parse_millicores(group.reserved.cpu)
+    return millicores, memory - parse_bytes(group.reserved.memory) - EVICTION_BYTES
 
 
-def _profile(name: Any, path: str) -> Profile:
-    known = {profile.name: profile for profile in profiles()}
-    if name not in known:
-        near = difflib.get_close_matches(str(name), known, 3, 0.5)
-        hint = f"; do you mean {' or '.join(near)}?" if near else "; see: sparsam models list"
-        raise FleetError(f"{path}: unknown server model {name!r}{hint}")
-    return known[name]
+def gpu_amounts(gpus: int) -> dict[str, str]:
+    """Cards as resources: whole ones, and thousandths of them."""
+    return {GPU_RESOURCE: str(gpus), GPU_SHARE_RESOURCE: str(1000 * gpus)} if gpus else {}
 
 
-def _stated_power(entry: Obj, path: str) -> dict[str, str]:
-    watts = []
-    for name in ("idleWatts", "maxWatts"):
-        if name not in entry:
-            raise FleetError(f"{path}: needs a model, or idleWatts and maxWatts")
-        watts.append(_positive(entry[name], f"{path}.{name}"))
-    if watts[0] > watts[1]:
-        raise FleetError(f"{path}.maxWatts: {watts[1]:g} is below idleWatts {watts[0]:g}")
-    return {IDLE_ANNOTATION: f"{watts[0]:g}", MAX_ANNOTATION: f"{watts[1]:g}"}
+def _memory(group: Group, profile: Profile) -> str:
+    return group.memory or f"{profile.memory_gb:g}Gi"
 
 
-def _capacity(entry: Obj) -> dict[str, Any]:
-    return {name: entry[name] for name in ("cpu", "memory", "pods") if name in entry}
-
-
-def _quantity(name: str, value: Any, path: str) -> str:
+def _check_group(group: Group, file: str, field: str) -> None:
     try:
-        amount = parse_millicores(value) if name == "cpu" else parse_bytes(value)
-    except (ValueError, TypeError) as error:
-        raise FleetError(f"{path}.{name}: {error}") from error
-    if amount <= 0:
-        raise FleetError(f"{path}.{name}: {value!r} is not above zero")
-    return str(value)
+        profile = find_profile(group.model)
+    except ValueError as error:
+        raise BadFleet(file, f"{field}.model", str(error)) from None
+    for name, text in (
+        ("memory", _memory(group, profile)),
+        ("reserved.cpu", group.reserved.cpu),
+        ("reserved.memory", group.reserved.memory),
+    ):
+        try:
+            amount_of(name.rpartition(".")[2], text)
+        except ValueError as error:
+            raise BadFleet(file, f"{field}.{name}", str(error)) from None
+    for name, left in zip(("cpu", "memory"), _left(group, profile), strict=True):
+        if left <= 0:
+            raise BadFleet(file, f"{field}.reserved.{name}", "nothing is left for pods")
+    if group.sleep and group.sleep not in ASSUMED:
+        raise BadFleet(file, f"{field}.sleep", f"{group.sleep!r} is none of {', '.join(ASSUMED)}")
+    if not 0.0 <= group.speed < math.inf:
+        raise BadFleet(file, f"{field}.speed", f"{group.speed:g} is no speed")
+    if group.gpu_model and not group.gpus:
+        raise BadFleet(file, f"{field}.gpuModel", "a model, but no gpus")
 
 
-def _known(entry: Obj, fields: Sequence[str], path: str) -> None:
-    for name in entry:
-        if name not in fields:
-            where = f"{path}.{name}" if path else str(name)
-            raise FleetError(f"{where}: unknown field; known are {', '.join(fields)}")
+def _check_node(node: Obj, file: str, field: str) -> None:
+    metadata = node.get("metadata")
+    if not (isinstance(metadata, Mapping) and isinstance(metadata.get("name"), str)):
+        raise BadFleet(file, f"{field}.metadata.name", "a node has a name")
+    status = node.get("status")
+    amounts = status.get("allocatable") if isinstance(status, Mapping) else None
+    if not (isinstance(amounts, Mapping) and {"cpu", "memory", "pods"} <= amounts.keys()):
+        raise BadFleet(file, f"{field}.status.allocatable", f"{metadata['name']} states no cpu, memory and pods")
+    for name, text in amounts.items():
+        try:
+            amount_of(name, text)
+        except ValueError as error:
+            raise BadFleet(file, f"{field}.status.allocatable", f"{name}: {error}") from None
 
 
-def _count(value: Any, path: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FleetError(f"{path}: {value!r} is not a whole number above zero")
-    return value
+def _check_names(fleet: Fleet, file: str) -> None:
+    owners: dict[str, str] = {}
+    owned = [(f"groups[{number}].name", group.names()) for number, group in enumerate(fleet.groups)]
+    owned += [(f"nodes[{number}].metadata.name", [node["metadata"]["name"]]) for number, node in enumerate(fleet.nodes)]
+    for field, names in owned:
+        for name in names:
+            if name in owners:
+                raise BadFleet(file, field, f"node {name} is already in {owners[name]}")
+            owners[name] = field
+        if field.startswith("groups") and (wrong := dns_subdomain_errors(names[-1])):
+            raise BadFleet(file, field, f"{names[-1]!r}: {wrong[0]}")
 
 
-def _positive(value: Any, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < float("inf"):
-        raise FleetError(f"{path}: {value!r} is not a number above zero")
-    return float(value)
+def _bare(node: Obj) -> Obj:
+    """What the twin takes of a node: neither addresses nor images nor who wrote what."""
+    metadata, spec, status = (node.get(name) or {} for name in ("metadata", "spec", "status"))
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {name: metadata[name] for name in ("name", "labels", "annotations") if name in metadata},
+        "spec": {name: spec[name] for name in ("taints", "unschedulable") if name in spec},
+        "status": {name: status[name] for name in ("capacity", "allocatable") if name in status},
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sparsam.power import sleep
 from sparsam.scheduling.backlog import Backlog, Change
+from sparsam.scheduling.columns import Bools, Floats, Ints
 from sparsam.scheduling.consolidation import Caution, Consolidator
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
@@ -26,7 +27,9 @@ from sparsam.scheduling.policy import Policy
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
 from sparsam.scheduling.snapshot import CPU, Snapshot
 from sparsam.simulation.energy import ASLEEP, AWAKE, FALLING, WAKING, Energy, Parts
-from sparsam.simulation.trace import Bools, Floats, Ints, Obj, Trace
+from sparsam.simulation.trace import Trace
+
+Obj = Mapping[str, Any]
 
 NOBODY = -1
 PASS_PODS = 1000

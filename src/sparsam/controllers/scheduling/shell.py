@@ -23,7 +23,7 @@ from sparsam.objects.kinds import PODS, Resource
 from sparsam.scheduling.backlog import Backlog, Change
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.pending import is_pending, unsupported
-from sparsam.scheduling.placement import PendingPod
+from sparsam.scheduling.placement import GROUP_LABEL, PendingPod
 from sparsam.scheduling.plan import Bind, Rejection
 
 log = logging.getLogger(__name__)
@@ -258,7 +258,6 @@ class Scheduler:
             self.metrics.observe(name, seconds, FAST_BUCKETS, result=result, profile=profile)
 
 
-GROUP_LABEL = "pod-group.scheduling.sigs.k8s.io/name"
 GROUP_MINIMUM_ANNOTATION = "pod-group.scheduling.sigs.k8s.io/min-available"
 VICTIM_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 EMPTY = compile_pod({"metadata": {}, "spec": {}})

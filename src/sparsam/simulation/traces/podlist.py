@@ -1,0 +1,137 @@
+"""Pods of a cluster as `kubectl get pods -A -o json` exports them.
+
+What decides a pod's placement is kept: requests, constraints, labels, priority, owner. Pods of DaemonSets and static
+pods are left out, since they come with a node and not with work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sparsam.scheduling.demand import compile_pod
+from sparsam.simulation.trace import BadTrace, Obj, Trace
+from sparsam.simulation.traces.rows import Arrival, BadField, Columns, Reading, Source, Templates
+
+MIRROR = "kubernetes.io/config.mirror"
+ENDED = ("Succeeded", "Failed")
+SPEC = (
+    *("containers", "initContainers", "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints"),
+    *("priority", "priorityClassName", "preemptionPolicy", "overhead", "resources", "hostNetwork", "restartPolicy"),
+)
+CONTAINER = ("name", "image", "resources", "ports", "restartPolicy")
+# Different for each pod of one owner, and nothing that selectors of users look at.
+OWN_LABELS = (
+    *("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "batch.kubernetes.io/job-completion-index"),
+)
+
+
+def read_pods(pods: Iterable[Any], file: str, *, lenient: bool = False) -> Reading:
+    """Pods from the `items` of an export, of which the first to be created arrives at 0.
+
+    A pod that ran to its end, or is about to be deleted, stays for the time between its start and its end; the others
+    until the end of the trace, which is the last time that the export tells of. Pods of Jobs and pods that are not
+    always restarted are batch work.
+    """
+    source, templates, columns = Source(file, lenient), Templates(), Columns()
+    last = -math.inf
+
+    def parse(pod: Any) -> tuple[Arrival, float] | None:
+        try:
+            return _arrival(pod, templates)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise BadField("the item", f"is no v1 Pod: {type(error).__name__}: {error}") from None
+
+    for arrival, seen in source.parsed(pods, parse):
+        columns.add(arrival)
+        last = max(last, seen)
+    if not columns.template:
+        raise BadTrace(file, None, "items", "not one pod that came with work")
+    origin = min(columns.arrival_seconds)
+    for place in range(len(columns.arrival_seconds)):
+        columns.arrival_seconds[place] -= origin
+    trace: Trace = columns.trace(file, templates, horizon_seconds=last - origin)
+    return source.reading(trace)
+
+
+def _arrival(pod: Any, templates: Templates) -> tuple[Arrival, float] | None:
+    """A pod with times in seconds since 1970, and the latest of them."""
+    metadata, spec, status = (_part(pod, name) for name in ("metadata", "spec", "status"))
+    owner: Obj = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
+    if owner.get("kind") == "DaemonSet" or MIRROR in (metadata.get("annotations") or {}):
+        return None
+    created = _seconds(metadata, "metadata", "creationTimestamp")
+    if created is None:
+        raise BadField("metadata.creationTimestamp", "is empty")
+    start = _seconds(status, "status", "startTime")
+    start = created if start is None else start
+    end = _end(metadata, status)
+    if start < created:
+        raise BadField("status.startTime", "is before the pod was created")
+    if end is not None and end < start:
+        raise BadField("status", "the pod ended before it started")
+    template = _template(metadata, spec, owner, templates)
+    batch = owner.get("kind") == "Job" or spec.get("restartPolicy", "Always") != "Always"
+    stay = math.inf if end is None else end - start
+    return Arrival(template, created, stay, batch), max(start, end or start)
+
+
+def _end(metadata: Obj, status: Obj) -> float | None:
+    """When the pod ended or will be gone; None while it runs."""
+    if status.get("phase") in ENDED:
+        ended = [
+            _seconds(terminated, "status.containerStatuses", "finishedAt")
+            for each in status.get("containerStatuses") or ()
+            if (terminated := (each.get("state") or {}).get("terminated"))
+        ]
+        known = [each for each in ended if each is not None]
+        if not known:
+            raise BadField("status.containerStatuses", f"{status['phase']}, but no container tells when it finished")
+        return max(known)
+    return _seconds(metadata, "metadata", "deletionTimestamp")
+
+
+def _template(metadata: Obj, spec: Obj, owner: Obj, templates: Templates) -> int:
+    kept: dict[str, Any] = {name: spec[name] for name in SPEC if spec.get(name)}
+    for name in ("containers", "initContainers"):
+        if name in kept:
+            kept[name] = [{field: each[field] for field in CONTAINER if each.get(field)} for each in kept[name]]
+    labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name not in OWN_LABELS}
+    about = {"namespace": metadata.get("namespace", "default"), "labels": labels}
+    if owner:
+        reference = {"apiVersion": owner.get("apiVersion", ""), "kind": owner["kind"], "name": owner["name"]}
+        about["ownerReferences"] = [{**reference, "controller": True}]
+    found = {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": kept}
+
+    def make() -> Obj:
+        try:
+            compile_pod(found)
+        except ValueError as error:
+            raise BadField("spec", str(error)) from None
+        return found
+
+    return templates.number(msgspec.json.encode(found, order="deterministic"), make)
+
+
+def _part(pod: Any, name: str) -> Mapping[str, Any]:
+    part = pod.get(name) if isinstance(pod, Mapping) else None
+    if not isinstance(part, Mapping):
+        raise BadField(name, "is missing: this is no Pod")
+    return part
+
+
+def _seconds(part: Obj, path: str, name: str) -> float | None:
+    text = part.get(name)
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise BadField(f"{path}.{name}", f"{text!r} is no time") from None
+    if moment.tzinfo is None:
+        raise BadField(f"{path}.{name}", f"{text!r} has no time zone")
+    return moment.timestamp()
