@@ -22,6 +22,7 @@ _COMMANDS = {
     "meter": "sparsam.cli.meter:meter",
     "calibrate": "sparsam.cli.calibrate:calibrate",
     "models": "sparsam.cli.models:models",
+    "sim": "sparsam.cli.sim:sim",
     "node": "sparsam.cli.node:node",
     "images": "sparsam.cli.images:images",
     "serve": "sparsam.cli.serve:serve",

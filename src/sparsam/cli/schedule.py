@@ -70,7 +70,7 @@ def schedule(**options: Any) -> None:
       sparsam schedule --shadow                          what would it do?  kubectl get pod web -o yaml
       sparsam schedule --scheduler-name default-scheduler --policy kube-default
     """
-    from sparsam.controllers.scheduling.placers import POLICIES
+    from sparsam.scheduling.policies import POLICIES
 
     if options["policy"] not in POLICIES:
         raise ScheduleError(f"--policy: {options['policy']!r} is none of {', '.join(POLICIES)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,18 @@ class History:
 class World:
     """One run. Same nodes, trace, policy and rules: same history."""
 
-    def __init__(self, nodes: Sequence[Obj], trace: Trace, policy: Policy, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Obj],
+        trace: Trace,
+        policy: Policy,
+        rules: Rules | None = None,
+        timer: Callable[[], float] | None = None,
+    ) -> None:
+        """`timer` tells seconds of real time, for `decision_seconds`; nothing else depends on it."""
+        self._timer = timer
+        self.decision_seconds: list[float] = []
+        """Real time of each decision, where there is a timer."""
         self._trace, self._rules = trace, rules or Rules()
         self.snapshot = Snapshot()
         for node in nodes:
@@ -97,7 +108,7 @@ class World:
         self._speed: Floats = power.speed[:count].copy()
         self._used: Floats = np.zeros(count)
         """Millicores of work, on cores of speed 1, that pods do on each node."""
-        self.demands = [compile_pod(each) for each in trace.templates]
+        self.demands = [compile_pod(each) for each in _by_kind(trace)]
         """Of each template."""
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
@@ -179,7 +190,10 @@ class World:
     def _place(self, now: float) -> None:
         while waiting := self._backlog.pop(PASS_PODS, now):
             pending = [self._pending(each.key) for each in waiting]
+            began = self._timer() if self._timer else 0.0
             plan = self._placer.schedule(pending)
+            if self._timer:
+                self.decision_seconds += [(self._timer() - began) / len(pending)] * len(pending)
             for bind in plan.binds:
                 self._start(bind, now)
             for rejection in plan.rejections:
@@ -324,6 +338,15 @@ class World:
             watts=np.array(watts),
             transitions=self._transitions,
         )
+
+
+def _by_kind(trace: Trace) -> list[Obj]:
+    """The templates, those of batch work alone as pods that are not restarted: so the scheduler tells them apart."""
+    services = set(trace.template[~trace.batch].tolist())
+    return [
+        each if number in services else {**each, "spec": {"restartPolicy": "Never", **each["spec"]}}
+        for number, each in enumerate(trace.templates)
+    ]
 
 
 def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sparsam.scheduling.placement import Placer
-from sparsam.scheduling.policy import KubeDefault, MostAllocated, Policy, Random
+from sparsam.scheduling.policies import make_policy
+from sparsam.scheduling.policy import KubeDefault
 from sparsam.scheduling.powerpolicy import PowerPolicy, choose
 from sparsam.scheduling.preemption import Budgets
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Snapshot
-from sparsam.scheduling.watts import LeastIncrease, Peaks, SparsamPolicy
+from sparsam.scheduling.watts import SparsamPolicy
 
 Obj = Mapping[str, Any]
 
-POLICIES: Mapping[str, Callable[[], Policy]] = {
-    each.name: each for each in (SparsamPolicy, KubeDefault, MostAllocated, Peaks, LeastIncrease, Random)
-}
 DEFAULT_NAMES = ("default-scheduler", "sparsam")
 
 
@@ -83,7 +81,7 @@ class Placers:
         return Choice(profile.name, self._placer(PowerPolicy("", binds), profile), placer)
 
     def _placer(self, policy: PowerPolicy, profile: Profile) -> Placer:
-        ranks = SparsamPolicy(policy.weights) if policy.policy == SparsamPolicy.name else POLICIES[policy.policy]()
+        ranks = make_policy(policy.policy, policy.weights)
         return Placer(self._snapshot, ranks, profile, budgets=self._budgets, explains=True)
 
     def _forget(self, policy: str) -> None:

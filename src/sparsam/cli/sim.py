@@ -1,0 +1,197 @@
+"""`sparsam sim`: the same arrivals under several policies on a modelled fleet, in virtual time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sparsam.cli.fleetfiles import open_fleet
+from sparsam.cli.output import emit, output_option, plain_table
+from sparsam.cli.tables import BadInput
+from sparsam.cli.tracefiles import read_trace
+from sparsam.scheduling.policies import POLICIES
+from sparsam.simulation.experiment import Row, Run, compare, play
+from sparsam.simulation.fleet import Fleet
+from sparsam.simulation.trace import BadTrace, Trace, merged
+from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
+
+SLEEPS = {"on": True, "off": False}
+SERVICE_CORES, BATCH_CORE_SECONDS, SYSBENCH_CORE_SECONDS = 1.2, 2550.0, 777.0
+"""What a made-up pod asks for on average."""
+MADE_UP = ("day", "batch", "sysbench")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run for a worker process, which reads fleet and trace itself: they are larger than their names."""
+
+    fleet: str
+    trace: str
+    load: float | None
+    seconds: float
+    compress: float
+    in_order: float | None
+    policy: str
+    sleep: bool
+    seed: int
+
+
+@click.command()
+@click.option("--fleet", default="rise-215", show_default=True, help="A YAML file, rise-N, mixed-N or uniform-N.")
+@click.option("--trace", default="day", show_default=True, help="A file (see docs/traces.md), or day, batch, sysbench.")
+@click.option("--load", type=float, help="Requested CPU as a share of the fleet's [0.3; of a file: as it is].")
+@click.option(
+    "--days", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True, help="Of made-up traces."
+)
+@click.option(
+    "--compress", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True, help="Divide all times."
+)
+@click.option(
+    "--in-order",
+    type=click.FloatRange(0.0, min_open=True),
+    metavar="SECONDS",
+    help="Submit at even steps; no pod ends.",
+)
+@click.option("--policies", default="kube-default,sparsam", show_default=True, help=f"Of {', '.join(POLICIES)}.")
+@click.option("--sleep", default="off,on", show_default=True, help="Without and with nodes sent to sleep.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Made-up traces, so many.")
+@output_option
+def sim(output: str, **options: Any) -> None:
+    """Replay a trace on modelled servers under several policies, and state what each would draw.
+
+    The policies are the shipped scheduler's own code. The others are compared with the first of them, under the first
+    word of --sleep; a saving is stated only where the same work was done. Energies are those of the servers' models, so
+    estimated.
+
+    \b
+    Examples:
+      sparsam sim
+      sparsam sim --fleet mixed-500 --load 0.5 --seeds 5
+      sparsam sim --fleet rise-215 --trace pods.json --policies kube-default,peaks,sparsam -o json
+    """
+    jobs = list(_jobs(options))
+    runs = _run(jobs)
+    rows = compare(runs)
+    value = {"runs": [asdict(run) for run in runs], "comparison": [asdict(row) for row in rows]}
+    emit(value, output, lambda: _table(rows, runs))
+
+
+def _jobs(options: dict[str, Any]) -> Iterator[Job]:
+    policies, sleeps = options["policies"].split(","), options["sleep"].split(",")
+    for name in policies:
+        if name not in POLICIES:
+            raise BadInput(f"--policies: {name!r} is none of {', '.join(POLICIES)}")
+    for each in sleeps:
+        if each not in SLEEPS:
+            raise BadInput(f"--sleep: {each!r} is neither on nor off")
+    if options["load"] is not None and not 0.0 < options["load"] < 10.0:
+        raise BadInput(f"--load: {options['load']:g} is not a share above 0")
+    what = {name: options[name] for name in ("fleet", "trace", "load", "compress", "in_order")}
+    made_up = options["trace"] in MADE_UP and not Path(options["trace"]).exists()
+    if not made_up and not Path(options["trace"]).exists():
+        raise BadInput(f"--trace: {options['trace']}: no such file; made-up traces are {', '.join(MADE_UP)}")
+    # Both are read once here, so that what is wrong with them is said before anything runs.
+    first = Job(**what, seconds=DAY_SECONDS * options["days"], policy=policies[0], sleep=False, seed=0)
+    make_trace(first, open_fleet(first.fleet))
+    for seed in range(options["seeds"] if made_up else 1):
+        for policy in policies:
+            for each in sleeps:
+                yield Job(**what, seconds=first.seconds, policy=policy, sleep=SLEEPS[each], seed=seed)
+
+
+def make_trace(job: Job, fleet: Fleet) -> Trace:
+    """The arrivals of a job, every pod of which fits on some node; raises BadInput."""
+    try:
+        trace = _arrivals(job, fleet)
+        if job.in_order is not None:
+            trace = trace.in_order(job.in_order)
+        if job.compress != 1.0:
+            trace = trace.compressed(job.compress)
+        trace.check_fits(fleet.amounts())
+    except BadTrace as error:
+        raise BadInput(str(error)) from error
+    return trace
+
+
+def _arrivals(job: Job, fleet: Fleet) -> Trace:
+    if job.trace not in MADE_UP or Path(job.trace).exists():
+        found = read_trace(Path(job.trace)).trace
+        return found if job.load is None else found.scaled(job.load, fleet.cores())
+    chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet.cores()
+    if job.trace == "sysbench":
+        return sysbench_mix(chance, 3600.0 * cores / SYSBENCH_CORE_SECONDS, job.seconds)
+    if job.trace == "batch":
+        return poisson_batch(chance, 3600.0 * cores / BATCH_CORE_SECONDS, job.seconds)
+    services = diurnal_services(chance, max(round(cores / 2 / SERVICE_CORES), 1), job.seconds)
+    return merged([services, poisson_batch(chance, 1800.0 * cores / BATCH_CORE_SECONDS, job.seconds)], "day")
+
+
+def _work(job: Job) -> Run:
+    fleet = open_fleet(job.fleet)
+    trace = make_trace(job, fleet)
+    nodes = fleet.node_objects()
+    return play(nodes, trace, job.policy, sleeps=job.sleep, seed=job.seed, timer=time.perf_counter)[0]
+
+
+def _run(jobs: Sequence[Job]) -> list[Run]:
+    console = Console(stderr=True)
+    columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    workers = min(len(jobs), os.cpu_count() or 1)
+    with (
+        ProcessPoolExecutor(workers) as pool,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("runs", total=len(jobs))
+        started = [pool.submit(_work, job) for job in jobs]
+        for _ in as_completed(started):
+            bar.advance(task)
+        return [each.result() for each in started]
+
+
+def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
+    heads = ("POLICY", "SLEEP", "KWH", "SAVED", "BOUND", "WORK", "LATE", "DROPPED", "PENDING P99", "DECISION P99")
+    lines = []
+    for row in rows:
+        own = [run for run in runs if (run.policy, run.sleep) == (row.policy, row.sleep)]
+        decisions = [run.decision_p99_ms for run in own if run.decision_p99_ms is not None]
+        lines.append(
+            (
+                row.policy,
+                "on" if row.sleep else "off",
+                f"{row.energy_kwh:.1f}",
+                _saved(row),
+                f"{row.bound_ratio:.1%}",
+                f"{np.mean([run.work_done for run in own]):.1f} core h",
+                str(sum(run.late for run in own)),
+                str(sum(run.dropped for run in own)),
+                f"{max(run.pending_p99_s for run in own):.0f} s",
+                f"{max(decisions):.2f} ms" if decisions else "-",
+            )
+        )
+    table = plain_table(heads, lines)
+    first = rows[0]
+    said = [f"saved: of the energy of {first.policy} with sleep {'on' if first.sleep else 'off'}; estimated"]
+    said += [
+        f"{row.policy}, sleep {'on' if row.sleep else 'off'}: not compared, {row.why_not}"
+        for row in rows
+        if row.why_not
+    ]
+    table.caption, table.caption_justify = "\n".join(said), "left"
+    return table
+
+
+def _saved(row: Row) -> str:
+    if row.saved_ratio is None:
+        return "unequal work"
+    return f"{row.saved_ratio:.1%}" + ("" if row.saved_error is None else f" ±{row.saved_error:.1%}")

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from sparsam.cli.sim import sim
+
+FLEET = "{name: small, groups: [{model: epyc-7742-1s, count: 3, sleep: suspended}, {model: xeon-e5-2660-2s, count: 4}]}"
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET)
+    return str(path)
+
+
+def test_policies_are_compared_on_the_same_arrivals(fleet):
+    result = CliRunner().invoke(sim, ["--fleet", fleet, "--days", "0.05", "--seeds", "2", "-o", "json"])
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert [(run["policy"], run["sleep"], run["seed"]) for run in value["runs"]] == [
+        (policy, sleep, seed) for seed in (0, 1) for policy in ("kube-default", "sparsam") for sleep in (False, True)
+    ]
+    assert all(run["bound_kwh"] <= run["energy_kwh"] for run in value["runs"])
+    base, _, ours, asleep = value["comparison"]
+    assert base["saved_ratio"] == 0.0
+    assert ours["energy_kwh"] < base["energy_kwh"]
+    assert asleep["energy_kwh"] < base["energy_kwh"]
+
+
+def test_a_trace_of_ones_own_is_replayed_and_shown_as_a_table(fleet, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "name,arrival_seconds,duration_seconds,cpu,memory,kind\na,0,600,4,1Gi,service\nb,60,300,2,1Gi,batch\n"
+    )
+    result = CliRunner().invoke(sim, ["--fleet", fleet, "--trace", str(path), "--sleep", "off"])
+    assert result.exit_code == 0, result.output
+    assert "POLICY" in result.stdout
+    assert "kube-default" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policies", "best"], "--policies: 'best' is none of"),
+        (["--sleep", "deep"], "--sleep: 'deep' is neither on nor off"),
+        (["--load", "-1"], "--load: -1 is not a share above 0"),
+        (["--trace", "nothing.csv"], "nothing.csv: no such file; made-up traces are day, batch, sysbench"),
+        (["--fleet", "raise-3"], "no 'raise-3'"),
+    ],
+)
+def test_what_cannot_be_used_is_said(arguments, message):
+    result = CliRunner().invoke(sim, arguments)
+    assert result.exit_code != 0
+    assert message in result.output + str(result.exception)
+
+
+def test_a_pod_larger_than_any_node_is_said_with_its_row(fleet, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("name,arrival_seconds,duration_seconds,cpu,memory,kind\na,0,600,4000,1Gi,service\n")
+    result = CliRunner().invoke(sim, ["--fleet", fleet, "--trace", str(path)])
+    assert result.exit_code != 0
+    assert "row 1, requests cpu" in result.output + str(result.exception)
