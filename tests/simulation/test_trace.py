@@ -97,17 +97,24 @@ def test_compressed_arrivals_raise_the_load():
 
 
 @given(traces(), st.integers(1, 4))
-def test_each_round_of_a_repetition_is_the_trace_again_but_for_what_never_ended(found, times):
+def test_each_round_of_a_repetition_is_the_trace_again_but_for_what_never_ends(found, times):
     again = found.repeated(times)
     assert again.horizon_seconds == pytest.approx(times * found.horizon_seconds)
-    for number in range(times):
-        origin = number * found.horizon_seconds
-        came = (again.arrival_seconds >= origin) & (again.arrival_seconds < origin + found.horizon_seconds)
-        before = found.arrival_seconds < found.horizon_seconds
-        expected = found.taken(before if number == 0 else before & np.isfinite(found.duration_seconds))
-        if number:
-            came &= np.isfinite(again.duration_seconds)
-        assert Counter(again.duration_seconds[came].tolist()) == Counter(expected.duration_seconds.tolist())
+    ends = np.isfinite(found.duration_seconds)
+    rounds = [found.arrival_seconds] + [
+        found.arrival_seconds[ends] + k * found.horizon_seconds for k in range(1, times)
+    ]
+    np.testing.assert_allclose(again.arrival_seconds, np.sort(np.concatenate(rounds)))
+    stays = Counter(found.duration_seconds.tolist()), Counter(found.duration_seconds[ends].tolist())
+    assert Counter(again.duration_seconds.tolist()) == sum([stays[1]] * (times - 1), stays[0])
+
+
+def test_a_service_that_never_ends_is_not_there_twice():
+    found = trace((SMALL, 0, math.inf), (LARGE, 10, 20)).repeated(3)
+    assert found.arrival_seconds.tolist() == [0.0, 10.0, 110.0, 210.0]
+    assert found.mean_requested_cores() == pytest.approx(
+        trace((SMALL, 0, math.inf), (LARGE, 10, 20)).mean_requested_cores()
+    )
 
 
 @given(traces(), st.floats(0.1, 100.0))

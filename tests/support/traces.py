@@ -17,7 +17,6 @@ def pod(cpu: str = "", memory: str = "", group: str = "", **requests: str) -> di
 
 
 def trace(*rows: tuple[dict[str, Any], float, float], horizon: float = 100.0, **columns: Any) -> Trace:
-    """Rows of template, arrival and duration."""
     templates: list[dict[str, Any]] = []
     for template, _, _ in rows:
         if template not in templates:
@@ -43,7 +42,6 @@ def exported_pod(
     owner: tuple[str, str] = ("ReplicaSet", "web"),
     **status: Any,
 ) -> dict[str, Any]:
-    """As `kubectl get pods -o json` writes it."""
     started = status.pop("startTime", created)
     return {
         "metadata": {
@@ -75,7 +73,6 @@ def exported_pod(
 
 
 def swf_job(number: Any = 1, submit: Any = 0, run: Any = 60, processors: Any = 1, **fields: Any) -> str:
-    """A line of a log."""
     named = {"number": number, "submit": submit, "wait": 5, "run": run, "allocated": processors, "used": -1}
     named |= {"used_memory": -1, "processors": processors, "time": -1, "memory": -1, "status": 1} | fields
     return "  ".join(map(str, [*named.values(), *[-1] * 7]))
@@ -86,7 +83,6 @@ SECONDS = st.floats(0.0, 1000.0, allow_subnormal=False)
 
 @st.composite
 def traces(draw: st.DrawFn, step_seconds: float = 10.0) -> Trace:
-    """Pods that request CPU or none, in groups or alone, some for ever, some with a usage series."""
     templates = [pod(), *(pod(f"{draw(st.integers(1, 4000))}m", group=group) for group in ("", "", "a", "b"))]
     pods = draw(st.lists(st.tuples(st.integers(0, 4), SECONDS, SECONDS | st.just(np.inf), st.booleans()), max_size=30))
     pods.sort(key=lambda each: each[1])

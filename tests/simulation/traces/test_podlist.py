@@ -73,6 +73,12 @@ def test_a_pod_that_is_being_deleted_stays_until_then():
     assert read(going).trace.duration_seconds.tolist() == [600.0]
 
 
+def test_an_evicted_pod_without_containers_ended_with_its_conditions():
+    moments = ("2026-11-23T10:00:05Z", "2026-11-23T10:07:00Z")
+    evicted = pod(phase="Failed", reason="Evicted", conditions=[{"lastTransitionTime": moment} for moment in moments])
+    assert read(evicted).trace.duration_seconds.tolist() == [420.0]
+
+
 @pytest.mark.parametrize(
     ("item", "complaint"),
     [
@@ -83,7 +89,7 @@ def test_a_pod_that_is_being_deleted_stays_until_then():
         (changed(metadata__creationTimestamp="2026-11-23T10:00:00"), "metadata.creationTimestamp: .* has no time zone"),
         (changed(status__startTime="2026-11-23T09:00:00Z"), "status.startTime: is before the pod was created"),
         (ended("2026-11-23T09:00:00Z"), "status: the pod ended before it started"),
-        (ended(), "status.containerStatuses: Succeeded, but no container tells"),
+        (ended(), "status.containerStatuses: Succeeded, but nothing tells"),
         (changed(spec__containers=7), "the item: is no v1 Pod: TypeError"),
         (changed(spec__containers=[{"resources": {"requests": {"cpu": "x"}}}]), "spec: not a quantity: 'x'"),
         (changed(metadata__ownerReferences=["web"]), "the item: is no v1 Pod: AttributeError"),

@@ -94,6 +94,7 @@ def test_no_pod_is_lost_and_none_changes(pods):
     [
         ("a,,1,1,,,,,,,", "row 2, arrival_seconds: is empty"),
         ("a,soon,1,1,,,,,,,", "row 2, arrival_seconds: 'soon' is not a number"),
+        ("a,1_0,1,1,,,,,,,", "row 2, arrival_seconds: '1_0' is not a number"),
         ("a,nan,1,1,,,,,,,", "row 2, arrival_seconds: nan is not a finite number"),
         ("a,-3,1,1,,,,,,,", "row 2, arrival_seconds: -3 is negative"),
         ("a,3,-1,1,,,,,,,", "row 2, duration_seconds: -1 is negative"),

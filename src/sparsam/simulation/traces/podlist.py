@@ -82,17 +82,16 @@ def _arrival(pod: Any, templates: Templates) -> tuple[Arrival, float] | None:
 
 def _end(metadata: Obj, status: Obj) -> float | None:
     """When the pod ended or will be gone; None while it runs."""
-    if status.get("phase") in ENDED:
-        ended = [
-            _seconds(terminated, "status.containerStatuses", "finishedAt")
-            for each in status.get("containerStatuses") or ()
-            if (terminated := (each.get("state") or {}).get("terminated"))
-        ]
-        known = [each for each in ended if each is not None]
-        if not known:
-            raise BadField("status.containerStatuses", f"{status['phase']}, but no container tells when it finished")
-        return max(known)
-    return _seconds(metadata, "metadata", "deletionTimestamp")
+    if status.get("phase") not in ENDED:
+        return _seconds(metadata, "metadata", "deletionTimestamp")
+    states = [(each.get("state") or {}).get("terminated") or {} for each in status.get("containerStatuses") or ()]
+    ended = [_seconds(each, "status.containerStatuses", "finishedAt") for each in states]
+    # A pod that was evicted may have no containers left to ask, only conditions that changed when it went.
+    changed = [_seconds(each, "status.conditions", "lastTransitionTime") for each in status.get("conditions") or ()]
+    known = [each for each in ended if each is not None] or [each for each in changed if each is not None]
+    if not known:
+        raise BadField("status.containerStatuses", f"{status['phase']}, but nothing tells when it ended")
+    return max(known)
 
 
 def _template(metadata: Obj, spec: Obj, owner: Obj, templates: Templates) -> int:

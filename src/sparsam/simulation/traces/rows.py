@@ -178,6 +178,8 @@ def number(row: Row, name: str, otherwise: float | None = None) -> float:
         value = float(cell)
     except (TypeError, ValueError):
         raise BadField(name, f"{cell!r} is not a number") from None
+    if cell.__class__ is str and "_" in cell:
+        raise BadField(name, f"{cell!r} is not a number")
     if not 0.0 <= value < math.inf:
         raise BadField(name, f"{cell} is negative" if value < 0.0 else f"{cell} is not a finite number")
     return value

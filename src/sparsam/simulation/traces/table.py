@@ -90,14 +90,14 @@ def _pod(row: Row) -> Obj:
     spec: dict[str, Any] = dict(_mapping(row, "spec"))
     if not _empty(row, "priority"):
         spec["priority"] = _whole(row, "priority")
-    containers = spec.get("containers") or []
     found = pod(requests, namespace=row.get("namespace") or "default", labels=_labels(row), spec=spec)
-    try:
-        if containers:
-            found["spec"]["containers"] = [_requesting(containers[0], requests), *containers[1:]]
-        compile_pod(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadField("spec", f"is no pod's: {type(error).__name__}: {error}") from None
+    if not _empty(row, "spec"):
+        try:
+            if containers := spec.get("containers"):
+                found["spec"]["containers"] = [_requesting(containers[0], requests), *containers[1:]]
+            compile_pod(found)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadField("spec", f"is no pod's: {type(error).__name__}: {error}") from None
     return found
 
 
