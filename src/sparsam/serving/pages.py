@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ import uvicorn
 
 from sparsam.serving.embedded import EmbeddedServer
 
+SHUTDOWN_SECONDS = 1
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 Scope = dict[str, Any]
@@ -40,5 +42,13 @@ async def serve_pages(address: tuple[str, int], metrics: Callable[[], str]) -> N
     """Serve until cancelled; raises OSError when the address cannot be had."""
     settings: Scope = {"lifespan": "off", "log_config": None, "log_level": "warning", "access_log": False}
     with socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as listener:
-        config = uvicorn.Config(Pages(metrics), interface="asgi3", **settings)
-        await EmbeddedServer(config).serve(sockets=[listener])
+        config = uvicorn.Config(
+            Pages(metrics), interface="asgi3", timeout_graceful_shutdown=SHUTDOWN_SECONDS, **settings
+        )
+        server = EmbeddedServer(config)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.stop()
+            await serving
