@@ -247,10 +247,10 @@ async def test_missing_sources_are_named_and_tried_again(node: Node):
 
 
 async def test_unsupported_features_are_refused_by_name(node: Node):
-    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}
-    refused = node.run(pod(container(), volumes=[claim]))
+    share = {"name": "data", "nfs": {"server": "files", "path": "/"}}
+    refused = node.run(pod(container(), volumes=[share]))
     state = await node.api.until(refused, waiting("Unsupported"))
-    assert "volume data: persistentVolumeClaim" in state["status"]["message"]
+    assert "volume data: nfs" in state["status"]["message"]
     assert ("Warning", "Unsupported", state["status"]["message"]) in node.api.events
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from sparsam.agent.downward import PodFacts
 from sparsam.agent.payloads import File, token_wishes, volume_files
-from sparsam.agent.references import ConfigFault, Sources
-from sparsam.agent.volumes import PodDirectory, check_host_path, write_atomically
+from sparsam.agent.references import CLAIM, ConfigFault, Sources
+from sparsam.agent.volumes import PodDirectory, check_host_path, persistent_path, write_atomically
 from tests.support.agent import container, pod
 
 
@@ -94,3 +94,25 @@ def test_tokens_can_be_read_by_any_user_unless_a_group_narrows_them():
         wanted = pod(volumes=[volume], securityContext=context)
         tokens = dict.fromkeys(token_wishes(wanted), "secret")
         assert volume_files(volume, PodFacts(wanted), Sources(), tokens) == {"token": File(b"secret", mode)}
+
+
+def test_claims_lead_to_where_their_volume_is(tmp_path: Path):
+    store = tmp_path / "store"
+    spec = container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPath": "x"}])
+    wanted = pod(spec, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}}])
+    persistent = {"metadata": {"name": "pv"}, "spec": {"hostPath": {"path": str(store), "type": "DirectoryOrCreate"}}}
+    directory = PodDirectory(tmp_path / "pods", "uid")
+    with pytest.raises(ConfigFault, match='persistentvolumeclaim "c" not found'):
+        directory.set_up(PodFacts(wanted), Sources(), {})
+    directory.set_up(PodFacts(wanted), Sources({(CLAIM, "c"): persistent}), {})
+    (mount,) = directory.bind_mounts(wanted, spec, {})
+    assert (mount.host_path, mount.read_only) == (str(store / "x"), True)
+    directory.remove()
+    assert (store / "x").is_dir()
+
+
+def test_volumes_that_are_not_on_the_node_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigFault, match="does not exist"):
+        persistent_path({"metadata": {"name": "pv"}, "spec": {"local": {"path": str(tmp_path / "none")}}})
+    with pytest.raises(ConfigFault, match="neither hostPath nor local"):
+        persistent_path({"metadata": {"name": "pv"}, "spec": {"nfs": {"server": "s", "path": "/"}}})

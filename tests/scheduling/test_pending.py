@@ -32,7 +32,6 @@ def test_the_ended_and_the_leaving_do_not_wait():
     ("spec", "words"),
     [
         ({}, None),
-        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "persistentVolumeClaim volumes"),
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, None),
     ],
 )

@@ -11,13 +11,13 @@ import aiohttp
 from sparsam.agent.payloads import TokenWish, token_wishes
 from sparsam.agent.podapi import PodApi
 from sparsam.agent.podspec import Obj, init_containers
-from sparsam.agent.references import CONFIG_MAP, ConfigFault, Sources
+from sparsam.agent.references import CLAIM, CONFIG_MAP, ConfigFault, Sources
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder, reference_to
 from sparsam.client.informer import Informer
 from sparsam.clock import Clock, parse_time
 from sparsam.errors import NotFound, SparsamError, StatusError
-from sparsam.objects.kinds import CONFIGMAPS, PODS, SECRETS, SERVICEACCOUNTS
+from sparsam.objects.kinds import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS, SERVICEACCOUNTS
 
 _TOKEN_RENEWAL_RATIO = 0.8
 _REMEMBERED_SOURCES = 2048
@@ -76,7 +76,7 @@ class ClusterApi(PodApi):
         async def fetch(kind: str, name: str) -> None:
             try:
                 obj = await self._source(namespace, kind, name, max_age_seconds)
-            except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (ConfigFault, StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 faults[kind, name] = f'failed to get {kind.lower()} "{name}": {error}'
             else:
                 if obj is not None:
@@ -116,13 +116,27 @@ class ClusterApi(PodApi):
         if obj is not None and now - fetched <= max_age_seconds:
             return obj
         try:
-            obj = await self._client.get(CONFIGMAPS if kind == CONFIG_MAP else SECRETS, name, namespace)
+            if kind == CLAIM:
+                obj = await self._volume_of(namespace, name)
+            else:
+                obj = await self._client.get(CONFIGMAPS if kind == CONFIG_MAP else SECRETS, name, namespace)
         except NotFound:
             obj = None
         if len(self._sources) >= _REMEMBERED_SOURCES:
             self._sources.clear()
         self._sources[key] = (now, obj)
         return obj
+
+    async def _volume_of(self, namespace: str, name: str) -> Obj:
+        """The volume of a claim; raises ConfigFault unless both say that they are bound to each other."""
+        claim = await self._client.get(PERSISTENTVOLUMECLAIMS, name, namespace)
+        wanted = claim["spec"].get("volumeName")
+        if not wanted or (claim.get("status") or {}).get("phase") != "Bound":
+            raise ConfigFault("the claim is not bound")
+        volume = await self._client.get(PERSISTENTVOLUMES, wanted)
+        if (volume["spec"].get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
+            raise ConfigFault(f'persistentvolume "{wanted}" is bound to another claim')
+        return volume
 
     async def _request_token(self, pod: Obj, wish: TokenWish, now: datetime) -> _Token:
         metadata = pod["metadata"]

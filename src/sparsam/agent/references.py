@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets that a pod refers to, and their values once fetched. Pure."""
+"""ConfigMaps, Secrets and claims that a pod refers to, and their values once fetched. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sparsam.errors import SparsamError
 
 CONFIG_MAP = "ConfigMap"
 SECRET = "Secret"
+CLAIM = "PersistentVolumeClaim"
 
 
 class ConfigFault(SparsamError):
@@ -38,6 +39,20 @@ class Sources:
         entries.update({entry: base64.b64decode(value) for entry, value in (found.get("binaryData") or {}).items()})
         return entries
 
+    def volume(self, claim: str) -> Obj:
+        """The PersistentVolume that a claim is bound to. Raises ConfigFault."""
+        found = self.objects.get((CLAIM, claim))
+        if found is None:
+            raise ConfigFault(self.faults.get((CLAIM, claim)) or f'persistentvolumeclaim "{claim}" not found')
+        return found
+
+
+def claim_of(pod_name: str, volume: Obj) -> str | None:
+    """The claim behind a volume; None when it is no such volume."""
+    if "persistentVolumeClaim" in volume:
+        return str(volume["persistentVolumeClaim"]["claimName"])
+    return f"{pod_name}-{volume['name']}" if "ephemeral" in volume else None
+
 
 def references(pod: Obj) -> set[tuple[str, str]]:
     """Every (kind, name) in environment and volumes."""
@@ -46,6 +61,8 @@ def references(pod: Obj) -> set[tuple[str, str]]:
         found.update(_env_references(spec))
     for volume in pod["spec"].get("volumes") or ():
         found.update(_volume_references(volume))
+        if claim := claim_of(pod["metadata"]["name"], volume):
+            found.add((CLAIM, claim))
     return found
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from sparsam.agent.podspec import Obj, all_containers, init_containers, is_sidecar
 
-VOLUME_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath"})
+VOLUME_SOURCES = frozenset(
+    {"configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath", "persistentVolumeClaim", "ephemeral"}
+)
 _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})
 _POD_FIELDS = {
     "resourceClaims": "resource claims",

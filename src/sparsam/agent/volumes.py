@@ -22,7 +22,7 @@ from sparsam.agent.environment import expand
 from sparsam.agent.mounts import is_mounted, mount_tmpfs, mounts_below, unmount
 from sparsam.agent.payloads import File, TokenWish, volume_files
 from sparsam.agent.podspec import Obj
-from sparsam.agent.references import ConfigFault, Sources
+from sparsam.agent.references import ConfigFault, Sources, claim_of
 from sparsam.units import parse_bytes
 
 _DATA_LINK = "..data"
@@ -91,7 +91,7 @@ class PodDirectory:
                 BindMount(
                     str(host_path),
                     str(PurePosixPath("/") / mount["mountPath"]),
-                    bool(mount.get("readOnly")) or _always_read_only(volume),
+                    bool(mount.get("readOnly")) or _read_only(volume),
                     mount.get("mountPropagation") or "None",
                 )
             )
@@ -105,14 +105,18 @@ class PodDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _source(self, volume: Obj) -> Path:
-        return Path(volume["hostPath"]["path"]) if "hostPath" in volume else self.volume_path(volume["name"])
+        return Path(volume["hostPath"]["path"]) if "hostPath" in volume else self.volume_path(volume["name"]).resolve()
 
     def _set_up_volume(self, volume: Obj, facts: PodFacts, sources: Sources, tokens: Mapping[TokenWish, str]) -> None:
         if "hostPath" in volume:
             check_host_path(Path(volume["hostPath"]["path"]), volume["hostPath"].get("type") or "")
             return
-        group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
         path = self.volume_path(volume["name"])
+        claim = claim_of(facts.pod["metadata"]["name"], volume)
+        if claim is not None:
+            _link(path, persistent_path(sources.volume(claim)))
+            return
+        group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
         files = volume_files(volume, facts, sources, tokens)
         fresh = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
@@ -166,6 +170,28 @@ def check_host_path(path: Path, kind: str) -> None:
         raise ConfigFault(f"hostPath type check failed: {path} is not {name}")
 
 
+def persistent_path(volume: Obj) -> Path:
+    """Where a PersistentVolume is on this node; raises ConfigFault where it is not to be had."""
+    spec = volume["spec"]
+    if "hostPath" in spec:
+        path = Path(spec["hostPath"]["path"])
+        check_host_path(path, spec["hostPath"].get("type") or "")
+        return path
+    if "local" in spec:
+        path = Path(spec["local"]["path"])
+        if not path.is_dir():
+            raise ConfigFault(f'path "{path}" does not exist')
+        return path
+    raise ConfigFault(f'persistentvolume "{volume["metadata"]["name"]}" is neither hostPath nor local: unsupported')
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make `path` point to a volume that lives elsewhere; once there it stays."""
+    if not path.is_symlink():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+
 def _set_up_empty(path: Path, empty_dir: Obj, group: int | None) -> None:
     if empty_dir.get("medium") == "Memory":
         limit = empty_dir.get("sizeLimit")
@@ -175,7 +201,10 @@ def _set_up_empty(path: Path, empty_dir: Obj, group: int | None) -> None:
     path.chmod(0o777 if group is None else 0o2777)
 
 
-def _always_read_only(volume: Obj) -> bool:
+def _read_only(volume: Obj) -> bool:
+    """Content of the API, and claims that the pod itself wants only to read."""
+    if (volume.get("persistentVolumeClaim") or {}).get("readOnly"):
+        return True
     return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected"))
 
 

@@ -23,6 +23,7 @@ from sparsam.clock import SystemClock
 from sparsam.controllers.csr import CertificateController, load_signer
 from sparsam.controllers.deployment import DeploymentController
 from sparsam.controllers.endpoints import EndpointsController
+from sparsam.controllers.ephemeralvolumes import EphemeralVolumes
 from sparsam.controllers.events import EventExpiry
 from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.namespace import NamespaceController
@@ -34,6 +35,7 @@ from sparsam.controllers.servermodels import ServerModels
 from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.volumeprotection import VolumeProtection
+from sparsam.controllers.volumes import VolumeController
 from sparsam.errors import SparsamError
 from sparsam.objects.kinds import NAMESPACES
 from sparsam.serving.pages import serve_pages
@@ -61,6 +63,8 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     GarbageCollector,
     EventExpiry,
     VolumeProtection,
+    VolumeController,
+    EphemeralVolumes,
     TokenCleaner,
     ServerModels,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsam.scheduling.podterms import NO_TERMS, PodTerms, Spread, compile_spread, compile_terms
+from sparsam.scheduling.podvolumes import NO_VOLUMES, PodVolumes, compile_volumes
 from sparsam.units import parse_bytes, parse_millicores
 
 Obj = Mapping[str, Any]
@@ -109,6 +110,7 @@ class PodDemand:
     """Kind and name of the controller that made it."""
     lasts_seconds: float = math.inf
     """How long it is expected to run."""
+    volumes: PodVolumes = NO_VOLUMES
 
     @property
     def is_batch(self) -> bool:
@@ -162,6 +164,7 @@ def compile_pod(pod: Obj) -> PodDemand:
             ("", ""),
         ),
         lasts_seconds=_lasts_seconds(spec),
+        volumes=compile_volumes(spec, metadata.get("name", "")),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 Obj = Mapping[str, Any]
 
 DEFAULT_NAME = "default-scheduler"
-_VOLUMES_THAT_BIND = ("persistentVolumeClaim", "ephemeral")
 
 
 def is_pending(pod: Obj, scheduler_names: Collection[str]) -> bool:
@@ -28,11 +27,4 @@ def unsupported(pod: Obj) -> str | None:
 
     Placing such a pod as if the constraint were not there would break what the user relies on.
     """
-    spec = pod["spec"]
-    for volume in spec.get("volumes") or ():
-        for kind in _VOLUMES_THAT_BIND:
-            if kind in volume:
-                return f"{kind} volumes"
-    if spec.get("resourceClaims"):
-        return "resource claims"
-    return None
+    return "resource claims" if pod["spec"].get("resourceClaims") else None

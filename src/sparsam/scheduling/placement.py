@@ -19,10 +19,11 @@ from sparsam.scheduling.columns import Bools, Rows
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.plan import Bind, Blocked, Candidate, Plan, Rejection
 from sparsam.scheduling.policy import Policy, Ranking
-from sparsam.scheduling.preemption import NEVER, WAITING, Budgets, preempt
+from sparsam.scheduling.preemption import NEVER, NOT_HELPFUL, WAITING, Budgets, preempt
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Resident, Snapshot
-from sparsam.scheduling.view import Refusal, View, kept_for_nominees
+from sparsam.scheduling.view import View
+from sparsam.scheduling.volumes import Fault, extra_refusals, fault_of, promises
 from sparsam.scheduling.watts import SparsamPolicy
 
 GROUP_LABEL = "pod-group.scheduling.sigs.k8s.io/name"
@@ -49,8 +50,6 @@ class PendingPod:
     """So many of the group must be placed for any to be; 0 for all that are there."""
     nominated: str = ""
     """The node on which room was made for it."""
-    extra: tuple[Refusal, ...] = ()
-    """Nodes that others refuse, such as volumes."""
     note: str = ""
     """What is wrong with the pod itself; then no node is looked at."""
 
@@ -88,15 +87,15 @@ class Placer:
 
     def view(self, pod: PendingPod) -> View:
         """The pod before all nodes, up to date."""
-        assessment, extra = self._assessment(pod.demand), pod.extra
-        if self.snapshot.nominees:
-            extra = (*extra, *kept_for_nominees(self.snapshot, assessment, pod.key, pod.priority))
-        return View(self.snapshot, assessment, extra)
+        assessment = self._assessment(pod.demand)
+        return View(self.snapshot, assessment, extra_refusals(self.snapshot, assessment, pod.key, pod.priority))
 
     def consider(self, pod: PendingPod) -> Bind | Rejection:
         """What would be decided, without reserving anything."""
         if pod.note:
             return Rejection(pod.key, self.snapshot.node_count(), note=pod.note)
+        if pod.demand.volumes and (fault := fault_of(self.snapshot, pod.demand, pod.key)):
+            return self._faulty(pod, fault)
         view = self.view(pod)
         feasible = view.feasible
         nominated = self.snapshot.rows.get(pod.nominated)
@@ -115,6 +114,9 @@ class Placer:
         decision = self.consider(pod)
         if isinstance(decision, Bind):
             self.snapshot.nominees.pop(pod.key, None)
+            if pod.demand.volumes:
+                decision = replace(decision, promises=promises(self.snapshot, pod.demand, pod.key, decision.node))
+                self.snapshot.storage.promise(decision.promises)
             self.snapshot.assume(Resident(pod.key, decision.node, pod.demand, pod.priority))
         elif decision.preempt is not None:
             self.snapshot.nominees[pod.key] = Resident(pod.key, decision.preempt.node, pod.demand, pod.priority)
@@ -128,6 +130,7 @@ class Placer:
             return decisions
         for bind in placed:
             self.snapshot.remove_pod(bind.pod)
+            self.snapshot.storage.break_promises(bind.pod)
         note = f"pod group {members[0].group}: room for {len(placed)} of the {needed} pods that must run together"
         return [
             Rejection(each.pod, self.snapshot.node_count(), plugins=frozenset({"GangScheduling"}), note=note)
@@ -185,12 +188,17 @@ class Placer:
         refused = self.snapshot.alive & ~view.feasible
         if watts is None or not refused.any():
             return None
-        rows = np.flatnonzero(refused)
-        best = int(rows[np.argmin(watts[rows])])
+        best = _best_rows(self.snapshot, refused, -watts, 1)[0]
         saved = round(float(watts[row] - watts[best]), 3)
         if saved <= 0.0:
             return None
         return Blocked(self.snapshot.names[best], "; ".join(view.reasons_on(best)), saved)
+
+    def _faulty(self, pod: PendingPod, fault: Fault) -> Rejection:
+        """No node can help, and neither can the end of other pods."""
+        count = self.snapshot.node_count()
+        preemption = {NOT_HELPFUL: count} if pod.preempts else NEVER
+        return Rejection(pod.key, count, plugins=frozenset({fault.plugin}), note=fault.why, preemption=preemption)
 
     def _reject(self, view: View, pod: PendingPod) -> Rejection:
         verdict = view.verdict()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sparsam.scheduling.storage import Promise
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -46,6 +48,8 @@ class Bind:
     """Upstream's reason text to the number of nodes it applies to; only where a plan explains."""
     blocked: Blocked | None = None
     policy: str = ""
+    promises: tuple[Promise, ...] = ()
+    """What the pod's unbound claims get; to be carried out before the pod is bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +79,17 @@ class Rejection:
     preempt: Preempt | None = None
     """What makes room; the pod waits for it."""
     note: str = ""
-    """What was wrong before any node was looked at; then it is the whole message."""
+    """What was wrong before any node was looked at."""
 
     @property
     def message(self) -> str:
         """Text of the FailedScheduling event and the PodScheduled condition, as kube-scheduler 1.36 words it."""
         head = f"0/{self.total_nodes} nodes are available"
-        if self.note:
+        if self.note and not (self.total_nodes and self.preemption):
             return f"{head}: {self.note}" if self.total_nodes else self.note
         if not self.total_nodes:
             return "no nodes available to schedule pods"
-        reasons = f"{head}: {_listed(self.counts)}."
+        reasons = f"{head}: {self.note or _listed(self.counts)}."
         if self.preempt is not None:
             return reasons
         if isinstance(self.preemption, str):

@@ -19,7 +19,8 @@ from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
 from sparsam.scheduling.columns import Bools
 from sparsam.scheduling.plan import Preempt
 from sparsam.scheduling.snapshot import PODS, Resident
-from sparsam.scheduling.view import TOO_MANY_PODS, View, kept_for_nominees, rivals_for_room
+from sparsam.scheduling.view import TOO_MANY_PODS, View, rivals_for_room
+from sparsam.scheduling.volumes import extra_refusals
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
@@ -169,7 +170,7 @@ class _WholeTrial:
     def refusals(self) -> list[str]:
         """Of all filters."""
         self._assessment.refresh()
-        extra = kept_for_nominees(self._snapshot, self._assessment, self._pod, self._priority)
+        extra = extra_refusals(self._snapshot, self._assessment, self._pod, self._priority)
         view = View(self._snapshot, self._assessment, extra)
         return [] if view.feasible[self._row] else view.reasons_on(self._row)
 
@@ -214,7 +215,8 @@ class _RoomTrial:
 
 def _depends_on_pods(view: View) -> bool:
     """Whether anything but room decides where other pods go."""
-    return bool(view.assessment.demand.ports) or view.spread_refusal is not None or view.affinity_refusal is not None
+    demand = view.assessment.demand
+    return bool(demand.ports or demand.volumes) or view.spread_refusal is not None or view.affinity_refusal is not None
 
 
 def _cost(victims: list[Resident], violations: int) -> tuple[Any, ...]:

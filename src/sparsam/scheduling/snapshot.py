@@ -20,6 +20,7 @@ from sparsam.scheduling.demand import HostPort, PodDemand, Taint, amount_of, com
 from sparsam.scheduling.images import Images
 from sparsam.scheduling.population import PodClass, Population
 from sparsam.scheduling.powercolumns import PowerColumns
+from sparsam.scheduling.storage import Storage
 from sparsam.scheduling.usage import Usage
 
 Obj = Mapping[str, Any]
@@ -77,6 +78,7 @@ class Snapshot:
         self.images = Images()
         self.power = PowerColumns()
         self.usage = Usage()
+        self.storage = Storage()
         self.services: dict[str, dict[str, LabelSelector]] = {}
         """What Services select, by namespace and name."""
         self.owners: dict[tuple[str, str, str], LabelSelector] = {}
@@ -300,6 +302,8 @@ class Snapshot:
             if number >= len(self.port_users):
                 self.port_users = with_lines(self.port_users, len(self.ports))
             self.port_users[number, row] += sign
+        if demand.volumes:
+            self.storage.count(row, demand.namespace, demand.volumes, sign)
         if sign < 0:
             expected = self._expected.pop(resident.key)
         else:

@@ -12,6 +12,7 @@ from sparsam.clock import SystemClock
 from sparsam.controllers.scheduling.feed import NEEDED, Feed
 from sparsam.controllers.scheduling.placers import Placers
 from sparsam.controllers.scheduling.shell import Scheduler
+from sparsam.controllers.scheduling.volumebinding import VolumeBinder
 from sparsam.controllers.scheduling.writing import Writer
 from sparsam.errors import Conflict, NotFound
 from sparsam.objects.kinds import NODES, PODS
@@ -191,7 +192,8 @@ async def test_nothing_is_overfilled_or_forgotten(seed):
     snapshot, budgets = Snapshot(), Budgets()
     writer = Writer(world, Recorder(), clock, "default-scheduler")
     placers = Placers(snapshot, budgets)
-    scheduler = Scheduler(world.informers, Feed(snapshot, budgets, placers), placers, writer, clock=clock)
+    feed, no_volumes = Feed(snapshot, budgets, placers), VolumeBinder(world, Informer(None), Informer(None), clock)
+    scheduler = Scheduler(world.informers, feed, placers, writer, no_volumes, clock=clock)
     for number in range(NODE_COUNT):
         world.put(world.nodes, NODES, node(f"n{number}", cpu=f"{CPU_OF_NODE}m"))
     for number in range(POD_COUNT):

@@ -9,9 +9,14 @@ from typing import Any
 from sparsam.client.informer import DELETED
 from sparsam.controllers.scheduling.placers import Placers
 from sparsam.objects.kinds import (
+    CSIDRIVERS,
+    CSINODES,
+    CSISTORAGECAPACITIES,
     NAMESPACES,
     NODEPOWERS,
     NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
     PODDISRUPTIONBUDGETS,
     PODS,
     POWERPOLICIES,
@@ -19,6 +24,7 @@ from sparsam.objects.kinds import (
     REPLICATIONCONTROLLERS,
     SERVICES,
     STATEFULSETS,
+    STORAGECLASSES,
     Resource,
 )
 from sparsam.scheduling.backlog import Change
@@ -32,7 +38,15 @@ Obj = dict[str, Any]
 
 SELECTING = (SERVICES, REPLICASETS, STATEFULSETS, REPLICATIONCONTROLLERS)
 """Their pods are spread, unless the pods say how themselves."""
-NEEDED = (NODES, PODS, NAMESPACES, *SELECTING, PODDISRUPTIONBUDGETS)
+STORAGE = (
+    PERSISTENTVOLUMES,
+    PERSISTENTVOLUMECLAIMS,
+    STORAGECLASSES,
+    CSINODES,
+    CSIDRIVERS,
+    CSISTORAGECAPACITIES,
+)
+NEEDED = (NODES, PODS, NAMESPACES, *SELECTING, PODDISRUPTIONBUDGETS, *STORAGE)
 """Without these nothing can be decided."""
 WELCOME = (NODEPOWERS, POWERPOLICIES)
 """A cluster may do without."""
@@ -49,6 +63,7 @@ class Feed:
             NAMESPACES: self._namespace,
             **{resource: self._selecting(resource) for resource in SELECTING},
             PODDISRUPTIONBUDGETS: self._budget,
+            **{resource: self._stored(resource) for resource in STORAGE},
             NODEPOWERS: self._power,
             POWERPOLICIES: self._policy,
         }
@@ -77,6 +92,7 @@ class Feed:
             self.snapshot.nominees.pop(key, None)
             known = self.snapshot.resident(key) is not None
             self.snapshot.remove_pod(key)
+            self.snapshot.storage.break_promises(key)
             return Change.POD_GONE if known or placed else None
         if not placed or (old is not None and _pod_facts(old) == _pod_facts(pod)):
             return None
@@ -109,6 +125,34 @@ class Feed:
             self.budgets.remove(budget["metadata"]["namespace"], budget["metadata"]["name"])
         else:
             self.budgets.put(budget)
+
+    def _stored(self, resource: Resource) -> Callable[[str, Obj, Obj | None], Change]:
+        storage = self.snapshot.storage
+        sets: dict[Resource, Callable[[Obj], None]] = {
+            PERSISTENTVOLUMES: storage.set_volume,
+            PERSISTENTVOLUMECLAIMS: storage.set_claim,
+            STORAGECLASSES: storage.set_class,
+            CSINODES: storage.set_limits,
+            CSIDRIVERS: storage.set_driver,
+            CSISTORAGECAPACITIES: storage.set_capacity,
+        }
+        removes: dict[Resource, Callable[..., None]] = {
+            PERSISTENTVOLUMES: storage.remove_volume,
+            PERSISTENTVOLUMECLAIMS: storage.remove_claim,
+            STORAGECLASSES: storage.remove_class,
+            CSINODES: storage.remove_limits,
+            CSIDRIVERS: storage.remove_driver,
+            CSISTORAGECAPACITIES: storage.remove_capacity,
+        }
+
+        def take(kind: str, obj: Obj, _: Obj | None) -> Change:
+            if kind == DELETED:
+                removes[resource](*_name(obj).split("/"))
+            else:
+                sets[resource](obj)
+            return Change.VOLUME
+
+        return take
 
     def _power(self, kind: str, power: Obj, _: Obj | None) -> None:
         status = None if kind == DELETED else power.get("status")

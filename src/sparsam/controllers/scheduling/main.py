@@ -11,7 +11,9 @@ from sparsam.controllers.scheduling.feed import NEEDED, WELCOME, Feed
 from sparsam.controllers.scheduling.metrics import Metrics
 from sparsam.controllers.scheduling.placers import DEFAULT_NAMES, Placers
 from sparsam.controllers.scheduling.shell import Scheduler
+from sparsam.controllers.scheduling.volumebinding import VolumeBinder
 from sparsam.controllers.scheduling.writing import Writer
+from sparsam.objects.kinds import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from sparsam.scheduling.preemption import Budgets
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Snapshot
@@ -38,11 +40,15 @@ async def run_scheduling(context: Context, config: SchedulingConfig) -> None:
     resources = (*NEEDED, *WELCOME) if config.watts else NEEDED
     snapshot, budgets = Snapshot(), Budgets()
     placers = Placers(snapshot, budgets, policy=config.policy, shadow=config.shadow, profiles=config.profiles)
+    informers = {resource: context.informer(resource) for resource in resources}
     scheduler = Scheduler(
-        {resource: context.informer(resource) for resource in resources},
+        informers,
         Feed(snapshot, budgets, placers),
         placers,
         Writer(context.client, recorder, context.clock, name),
+        VolumeBinder(
+            context.client, informers[PERSISTENTVOLUMECLAIMS], informers[PERSISTENTVOLUMES], clock=context.clock
+        ),
         clock=context.clock,
         metrics=config.metrics,
     )

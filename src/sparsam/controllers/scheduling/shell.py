@@ -17,6 +17,7 @@ from sparsam.clock import Clock
 from sparsam.controllers.scheduling.feed import WELCOME, Feed
 from sparsam.controllers.scheduling.metrics import FAST_BUCKETS, SLI_BUCKETS, Metrics
 from sparsam.controllers.scheduling.placers import Choice, Placers
+from sparsam.controllers.scheduling.volumebinding import VolumeBinder
 from sparsam.controllers.scheduling.writing import FAULTS, Writer, key_of
 from sparsam.errors import NotFound
 from sparsam.objects.kinds import PODS, Resource
@@ -44,13 +45,14 @@ class Scheduler:
         feed: Feed,
         placers: Placers,
         writer: Writer,
+        binder: VolumeBinder,
         *,
         clock: Clock,
         metrics: Metrics | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
         self._informers, self._feed, self._placers, self._writer = informers, feed, placers, writer
-        self._clock = clock
+        self._binder, self._clock = binder, clock
         self._backlog = Backlog()
         self._assumed: dict[str, str] = {}
         """Pods that were bound, by uid, until the watch shows it: what it says of them before is old."""
@@ -128,9 +130,12 @@ class Scheduler:
     # -- writing --------------------------------------------------------------------------------------------
 
     async def _bind(self, bind: Bind, shadow: Bind | None) -> None:
-        pod, waiting = self._pod(bind.pod), self._backlog.get(bind.pod)
+        waiting = self._backlog.get(bind.pod)
         try:
+            if bind.promises:
+                await self._binder.carry_out(bind.promises)
             async with self._slots:
+                pod = self._pod(bind.pod)
                 if pod is None:
                     raise NotFound(f"pod {bind.pod} is gone")
                 await self._writer.bind(pod, bind, shadow)
@@ -160,6 +165,7 @@ class Scheduler:
                 await self._clock.sleep(SETTLE_SECONDS)
         self._assumed.pop(bind.pod, None)
         self._feed.snapshot.remove_pod(bind.pod)
+        self._feed.snapshot.storage.break_promises(bind.pod)
         if current is not None and not current["spec"].get("nodeName"):
             self._backlog.retry(bind.pod, self._clock.monotonic())
         else:
