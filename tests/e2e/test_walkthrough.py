@@ -265,3 +265,70 @@ def test_the_examples_are_valid_and_status_is_healthy(cluster: Cluster):
         cluster.kubectl("apply", "--dry-run=server", "-f", str(path))
     seen = json.loads(cluster.sparsam("status", "-o", "json").stdout)
     assert seen["healthy"]
+
+
+def storage(path: Path, namespace: str, name: str) -> str:
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "storageClassName": name}
+    volume = {
+        "capacity": {"storage": "1Mi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": name,
+        "hostPath": {"path": str(path), "type": "DirectoryOrCreate"},
+    }
+    kinds = [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        },
+        {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume},
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": namespace},
+            "spec": claim,
+        },
+    ]
+    return yaml.safe_dump_all(kinds)
+
+
+def user(namespace: str, name: str, command: str) -> str:
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "containers": [
+            {
+                "name": "c",
+                "image": SHELL,
+                "command": ["sh", "-c", command],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            }
+        ],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+    }
+    metadata = {"name": name, "namespace": namespace}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def test_data_of_a_claim_outlives_its_pods(cluster: Cluster, namespace: str, tmp_path: Path):
+    cluster.kubectl("apply", "-f", "-", stdin=storage(tmp_path / "store", namespace, f"{namespace}-late"))
+    assert "Pending" in cluster.kubectl("get", "pvc", "data", "-n", namespace)
+    try:
+        cluster.kubectl("apply", "-f", "-", stdin=user(namespace, "writer", "echo kept > /data/file"))
+        cluster.kubectl(
+            "wait", "pod/writer", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
+        )
+        assert "Bound" in cluster.kubectl("get", "pvc", "data", "-n", namespace)
+        cluster.kubectl("delete", "pod", "writer", "-n", namespace)
+        cluster.kubectl("apply", "-f", "-", stdin=user(namespace, "reader", "cat /data/file"))
+        cluster.kubectl(
+            "wait", "pod/reader", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
+        )
+        assert cluster.kubectl("logs", "reader", "-n", namespace).strip() == "kept"
+        cluster.kubectl("delete", "pod", "reader", "-n", namespace)
+        cluster.kubectl("delete", "pvc", "data", "-n", namespace)
+        assert until(lambda: "Released" in cluster.kubectl("get", "pv", f"{namespace}-late"))
+    finally:
+        cluster.kubectl("delete", "pv,storageclass", f"{namespace}-late", "--ignore-not-found")
