@@ -52,6 +52,11 @@ class ScheduleError(SparsamError):
 )
 @click.option("--policy", default="sparsam", show_default=True, help="How to rank nodes: see docs/scheduling.md.")
 @click.option("--shadow", is_flag=True, help="Bind as kube-default does, and only write down what --policy would do.")
+@click.option(
+    "--models",
+    metavar="NAMESPACE/NAME",
+    help="A ConfigMap of power models by node name or instance type, for nodes without an annotation.",
+)
 @click.option("--leader-elect/--no-leader-elect", default=True, show_default=True, help="Of several, one leads.")
 @click.option("--lease-namespace", default="kube-system", show_default=True, help="Where the Lease is kept.")
 @click.option(
@@ -69,6 +74,7 @@ def schedule(**options: Any) -> None:
       sparsam schedule --kubeconfig ~/.kube/config
       sparsam schedule --shadow                          what would it do?  kubectl get pod web -o yaml
       sparsam schedule --scheduler-name default-scheduler --policy kube-default
+      sparsam schedule --models kube-system/server-models   made of what calibrate wrote: NODE=NODE.model.json
     """
     from sparsam.scheduling.policies import POLICIES
 
@@ -120,8 +126,18 @@ async def _config(client: ApiClient, options: Obj, profiles: dict[str, Profile])
         policy="kube-default" if options["shadow"] else options["policy"],
         shadow=options["policy"] if options["shadow"] else "",
         watts=watts,
+        models=_models(options["models"]),
         profiles=profiles,
     )
+
+
+def _models(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    namespace, _, name = text.partition("/")
+    if not (namespace and name) or "/" in name:
+        raise ScheduleError(f"--models: {text!r} is not NAMESPACE/NAME of a ConfigMap")
+    return namespace, name
 
 
 def _profiles(options: Obj) -> dict[str, Profile]:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 Obj = dict[str, Any]
 
 BACKLOG = 1000
+QUIET = 50
 REMEMBERED = 4096
 MESSAGE_BYTES = 1024
 
@@ -35,8 +36,15 @@ class EventRecorder:
         self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
         self._dropped = 0
 
-    def event(self, obj: Mapping[str, Any], kind: str, reason: str, message: str) -> None:
-        """Record an event of type Normal or Warning about an object (or an object reference)."""
+    def event(
+        self, obj: Mapping[str, Any], kind: str, reason: str, message: str, *, when_quiet: bool = False
+    ) -> None:
+        """Record an event of type Normal or Warning about an object (or an object reference).
+
+        One that is wanted only `when_quiet` is left out while many wait.
+        """
+        if when_quiet and self._queue.qsize() > QUIET:
+            return
         reference = reference_to(obj)
         now = self._clock.now()
         namespace = reference.get("namespace", "") or "default"

@@ -1,6 +1,8 @@
 """The live scheduler on a real API server."""
 
+import itertools
 import json
+from functools import partial
 
 import pytest
 
@@ -11,7 +13,18 @@ from sparsam.controllers.scheduling.main import SchedulingConfig, run_scheduling
 from sparsam.controllers.scheduling.writing import PLACEMENT_ANNOTATION, SHADOW_ANNOTATION
 from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.errors import Invalid
-from sparsam.objects.kinds import EVENTS, NODEPOWERS, NODES, PODS, POWERPOLICIES, PRIORITYCLASSES, SERVICEACCOUNTS
+from sparsam.objects.kinds import (
+    CONFIGMAPS,
+    EVENTS,
+    NODEPOWERS,
+    NODES,
+    PODS,
+    POWERPOLICIES,
+    PRIORITYCLASSES,
+    SERVICEACCOUNTS,
+)
+from sparsam.power.catalogue import profiles
+from sparsam.power.model import encode
 from tests.support.controllers import controlled, eventually, running
 from tests.support.scheduling import node, pod, watts
 
@@ -19,12 +32,12 @@ from tests.support.scheduling import node, pod, watts
 class SchedulerPart:
     """The scheduler in the shape in which tests run controllers."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, config: SchedulingConfig | None = None) -> None:
+        self._context, self._config = context, config or SchedulingConfig()
         self.controller = self
 
     async def run(self) -> None:
-        await run_scheduling(self._context, SchedulingConfig())
+        await run_scheduling(self._context, self._config)
 
 
 def _full(obj, kind):
@@ -68,9 +81,34 @@ async def test_a_pod_is_bound_where_it_costs_the_fewest_watts_and_says_so(tmp_pa
 
         async def told():
             events = (await client.list(EVENTS, "default"))["items"]
-            return [event["message"] for event in events if event["reason"] == "Scheduled"]
+            return {event["reason"]: event["message"] for event in events if len(events) == 2}
 
-        assert await eventually(told) == ["Successfully assigned default/p to thrifty"]
+        assert await eventually(told) == {
+            "Scheduled": "Successfully assigned default/p to thrifty",
+            "PlacedByWatts": "+25 W (modelled) on thrifty, best of 2 feasible node(s); next hungry at +100 W",
+        }
+
+
+async def test_models_come_from_a_config_map_where_nodes_have_none(tmp_path):
+    model = profiles()[0].model
+    models = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "default"}}
+    config = SchedulingConfig(models=("default", "m"))
+    async with controlled(tmp_path, ServiceAccountController, partial(SchedulerPart, config=config)) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await make_node(client, "plain", labels={"node.kubernetes.io/instance-type": "kind-1"})
+        await client.create(PODS, _full(pod("p", cpu="1"), "Pod"))
+        found = await bound(client, "p")
+        assert json.loads(found["metadata"]["annotations"][PLACEMENT_ANNOTATION])["estimated"] is True
+        await client.create(CONFIGMAPS, {**models, "data": {"kind-1": encode(model).decode()}})
+
+        async def modelled():
+            name = f"q{next(numbers)}"
+            await client.create(PODS, _full(pod(name, cpu="100m"), "Pod"))
+            annotations = (await bound(client, name))["metadata"]["annotations"]
+            return json.loads(annotations[PLACEMENT_ANNOTATION])["estimated"] is False
+
+        numbers = itertools.count()
+        assert await eventually(modelled)
 
 
 async def test_a_node_whose_meter_disowns_its_model_costs_more_than_one_that_can_be_relied_on(tmp_path):

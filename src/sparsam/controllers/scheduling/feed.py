@@ -9,6 +9,7 @@ from typing import Any
 from sparsam.client.informer import DELETED
 from sparsam.controllers.scheduling.placers import Placers
 from sparsam.objects.kinds import (
+    CONFIGMAPS,
     CSIDRIVERS,
     CSINODES,
     CSISTORAGECAPACITIES,
@@ -27,10 +28,13 @@ from sparsam.objects.kinds import (
     STORAGECLASSES,
     Resource,
 )
+from sparsam.power.server import MODEL_ANNOTATION
 from sparsam.scheduling.backlog import Change
 from sparsam.scheduling.powerpolicy import read_power_policy
 from sparsam.scheduling.preemption import Budgets
 from sparsam.scheduling.snapshot import ENDED, Snapshot
+
+INSTANCE_LABEL = "node.kubernetes.io/instance-type"
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +52,8 @@ STORAGE = (
 )
 NEEDED = (NODES, PODS, NAMESPACES, *SELECTING, PODDISRUPTIONBUDGETS, *STORAGE)
 """Without these nothing can be decided."""
-WELCOME = (NODEPOWERS, POWERPOLICIES)
+POWER = (NODEPOWERS, POWERPOLICIES)
+WELCOME = (*POWER, CONFIGMAPS)
 """A cluster may do without."""
 
 
@@ -66,7 +71,11 @@ class Feed:
             **{resource: self._stored(resource) for resource in STORAGE},
             NODEPOWERS: self._power,
             POWERPOLICIES: self._policy,
+            CONFIGMAPS: self._server_models,
         }
+        self._nodes: dict[str, Obj] = {}
+        self._models: dict[str, str] = {}
+        """Power models by node name or instance type, for nodes that are not annotated with one."""
 
     def take(self, resource: Resource, kind: str, obj: Obj, old: Obj | None = None) -> Change | None:
         """Take over one change (ADDED, MODIFIED or DELETED); returns what it may mean for pods that wait."""
@@ -78,11 +87,29 @@ class Feed:
 
     def _node(self, kind: str, node: Obj, old: Obj | None) -> Change | None:
         if kind == DELETED:
+            self._nodes.pop(node["metadata"]["name"], None)
             self.snapshot.remove_node(node["metadata"]["name"])
             return Change.NODE
+        self._nodes[node["metadata"]["name"]] = node
         if old is not None and _node_facts(old) == _node_facts(node):
             return None
-        self.snapshot.set_node(node)
+        self.snapshot.set_node(self._modelled(node))
+        return Change.NODE
+
+    def _modelled(self, node: Obj) -> Obj:
+        """The node with the model that others state for it, unless it states one itself."""
+        metadata = node["metadata"]
+        names = (metadata["name"], (metadata.get("labels") or {}).get(INSTANCE_LABEL, ""))
+        model = next((self._models[name] for name in names if name in self._models), None)
+        annotations = metadata.get("annotations") or {}
+        if model is None or MODEL_ANNOTATION in annotations:
+            return node
+        return {**node, "metadata": {**metadata, "annotations": {**annotations, MODEL_ANNOTATION: model}}}
+
+    def _server_models(self, kind: str, config_map: Obj, _: Obj | None) -> Change:
+        self._models = {} if kind == DELETED else config_map.get("data") or {}
+        for node in self._nodes.values():
+            self.snapshot.set_node(self._modelled(node))
         return Change.NODE
 
     def _pod(self, kind: str, pod: Obj, old: Obj | None) -> Change | None:

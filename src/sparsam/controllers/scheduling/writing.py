@@ -52,6 +52,8 @@ class Writer:
         await self._client.create(PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding")
         log.debug("bound pod=%s node=%s why=%s", bind.pod, bind.node, bind.reason)
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {bind.pod} to {bind.node}")
+        if bind.watts_delta is not None:
+            self._recorder.event(pod, "Normal", "PlacedByWatts", sentence(bind), when_quiet=True)
 
     async def current(self, namespace: str, name: str) -> Obj | None:
         """The pod as the API has it now, None when it is gone; raises what the client raises."""
@@ -122,6 +124,14 @@ class Writer:
             return
         except FAULTS as error:
             log.warning("status not written pod=%s error=%s", key_of(pod), error or type(error).__name__)
+
+
+def sentence(bind: Bind) -> str:
+    """Why this node, and what a constraint costs, for people."""
+    if bind.blocked is None:
+        return bind.reason
+    blocked = bind.blocked
+    return f"{bind.reason}; {blocked.node} would take {blocked.watts_saved:g} W less, but: {blocked.constraint}"
 
 
 def explanation(bind: Bind) -> str:
