@@ -149,7 +149,7 @@ class World:
 
 
 class Recorder:
-    def event(self, *_):
+    def event(self, *_, **options):
         pass
 
 
