@@ -36,9 +36,7 @@ class EventRecorder:
         self._known: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
         self._dropped = 0
 
-    def event(
-        self, obj: Mapping[str, Any], kind: str, reason: str, message: str, *, when_quiet: bool = False
-    ) -> None:
+    def event(self, obj: Mapping[str, Any], kind: str, reason: str, message: str, *, when_quiet: bool = False) -> None:
         """Record an event of type Normal or Warning about an object (or an object reference).
 
         One that is wanted only `when_quiet` is left out while many wait.

@@ -11,7 +11,7 @@ import numpy as np
 from sparsam.scheduling.columns import Floats
 from sparsam.scheduling.policies import make_policy
 from sparsam.scheduling.watts import Weights
-from sparsam.simulation.bound import fleet_cost, least_joules
+from sparsam.simulation.bound import least_joules
 from sparsam.simulation.trace import Trace
 from sparsam.simulation.world import History, Rules, World
 from sparsam.units import joules_to_kwh
@@ -59,14 +59,13 @@ def play(
     """One run, in virtual time."""
     world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), Rules(sleeps=sleeps), timer)
     history = world.run()
-    cost = fleet_cost(world.curves, world.capacity, world.asleep_watts if sleeps else None)
     waits = _waits(trace, history)
     run = Run(
         policy=policy,
         sleep=sleeps,
         seed=seed,
         energy_kwh=joules_to_kwh(float(history.joules.sum())),
-        bound_kwh=joules_to_kwh(least_joules(trace, world.millicores, cost)),
+        bound_kwh=joules_to_kwh(least_joules(world.servers(), world.demand())),
         work_done=float(history.core_seconds.sum()) / 3600.0,
         late=int((waits > LATE_SECONDS).sum()),
         dropped=int(np.isnan(history.started_seconds).sum()),

@@ -26,6 +26,7 @@ from sparsam.scheduling.plan import Bind, Rejection
 from sparsam.scheduling.policy import Policy
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
 from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.simulation.bound import Demand, Servers, demand_over_time
 from sparsam.simulation.energy import ASLEEP, AWAKE, FALLING, WAKING, Energy, Parts
 from sparsam.simulation.trace import Trace
 
@@ -130,6 +131,15 @@ class World:
         self._turns: list[tuple[float, int]] = []
         """When nodes that fall asleep or wake are there."""
         self._evictions = self._transitions = 0
+
+    def servers(self) -> Servers:
+        """The fleet as the bound sees it."""
+        millicores = self.snapshot.allocatable[CPU, : len(self.capacity)].astype(np.float64)
+        return Servers.of(self.curves, self.capacity, millicores, self.asleep_watts if self._rules.sleeps else None)
+
+    def demand(self) -> Demand:
+        """The work as the bound sees it."""
+        return demand_over_time(self._trace, self.millicores, self._requested, self.servers())
 
     def run(self) -> History:
         """All of the trace, up to its horizon."""
