@@ -10,7 +10,8 @@ from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.policy import KubeDefault
-from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
+from sparsam.scheduling.snapshot import Resident, Snapshot
 from sparsam.scheduling.watts import LeastIncrease, Peaks, SparsamPolicy, Weights
 from tests.support.scheduling import node, pod, watts
 
@@ -178,3 +179,18 @@ def test_what_the_pod_itself_asks_for_comes_first():
         node("dear", annotations=watts(100, 200), labels={"disk": "ssd"}),
     )
     assert choice(SparsamPolicy(), pod("p", cpu="1", affinity=liked), *nodes) == "dear"
+
+
+def test_an_opened_node_is_priced_by_what_the_cluster_will_fill_it_with():
+    # The large node idles at more watts and is cheaper per core once it is filled.
+    small = node("small", cpu="8", annotations={**watts(40, 120), SLEEP_ANNOTATION: "suspended"})
+    large = node("large", cpu="64", memory="256Gi", annotations={**watts(80, 240), SLEEP_ANNOTATION: "suspended"})
+    snapshot = Snapshot()
+    for each in (small, large):
+        snapshot.set_node(each)
+    placer = Placer(snapshot, SparsamPolicy(Weights(sleeps=True)))
+    alone = PendingPod("default/p", compile_pod(pod("p", cpu="1", memory="1Gi")))
+    assert placer.consider(alone).node == "small"
+    snapshot.set_node(node("busy", cpu="128", memory="512Gi", annotations=watts(10, 5000)))
+    snapshot.assume(Resident("default/many", "busy", compile_pod(pod("many", cpu="100", memory="1Gi"))))
+    assert placer.consider(alone).node == "large"

@@ -70,6 +70,8 @@ class Snapshot:
         self.requested: Ints = np.zeros((len(BASIC_RESOURCES), 0), np.int64)
         self.scored: Ints = np.zeros((2, 0), np.int64)
         """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
+        self.scored_total = [0, 0]
+        """Of all nodes."""
         self.tainted: Bools = np.zeros((0, 0), np.bool_)
         self.port_users: Ints = np.zeros((0, 0), np.int64)
         self.tie_rank: Ints = np.zeros(0, np.int64)
@@ -295,8 +297,9 @@ class Snapshot:
                 self._fit_resources()
             self.requested[number, row] += sign * amount
         self.requested[PODS, row] += sign
-        self.scored[0, row] += sign * demand.scored_cpu_millicores
-        self.scored[1, row] += sign * demand.scored_memory_bytes
+        for resource, amount in enumerate((demand.scored_cpu_millicores, demand.scored_memory_bytes)):
+            self.scored[resource, row] += sign * amount
+            self.scored_total[resource] += sign * amount
         for port in demand.ports:
             number = self.ports.number(port)
             if number >= len(self.port_users):

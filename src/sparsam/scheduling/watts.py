@@ -25,7 +25,7 @@ from sparsam.scheduling.policy import Ranking, plugin_total
 from sparsam.scheduling.population import Matching
 from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO
 from sparsam.scheduling.profile import Profile
-from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
 from sparsam.scheduling.usage import service_selector
 from sparsam.scheduling.view import FULL, View
 
@@ -74,7 +74,7 @@ class SparsamPolicy:
         weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
         total, _, parts = plugin_total(view, without=_POWER_PLUGINS)
         own: dict[str, Any] = {
-            "joules": weights.joules * fewest(columns["cost"], feasible),
+            "joules": weights.joules * fewest(_price(view), feasible),
             "performance": weights.performance * columns["performance"],
             "tie": columns["tie"],
         }
@@ -96,11 +96,12 @@ class SparsamPolicy:
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
         awake = power.idle_watts_added(rows, demand.lasts_seconds, sleeps=weights.sleeps)
         lasts = 1.0 / power.speed[rows] if demand.is_batch else 1.0
-        cost = np.round((doubted + awake) * power.facility[rows] * lasts, DIGITS)
+        facility = power.facility[rows] * lasts
         # Half the memory: thousands of pods' columns are kept.
         return {
             "watts": marginal.astype(np.float32),
-            "cost": cost.astype(np.float32),
+            "cost": np.round(doubted * facility, DIGITS).astype(np.float32),
+            "opening": np.round(awake * facility, DIGITS).astype(np.float32),
             "performance": self._performance(snapshot, demand, rows, load).astype(np.float32),
             # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
             "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
@@ -154,6 +155,22 @@ class Peaks(LeastIncrease):
         k1, k2 = first / (growth - 1.0), 2.0 * np.log(growth)
         before, after = np.clip(load, 0.0, 1.0), np.clip(load + added, 0.0, 1.0)
         return {"watts": k1 * (np.exp(k2 * after) - np.exp(k2 * before))}
+
+
+def _price(view: View) -> Floats:
+    """What a pod costs on each node: its own watts, and its part of what keeps a node awake that has no work yet.
+
+    A node that is opened is filled by the pods that come after, as long as the cluster has so many: the pod's part is
+    its share of the node, or of all that the cluster runs where that is less than a node.
+    """
+    columns, snapshot, demand = view.assessment.columns, view.snapshot, view.assessment.demand
+    if not columns["opening"].any():
+        return np.asarray(columns["cost"])
+    part = np.zeros(len(snapshot.names))
+    for resource, amount in ((CPU, demand.scored_cpu_millicores), (MEMORY, demand.scored_memory_bytes)):
+        filled = np.minimum(snapshot.allocatable[resource], snapshot.scored_total[resource] + amount)
+        part = np.maximum(part, amount / np.maximum(filled, max(amount, 1)))
+    return np.asarray(np.round(columns["cost"] + columns["opening"] * part, DIGITS))
 
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:
