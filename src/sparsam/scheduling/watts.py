@@ -166,10 +166,12 @@ def _price(view: View) -> Floats:
     columns, snapshot, demand = view.assessment.columns, view.snapshot, view.assessment.demand
     if not columns["opening"].any():
         return np.asarray(columns["cost"])
-    part = np.zeros(len(snapshot.names))
+    share, filled = np.zeros((2, len(snapshot.names)))
     for resource, amount in ((CPU, demand.scored_cpu_millicores), (MEMORY, demand.scored_memory_bytes)):
-        filled = np.minimum(snapshot.allocatable[resource], snapshot.scored_total[resource] + amount)
-        part = np.maximum(part, amount / np.maximum(filled, max(amount, 1)))
+        capacity = np.maximum(snapshot.allocatable[resource].astype(np.float64), 1.0)
+        share = np.maximum(share, amount / capacity)
+        filled = np.maximum(filled, np.minimum((snapshot.scored_total[resource] + amount) / capacity, 1.0))
+    part = np.minimum(share / np.maximum(filled, 1e-9), 1.0)
     return np.asarray(np.round(columns["cost"] + columns["opening"] * part, DIGITS))
 
 
