@@ -6,7 +6,7 @@ import pytest
 from sparsam.simulation.experiment import Run, compare, play
 from tests.simulation.test_world import servers, trace
 
-RUN = Run("kube-default", False, 0, 100.0, 60.0, 50.0, 0, 0, 0.0, None, 0, 0)
+RUN = Run("kube-default", False, 0, 100.0, 60.0, 50.0, 0, 0, 0.0, None, 0, 0, 0)
 
 
 def test_a_saving_is_stated_beside_the_first_policy_of_the_same_seed():

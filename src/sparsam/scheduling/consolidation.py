@@ -2,7 +2,8 @@
 
 What is kept awake beyond the present work is a reserve for what may come while a node wakes: the growth that the last
 day saw within such a time, and room for the largest pod seen lately. Pods that find no room wake the node on which the
-policy would rather have them. Pure: time is an argument, in seconds of any steady clock.
+policy would rather have them. Pods are moved to empty a node where that pays (see `moving`). Pure: time is an argument,
+in seconds of any steady clock.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from sparsam.scheduling.columns import Bools, Floats, Ints
 from sparsam.scheduling.demand import Toleration
+from sparsam.scheduling.moving import RESERVED, Effort, Mover
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.plan import Bind, Plan, Sleep, Wake
 from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Resident
@@ -41,9 +43,11 @@ class Caution:
 class Consolidator:
     """Decides on sleeping and waking; nodes that sleep or wake are unschedulable in the placer's snapshot."""
 
-    def __init__(self, placer: Placer, caution: Caution | None = None) -> None:
+    def __init__(self, placer: Placer, caution: Caution | None = None, effort: Effort | None = None) -> None:
+        """Without `effort` no pod is moved."""
         self._placer, self._snapshot = placer, placer.snapshot
         self._caution = caution or Caution()
+        self._mover = Mover(placer, effort) if effort is not None else None
         self._history: deque[tuple[float, Ints]] = deque()
         self._empty_since: dict[int, float] = {}
         self._largest: deque[tuple[float, Ints]] = deque()
@@ -68,8 +72,11 @@ class Consolidator:
         free = self._free(~woken & snapshot.alive)
         reserve = self._reserve(now)
         wakes += self._wake_reserve(woken, free, reserve)
-        sleeps = () if wakes else self._sleeps(asleep | waking, free, reserve, now)
-        return Plan(sleeps=tuple(sleeps), wakes=tuple(wakes))
+        if wakes:
+            return Plan(wakes=tuple(wakes))
+        sleeps, free = self._sleeps(asleep | waking, free, reserve, now)
+        evicts = self._mover.moves(asleep | waking, free - reserve, now) if self._mover else []
+        return Plan(evicts=tuple(evicts), sleeps=tuple(sleeps))
 
     def note(self, pod: PendingPod, now: float) -> None:
         """A pod came; pods like it may come again."""
@@ -120,7 +127,7 @@ class Consolidator:
             decision = self._placer.consider(replace(pod, demand=open_eyed, preempts=False))
             if not isinstance(decision, Bind):
                 continue
-            snapshot.assume(Resident(f"{pod.key} reserved", decision.node, pod.demand))
+            snapshot.assume(Resident(pod.key + RESERVED, decision.node, pod.demand))
             served.append(pod)
             row = snapshot.rows[decision.node]
             if asleep[row] and decision.node not in wakes:
@@ -129,7 +136,7 @@ class Consolidator:
                 snapshot.set_asleep(row, False)
                 wakes[decision.node] = Wake(decision.node, f"pod {pod.key} finds no room elsewhere", watts)
         for pod in served:
-            snapshot.remove_pod(f"{pod.key} reserved")
+            snapshot.remove_pod(pod.key + RESERVED)
         return list(wakes.values()), served
 
     def _wake_reserve(self, asleep: Bools, free: Ints, reserve: Ints) -> list[Wake]:
@@ -146,7 +153,8 @@ class Consolidator:
             wakes.append(Wake(self._snapshot.names[row], "the reserve for what may come is short", watts))
         return wakes
 
-    def _sleeps(self, down: Bools, free: Ints, reserve: Ints, now: float) -> list[Sleep]:
+    def _sleeps(self, down: Bools, free: Ints, reserve: Ints, now: float) -> tuple[list[Sleep], Ints]:
+        """Empty nodes that the reserve can spare, and what is free without them."""
         snapshot, power = self._snapshot, self._snapshot.power
         every = np.arange(len(snapshot.names))
         can = snapshot.alive & ~down & power.empty(every) & np.isfinite(power.wake_seconds)
@@ -163,7 +171,7 @@ class Consolidator:
             watts = float(power.saved_asleep_watts(slice(row, row + 1))[0])
             sleeps.append(Sleep(snapshot.names[row], f"empty for {now - self._empty_since[row]:.0f} s", -watts))
             del self._empty_since[row]
-        return sleeps
+        return sleeps, free
 
     def _by_cost(self, which: Bools) -> list[int]:
         """Rows by the watts that their work costs, the best first."""

@@ -19,6 +19,15 @@ HARD_EFFECTS = ("NoSchedule", "NoExecute")
 ANY_ADDRESS = "0.0.0.0"
 BATCH_SECONDS = 600.0
 """How long a pod that is not restarted is taken to run, where no deadline ends it sooner: an assumption."""
+WITH_THE_NODE = frozenset({"DaemonSet", "Node"})
+"""Owners of pods that come and go with their node: they neither move nor keep it awake."""
+STAY_ANNOTATIONS = {
+    "sparsam.dev/do-not-disrupt": "true",
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
+"""With these values a pod asks not to be moved."""
+MAY_GO_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 LARGEST_AMOUNT = 1 << 55
 """Of one resource; a hundred times as much still fits a column."""
 
@@ -111,6 +120,8 @@ class PodDemand:
     lasts_seconds: float = math.inf
     """How long it is expected to run."""
     volumes: PodVolumes = NO_VOLUMES
+    stays: bool = False
+    """Whether it must not be moved: it says so, or has data on its node that would be lost."""
 
     @property
     def is_batch(self) -> bool:
@@ -165,7 +176,16 @@ def compile_pod(pod: Obj) -> PodDemand:
         ),
         lasts_seconds=_lasts_seconds(spec),
         volumes=compile_volumes(spec, metadata.get("name", "")),
+        stays=_stays(spec, metadata.get("annotations") or {}),
     )
+
+
+def _stays(spec: Obj, annotations: Mapping[str, str]) -> bool:
+    """As the cluster autoscaler decides: by annotation, else by local volumes."""
+    if any(annotations.get(name) == value for name, value in STAY_ANNOTATIONS.items()):
+        return True
+    local = any("hostPath" in volume or "emptyDir" in volume for volume in spec.get("volumes") or ())
+    return local and annotations.get(MAY_GO_ANNOTATION) != "true"
 
 
 def _lasts_seconds(spec: Obj) -> float:

@@ -98,6 +98,18 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """Move a pod; room for it is reserved on the target."""
+
+    pod: str
+    node: str
+    target: str
+    reason: str
+    watts_delta: float
+    """What the fleet draws more (below zero: less) for its part of the move."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Put a node without pods to sleep."""
 
@@ -118,10 +130,11 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in order; one entry for each pending pod, and for each node that is to sleep or wake."""
+    """What to do, in order: with pending pods, with pods that are to move, with nodes that are to sleep or wake."""
 
     binds: tuple[Bind, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    evicts: tuple[Evict, ...] = ()
     sleeps: tuple[Sleep, ...] = ()
     wakes: tuple[Wake, ...] = ()
 

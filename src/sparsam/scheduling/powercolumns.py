@@ -127,10 +127,10 @@ class PowerColumns:
         del self._curves[row]
         self._set_curve(row, None)
 
-    def count(self, row: int, millicores: float, sign: int) -> None:
-        """A pod that is expected to use so much came to a node, or with -1 went."""
+    def count(self, row: int, millicores: float, sign: int, *, holds: bool = True) -> None:
+        """A pod that is expected to use so much came to a node, or with -1 went; `holds`: whether it keeps it awake."""
         self.expected_millicores[row] += sign * millicores
-        self._pods[row] += sign
+        self._pods[row] += sign * holds
         if sign > 0:
             self._unseen_millicores[row] += millicores
         else:
@@ -144,7 +144,7 @@ class PowerColumns:
         return 1.0 if batch else 1.0 / float(self.speed[row])
 
     def empty(self, rows: Rows | slice) -> Bools:
-        """Nodes without any pod."""
+        """Nodes without any pod that keeps them awake."""
         return np.equal(self._pods[rows], 0)
 
     def idle_watts_added(self, rows: Rows | slice, stay_seconds: float, *, sleeps: bool) -> Floats:
@@ -174,6 +174,10 @@ class PowerColumns:
     def saved_asleep_watts(self, rows: Rows | slice) -> Floats:
         """What idle nodes draw less when they sleep; 0 for nodes that cannot."""
         return self._wake_watts[rows]
+
+    def wake_joules(self, row: int) -> float:
+        """What waking a node costs once."""
+        return float(self._wake_joules[row])
 
     def unit_watts(self, rows: Rows | slice, capacity: Floats) -> Floats:
         """Watts per unit of work at each node's best load, idle watts included; `capacity` in any unit of CPU."""

@@ -8,6 +8,7 @@ a node is (`static`), and what stands on it (`dynamic`).
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from sparsam.objects.selectors import LabelSelector, label_selector_from_map, parse_label_selector_object
 from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, grown, with_lines
-from sparsam.scheduling.demand import HostPort, PodDemand, Taint, amount_of, compile_pod
+from sparsam.scheduling.demand import WITH_THE_NODE, HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
 from sparsam.scheduling.population import PodClass, Population
 from sparsam.scheduling.powercolumns import PowerColumns
@@ -86,6 +87,8 @@ class Snapshot:
         self.owners: dict[tuple[str, str, str], LabelSelector] = {}
         """What controllers of pods select, by namespace, kind and name."""
         self.selectors_version = 0
+        self.replicas: Counter[tuple[str, tuple[str, str]]] = Counter()
+        """Pods on nodes by namespace and owner."""
         self.residents: list[dict[str, Resident]] = []
         """The pods of each row by key."""
         self.nominees: dict[str, Resident] = {}
@@ -281,12 +284,14 @@ class Snapshot:
         row = self.rows[resident.node]
         self._placed[resident.key] = resident
         self.residents[row][resident.key] = resident
+        self.replicas[resident.demand.namespace, resident.demand.owner] += 1
         self._count(row, resident, +1)
 
     def _displace(self, resident: Resident) -> None:
         row = self.rows[resident.node]
         del self._placed[resident.key]
         del self.residents[row][resident.key]
+        self.replicas[resident.demand.namespace, resident.demand.owner] -= 1
         self._count(row, resident, -1)
 
     def _count(self, row: int, resident: Resident, sign: int) -> None:
@@ -313,7 +318,7 @@ class Snapshot:
             expected = self.usage.expected_millicores(demand) * self.power.time_ratio(row, batch=demand.is_batch)
         if sign > 0:
             self._expected[resident.key] = expected
-        self.power.count(row, expected, sign)
+        self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)
 

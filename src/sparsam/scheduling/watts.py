@@ -177,10 +177,14 @@ def _price(view: View) -> Floats:
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:
     """Utilization of each node now, and what the pod adds to it."""
+    return load_of(snapshot, rows), share_of(snapshot, rows, demand, snapshot.usage.expected_millicores(demand))
+
+
+def load_of(snapshot: Snapshot, rows: Rows | slice) -> Floats:
+    """Utilization of each node now, by what its pods are expected to use and what was seen beyond that."""
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
-    load = np.clip(millicores / capacity, 0.0, 1.0)
-    return load, share_of(snapshot, rows, demand, snapshot.usage.expected_millicores(demand))
+    return np.asarray(np.clip(millicores / capacity, 0.0, 1.0))
 
 
 def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicores: float) -> Floats:

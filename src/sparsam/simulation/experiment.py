@@ -45,6 +45,8 @@ class Run:
     evictions: int
     transitions: int
     """How often a node was sent to sleep."""
+    moves: int
+    """How often a pod was moved to empty a node."""
 
 
 def play(
@@ -53,11 +55,14 @@ def play(
     policy: str,
     *,
     sleeps: bool,
+    moves: bool = True,
     seed: int = 0,
     timer: Callable[[], float] | None = None,
 ) -> tuple[Run, History]:
-    """One run, in virtual time."""
-    world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), Rules(sleeps=sleeps), timer)
+    """One run, in virtual time; pods are moved only where nodes sleep."""
+    world = World(
+        nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), Rules(sleeps=sleeps, moves=sleeps and moves), timer
+    )
     history = world.run()
     waits = _waits(trace, history)
     run = Run(
@@ -73,6 +78,7 @@ def play(
         decision_p99_ms=1e3 * float(np.percentile(world.decision_seconds, 99)) if world.decision_seconds else None,
         evictions=history.evictions,
         transitions=history.transitions,
+        moves=history.moves,
     )
     return run, history
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from sparsam.scheduling.backlog import Backlog, Change
 from sparsam.scheduling.columns import Bools, Floats, Ints
 from sparsam.scheduling.consolidation import Caution, Consolidator
 from sparsam.scheduling.demand import compile_pod
+from sparsam.scheduling.moving import RESERVED, Effort
 from sparsam.scheduling.placement import PendingPod, Placer
-from sparsam.scheduling.plan import Bind, Rejection
+from sparsam.scheduling.plan import Bind, Evict, Rejection
 from sparsam.scheduling.policy import Policy
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
 from sparsam.scheduling.snapshot import CPU, Snapshot
@@ -47,6 +48,9 @@ class Rules:
     samples: int = 288
     """Moments at which the load of each node is written down."""
     caution: Caution = field(default_factory=Caution)
+    moves: bool = False
+    """Whether pods are moved to empty nodes that could sleep."""
+    effort: Effort = field(default_factory=Effort)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class History:
     """Of the whole fleet at these moments."""
     transitions: int
     """How often a node was sent to sleep."""
+    moves: int
+    """How often a pod was moved to empty a node."""
 
 
 class World:
@@ -96,7 +102,8 @@ class World:
         for node in nodes:
             self.snapshot.set_node(node)
         self._placer = Placer(self.snapshot, policy)
-        self._consolidator = Consolidator(self._placer, self._rules.caution)
+        effort = self._rules.effort if self._rules.moves else None
+        self._consolidator = Consolidator(self._placer, self._rules.caution, effort)
         self._backlog = Backlog()
         power, count = self.snapshot.power, len(nodes)
         curves = power.tables.watts[power.curve[:count]]
@@ -130,7 +137,9 @@ class World:
         self._ends: list[tuple[float, int, int]] = []
         self._turns: list[tuple[float, int]] = []
         """When nodes that fall asleep or wake are there."""
-        self._evictions = self._transitions = 0
+        self._leaving: list[tuple[float, int, str, float]] = []
+        """Pods that were moved and still run on their old node too: until when, where, as whom, and with which load."""
+        self._evictions = self._transitions = self._moves = 0
 
     def servers(self) -> Servers:
         """The fleet as the bound sees it."""
@@ -153,6 +162,7 @@ class World:
                 arrivals[next_pod] if next_pod < self._pods else math.inf,
                 self._ends[0][0] if self._ends else math.inf,
                 self._turns[0][0] if self._turns else math.inf,
+                self._leaving[0][0] if self._leaving else math.inf,
                 self._backlog.next_wake() or math.inf,
                 next_tick,
             )
@@ -162,6 +172,7 @@ class World:
             if now >= horizon:
                 break
             self._turn(now)
+            self._leave(now)
             self._end(now)
             while next_pod < self._pods and arrivals[next_pod] <= now:
                 self._backlog.add(str(next_pod), self._priority(next_pod), now)
@@ -221,6 +232,8 @@ class World:
         waking = self._as_rows((state == WAKING) | (state == FALLING))
         waiting = [self._pending(key) for key in self._backlog.refused()]
         plan = self._consolidator.consolidate(asleep, waking, waiting, now)
+        for evict in plan.evicts:
+            self._move(evict, now)
         for each in plan.sleeps:
             row = self.snapshot.rows[each.node]
             self._set_schedulable(row, False)
@@ -258,6 +271,30 @@ class World:
         if math.isfinite(seconds):
             heapq.heappush(self._ends, (now + seconds, pod, self._runs[pod]))
         self._change_load(row, self._now_used[pod] * self._pace(pod, row), now)
+
+    def _move(self, evict: Evict, now: float) -> None:
+        """The pod begins on its target, in the place reserved for it, and runs on the old node for a while."""
+        pod, old, new = int(evict.pod), self.snapshot.rows[evict.node], self.snapshot.rows[evict.target]
+        resident = self.snapshot.residents[old][evict.pod]
+        ghost = f"{evict.pod} leaves {evict.node}"
+        self.snapshot.remove_pod(evict.pod + RESERVED)
+        self.snapshot.assume(replace(resident, node=evict.target))
+        self.snapshot.assume(replace(resident, key=ghost))
+        load = float(self._now_used[pod])
+        heapq.heappush(
+            self._leaving, (now + self._rules.effort.overlap_seconds, old, ghost, load * self._pace(pod, old))
+        )
+        self._count_work(pod, now)
+        self._started[pod] = now
+        self._node[pod] = self._last[pod] = new
+        self._change_load(new, load * self._pace(pod, new), now)
+        self._moves += 1
+
+    def _leave(self, now: float) -> None:
+        while self._leaving and self._leaving[0][0] <= now:
+            at, row, ghost, load = heapq.heappop(self._leaving)
+            self.snapshot.remove_pod(ghost)
+            self._change_load(row, -load, at)
 
     def _stop(self, pod: int, now: float) -> None:
         row = int(self._node[pod])
@@ -347,6 +384,7 @@ class World:
             state=np.array(state),
             watts=np.array(watts),
             transitions=self._transitions,
+            moves=self._moves,
         )
 
 
@@ -354,9 +392,18 @@ def _by_kind(trace: Trace) -> list[Obj]:
     """The templates, those of batch work alone as pods that are not restarted: so the scheduler tells them apart."""
     services = set(trace.template[~trace.batch].tolist())
     return [
-        each if number in services else {**each, "spec": {"restartPolicy": "Never", **each["spec"]}}
+        _owned(each, number) if number in services else {**each, "spec": {"restartPolicy": "Never", **each["spec"]}}
         for number, each in enumerate(trace.templates)
     ]
+
+
+def _owned(template: Obj, number: int) -> Obj:
+    """A service's pods as those of a controller, which the trace may have left out."""
+    metadata = template["metadata"]
+    if metadata.get("ownerReferences"):
+        return template
+    owner = {"kind": "ReplicaSet", "name": f"service-{number}", "controller": True}
+    return {**template, "metadata": {**metadata, "ownerReferences": [owner]}}
 
 
 def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:
