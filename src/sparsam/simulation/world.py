@@ -148,7 +148,7 @@ class World:
 
     def demand(self) -> Demand:
         """The work as the bound sees it."""
-        return demand_over_time(self._trace, self.millicores, self._requested, self.servers())
+        return demand_over_time(self._trace, self._requested, self.servers())
 
     def run(self) -> History:
         """All of the trace, up to its horizon."""
