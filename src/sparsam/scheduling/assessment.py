@@ -30,7 +30,7 @@ STATIC_FILTERS = (
     ("TaintToleration", "node(s) had untolerated taint(s)"),
     ("NodeAffinity", "node(s) didn't match Pod's node affinity/selector"),
 )
-BALANCE = "NodeResourcesBalancedAllocation"
+BALANCE, FIT = "NodeResourcesBalancedAllocation", "NodeResourcesFit"
 ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
 _EVERY = slice(None)
 Small = npt.NDArray[np.int8]
@@ -168,7 +168,8 @@ class Assessment:
         self.fits = _merged(self.fits, fits, changed)
         base = fits & snapshot.alive[rows] & (self.refusal[rows] == 0)
         self.base = _merged(self.base, base, changed)
-        self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
+        if profile.weights.get(FIT, 0):
+            self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
         if profile.weights.get(BALANCE, 0) and any(demand.amount(name) for name in profile.balanced_resources):
             scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
             self.balance_scores = _merged(self.balance_scores, _small(scores), changed)

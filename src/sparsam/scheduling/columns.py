@@ -82,6 +82,11 @@ def with_lines(array: Any, count: int) -> Any:
     return np.concatenate((array, np.zeros((count - array.shape[0], array.shape[1]), array.dtype)))
 
 
+def clipped(values: Floats) -> Floats:
+    """Cut to 0..1; on short arrays several times as fast as `np.clip`."""
+    return np.asarray(np.minimum(np.maximum(values, 0.0), 1.0))
+
+
 def any_line(matrix: Bools) -> Bools:
     """Whether any line of each column is true."""
     return np.asarray(matrix.any(axis=0))

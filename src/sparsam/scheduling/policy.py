@@ -81,16 +81,15 @@ class Random(KubeDefault):
         return Ranking((mixed >> np.uint64(33)).astype(np.int64))
 
 
-def plugin_total(view: View, without: frozenset[str] = frozenset()) -> tuple[Ints, None, dict[str, Any]]:
+def plugin_total(view: View) -> tuple[Ints, None, dict[str, Any]]:
     """(weighted sum of the plugins' scores, no watts, the weighted scores by plugin)."""
     total = np.zeros(view.snapshot.alive.shape, np.int64)
     parts: dict[str, Any] = {}
     for name, weight, values in view.plugin_scores():
-        if name not in without:
-            parts[name] = weighted = values * np.int64(weight)
-            total += weighted
+        parts[name] = weighted = values * np.int64(weight)
+        total += weighted
     taints = view.assessment.profile.weights.get("TaintToleration", 0)
-    if "TaintToleration" not in parts and "TaintToleration" not in without and taints:
+    if "TaintToleration" not in parts and taints:
         # All nodes are alike in it then, and it counts in full.
         parts["TaintToleration"] = FULL * taints
         total += FULL * taints

@@ -20,7 +20,7 @@ from sparsam.power.nodemodel import node_model
 from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
 from sparsam.power.thermal import assumed
-from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, grown
+from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped, grown
 from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up
 
 Obj = Mapping[str, Any]
@@ -168,8 +168,8 @@ class PowerColumns:
         return np.where(known, np.nan_to_num(extra), 0.0)
 
     def watts_at(self, rows: Rows | slice, load: Floats) -> Floats:
-        """Watts of the rows at their loads, of equal shape."""
-        return look_up(self.tables.watts, self.curve[rows], np.clip(load, 0.0, 1.0))
+        """Watts of the rows at their loads, whose last axis is as long."""
+        return look_up(self.tables.watts, self.curve[rows], clipped(load))
 
     def saved_asleep_watts(self, rows: Rows | slice) -> Floats:
         """What idle nodes draw less when they sleep; 0 for nodes that cannot."""

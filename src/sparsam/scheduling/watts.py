@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsam.scheduling.assessment import BALANCE, RowColumns
-from sparsam.scheduling.columns import Bools, Floats, Rows
+from sparsam.scheduling.assessment import BALANCE, FIT, RowColumns
+from sparsam.scheduling.columns import Bools, Floats, Rows, clipped
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.policy import Ranking, plugin_total
@@ -35,7 +35,6 @@ NEARER, EMPTIER = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
 SATURATED_PRESSURE = 0.5
 """Share of time in which some task waits for a CPU from which on a node is as good as full: an assumption."""
-_POWER_PLUGINS = frozenset({"NodeResourcesFit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,13 @@ class SparsamPolicy:
         self.row_columns: RowColumns | None = self._row_columns
 
     def profile(self, profile: Profile) -> Profile:
-        """Without the score that evens resources out, which watts replace."""
-        return replace(profile, weights={**profile.weights, BALANCE: 0})
+        """Without the scores that even resources out or fill nodes, which watts replace."""
+        return replace(profile, weights={**profile.weights, BALANCE: 0, FIT: 0})
 
     def rank(self, view: View, pod: str) -> Ranking:
         """Joules, performance and spread beside the user's preferences."""
         weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
-        total, _, parts = plugin_total(view, without=_POWER_PLUGINS)
+        total, _, parts = plugin_total(view)
         own: dict[str, Any] = {
             "joules": weights.joules * fewest(_price(view), feasible),
             "performance": weights.performance * columns["performance"],
@@ -88,10 +87,12 @@ class SparsamPolicy:
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
         power, weights = snapshot.power, self.weights
         load, added = loads(snapshot, demand, rows)
-        before = power.watts_at(rows, load)
+        both = np.stack((load, load + added))
         warm = power.warm_watts(rows, load, added)
-        marginal = power.watts_at(rows, load + added) - before + warm
-        price = power.envelope_at(rows, load + added) - power.envelope_at(rows, load)
+        before, after = power.watts_at(rows, both)
+        marginal = after - before + warm
+        before, after = power.envelope_at(rows, both)
+        price = after - before
         doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
         awake = power.idle_watts_added(rows, demand.lasts_seconds, sleeps=weights.sleeps)
@@ -112,8 +113,8 @@ class SparsamPolicy:
         power, headroom = snapshot.power, max(self.weights.headroom_ratio, 1e-9)
         peak = np.maximum(load, power.peak_load[rows])
         over = peak + share_of(snapshot, rows, demand, snapshot.usage.peak_millicores(demand)) - (1.0 - headroom)
-        room = 1.0 - np.clip(over / headroom, 0.0, 1.0)
-        return np.asarray(FULL * room * (1.0 - np.clip(power.pressure[rows] / SATURATED_PRESSURE, 0.0, 1.0)))
+        room = 1.0 - clipped(over / headroom)
+        return np.asarray(FULL * room * (1.0 - clipped(power.pressure[rows] / SATURATED_PRESSURE)))
 
     def _crowded(self, view: View) -> Bools:
         """Nodes that would hold more than their share of the pod's service."""
@@ -184,7 +185,7 @@ def load_of(snapshot: Snapshot, rows: Rows | slice) -> Floats:
     """Utilization of each node now, by what its pods are expected to use and what was seen beyond that."""
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
-    return np.asarray(np.clip(millicores / capacity, 0.0, 1.0))
+    return clipped(millicores / capacity)
 
 
 def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicores: float) -> Floats:
