@@ -62,3 +62,33 @@ def test_a_pod_larger_than_any_node_is_said_with_its_row(fleet, tmp_path):
     result = CliRunner().invoke(sim, ["--fleet", fleet, "--trace", str(path)])
     assert result.exit_code != 0
     assert "row 1, requests cpu" in result.output + str(result.exception)
+
+
+def test_a_scenario_holds_options_and_those_beside_it_win(fleet, tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "name,arrival_seconds,duration_seconds,cpu,memory,kind\na,0,600,4,1Gi,service\nb,0,-5,2,1Gi,batch\n"
+    )
+    path = tmp_path / "scenario.yaml"
+    path.write_text("{fleet: fleet.yaml, trace: mine.csv, policies: [random, sparsam], sleep: [off], lenient: true}")
+    result = CliRunner().invoke(sim, [str(path), "--policies", "sparsam", "-o", "json"])
+    assert result.exit_code == 0, result.output
+    assert [(run["policy"], run["sleep"]) for run in json.loads(result.stdout)["runs"]] == [("sparsam", False)]
+    assert "1 rows left out" in result.stderr
+    path.write_text("{fleets: fleet.yaml}")
+    wrong = CliRunner().invoke(sim, [str(path)])
+    assert "fleets: no such option; there are" in wrong.output + str(wrong.exception)
+
+
+def test_nodes_of_a_cluster_and_pods_without_their_cards(tmp_path):
+    allocatable = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    node = {"metadata": {"name": "a"}, "status": {"allocatable": allocatable}}
+    nodes = tmp_path / "nodes.json"
+    nodes.write_text(json.dumps({"kind": "List", "items": [node]}))
+    pods = tmp_path / "pods.csv"
+    pods.write_text("pod_name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np,4000,1024,1,1000,T4\n")
+    arguments = ["--fleet", str(nodes), "--trace", str(pods), "--sleep", "off"]
+    refused = CliRunner().invoke(sim, arguments)
+    assert "nvidia.com/gpu" in refused.output + str(refused.exception)
+    timeless = CliRunner().invoke(sim, [*arguments, "--cpu-only"])
+    assert "ends when it begins" in timeless.output + str(timeless.exception)
+    assert CliRunner().invoke(sim, [*arguments, "--cpu-only", "--in-order", "60"]).exit_code == 0

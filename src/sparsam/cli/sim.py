@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -25,6 +26,7 @@ from sparsam.simulation.experiment import Row, Run, compare, play
 from sparsam.simulation.fleet import Fleet
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
+from sparsam.simulation.traces.openb import without_cards
 
 SLEEPS = {"on": True, "off": False}
 SERVICE_CORES, BATCH_CORE_SECONDS, SYSBENCH_CORE_SECONDS = 1.2, 2550.0, 777.0
@@ -42,13 +44,29 @@ class Job:
     seconds: float
     compress: float
     in_order: float | None
+    cpu_only: bool
+    lenient: bool
+    moves: bool
     policy: str
     sleep: bool
     seed: int
 
 
 @click.command()
-@click.option("--fleet", default="rise-215", show_default=True, help="A YAML file, rise-N, mixed-N or uniform-N.")
+@click.argument(
+    "scenario",
+    required=False,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, path: read_scenario(context, path),
+    type=click.Path(path_type=Path, dir_okay=False),
+)
+@click.option(
+    "--fleet",
+    default="rise-215",
+    show_default=True,
+    help="rise-N, mixed-N, uniform-N, or a file: YAML, nodes as JSON, openb's CSV.",
+)
 @click.option("--trace", default="day", show_default=True, help="A file (see docs/traces.md), or day, batch, sysbench.")
 @click.option("--load", type=float, help="Requested CPU as a share of the fleet's [0.3; of a file: as it is].")
 @click.option(
@@ -63,8 +81,13 @@ class Job:
     metavar="SECONDS",
     help="Submit at even steps; no pod ends.",
 )
+@click.option("--cpu-only", is_flag=True, help="Pods ask for CPU and memory alone: no cards, no model of them.")
+@click.option("--lenient", is_flag=True, help="Leave out and count rows of a file that cannot be used.")
 @click.option("--policies", default="kube-default,sparsam", show_default=True, help=f"Of {', '.join(POLICIES)}.")
 @click.option("--sleep", default="off,on", show_default=True, help="Without and with nodes sent to sleep.")
+@click.option(
+    "--moves/--no-moves", default=True, show_default=True, help="Where nodes sleep: empty some by moving pods."
+)
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Made-up traces, so many.")
 @output_option
 def sim(output: str, **options: Any) -> None:
@@ -79,12 +102,43 @@ def sim(output: str, **options: Any) -> None:
       sparsam sim
       sparsam sim --fleet mixed-500 --load 0.5 --seeds 5
       sparsam sim --fleet rise-215 --trace pods.json --policies kube-default,peaks,sparsam -o json
+      sparsam sim scenario.yaml --seeds 1      a file holds options by name; those given beside it win
     """
     jobs = list(_jobs(options))
     runs = _run(jobs)
     rows = compare(runs)
     value = {"runs": [asdict(run) for run in runs], "comparison": [asdict(row) for row in rows]}
     emit(value, output, lambda: _table(rows, runs))
+
+
+def read_scenario(context: click.Context, path: Path | None) -> None:
+    """Take options from a YAML file as defaults; paths in it are meant from where it is. Raises BadInput."""
+    if path is None:
+        return
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
+    known = {each.name for each in context.command.params if isinstance(each, click.Option)}
+    if not isinstance(document, dict):
+        raise BadInput(f"{path}: a scenario is a mapping of options, such as load: 0.3")
+    for name in document:
+        if str(name).replace("-", "_") not in known:
+            raise BadInput(f"{path}: {name}: no such option; there are {', '.join(sorted(map(str, known)))}")
+    found = {name.replace("-", "_"): _option_text(value) for name, value in document.items()}
+    if isinstance(found.get("sleep"), bool):
+        found["sleep"] = _option_text([found["sleep"]])
+    for name in ("fleet", "trace"):
+        if (beside := path.parent / str(found.get(name, "."))).is_file():
+            found[name] = str(beside)
+    context.default_map = {**(context.default_map or {}), **found}
+
+
+def _option_text(value: Any) -> Any:
+    """Lists as the options have them, with commas; YAML's on and off are booleans there."""
+    if not isinstance(value, list):
+        return value
+    return ",".join(("off", "on")[each] if isinstance(each, bool) else str(each) for each in value)
 
 
 def _jobs(options: dict[str, Any]) -> Iterator[Job]:
@@ -97,36 +151,44 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
             raise BadInput(f"--sleep: {each!r} is neither on nor off")
     if options["load"] is not None and not 0.0 < options["load"] < 10.0:
         raise BadInput(f"--load: {options['load']:g} is not a share above 0")
-    what = {name: options[name] for name in ("fleet", "trace", "load", "compress", "in_order")}
+    names = ("fleet", "trace", "load", "compress", "in_order", "cpu_only", "lenient", "moves")
+    what = {name: options[name] for name in names}
     made_up = options["trace"] in MADE_UP and not Path(options["trace"]).exists()
     if not made_up and not Path(options["trace"]).exists():
         raise BadInput(f"--trace: {options['trace']}: no such file; made-up traces are {', '.join(MADE_UP)}")
     # Both are read once here, so that what is wrong with them is said before anything runs.
     first = Job(**what, seconds=DAY_SECONDS * options["days"], policy=policies[0], sleep=False, seed=0)
-    make_trace(first, open_fleet(first.fleet))
+    make_trace(first, open_fleet(first.fleet), told=lambda text: click.echo(text, err=True))
     for seed in range(options["seeds"] if made_up else 1):
         for policy in policies:
             for each in sleeps:
                 yield Job(**what, seconds=first.seconds, policy=policy, sleep=SLEEPS[each], seed=seed)
 
 
-def make_trace(job: Job, fleet: Fleet) -> Trace:
-    """The arrivals of a job, every pod of which fits on some node; raises BadInput."""
+def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: None) -> Trace:
+    """The arrivals of a job, every pod of which fits on some node; raises BadInput. `told` hears what was left out."""
     try:
-        trace = _arrivals(job, fleet)
+        trace = _arrivals(job, fleet, told)
+        if job.cpu_only:
+            trace = without_cards(trace)
         if job.in_order is not None:
             trace = trace.in_order(job.in_order)
         if job.compress != 1.0:
             trace = trace.compressed(job.compress)
+        if not trace.horizon_seconds:
+            raise BadInput(f"{job.trace}: ends when it begins; --in-order SECONDS submits its pods one by one")
         trace.check_fits(fleet.amounts())
     except BadTrace as error:
         raise BadInput(str(error)) from error
     return trace
 
 
-def _arrivals(job: Job, fleet: Fleet) -> Trace:
+def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
     if job.trace not in MADE_UP or Path(job.trace).exists():
-        found = read_trace(Path(job.trace)).trace
+        reading = read_trace(Path(job.trace), lenient=job.lenient)
+        if reading.skipped:
+            told(f"{reading.skipped} rows left out; the first: {reading.complaint}")
+        found = reading.trace
         return found if job.load is None else found.scaled(job.load, fleet.cores())
     chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet.cores()
     if job.trace == "sysbench":
@@ -141,7 +203,7 @@ def _work(job: Job) -> Run:
     fleet = open_fleet(job.fleet)
     trace = make_trace(job, fleet)
     nodes = fleet.node_objects()
-    return play(nodes, trace, job.policy, sleeps=job.sleep, seed=job.seed, timer=time.perf_counter)[0]
+    return play(nodes, trace, job.policy, sleeps=job.sleep, moves=job.moves, seed=job.seed, timer=time.perf_counter)[0]
 
 
 def _run(jobs: Sequence[Job]) -> list[Run]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sparsam.simulation.fleet import (
     GPU_LABEL,
+    GPU_RESOURCE,
     GPU_SHARE_RESOURCE,
     HOSTNAME_LABEL,
     INSTANCE_LABEL,
@@ -19,7 +21,7 @@ from sparsam.simulation.fleet import (
     gpu_amounts,
     parse_fleet,
 )
-from sparsam.simulation.trace import Obj
+from sparsam.simulation.trace import Obj, Trace
 from sparsam.simulation.traces.rows import Arrival, BadField, Columns, Reading, Row, Source, Templates, number, pod
 
 POD_COLUMNS = ("pod_name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
@@ -62,6 +64,32 @@ def read_openb_nodes(rows: Iterable[Row], file: str) -> Fleet:
     """Rows of openb_nodes.csv; raises BadTrace for a row and BadFleet for nodes that overlap."""
     nodes = list(Source(file).tabled(rows, _node, NODE_COLUMNS))
     return parse_fleet({"name": "openb", "nodes": nodes}, file)
+
+
+def without_cards(trace: Trace) -> Trace:
+    """The same pods with CPU and memory alone: nobody asks for cards, and none waits for a model of them."""
+    return replace(trace, templates=tuple(_bare(each) for each in trace.templates))
+
+
+def _bare(template: Obj) -> Obj:
+    spec = {name: value for name, value in template["spec"].items() if name != "affinity" or not _is_about_cards(value)}
+    spec["containers"] = [_cardless(each) for each in spec["containers"]]
+    return {**template, "spec": spec}
+
+
+def _cardless(container: Obj) -> Obj:
+    resources = {
+        kind: {name: amount for name, amount in amounts.items() if name not in (GPU_RESOURCE, GPU_SHARE_RESOURCE)}
+        for kind, amounts in (container.get("resources") or {}).items()
+    }
+    return {**container, "resources": resources}
+
+
+def _is_about_cards(affinity: Obj) -> bool:
+    required = (affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = required.get("nodeSelectorTerms") or ()
+    keys = {each["key"] for term in terms for each in term.get("matchExpressions") or ()}
+    return keys == {GPU_LABEL}
 
 
 def _template(row: Row, templates: Templates) -> int:
