@@ -175,9 +175,9 @@ def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: N
             trace = trace.in_order(job.in_order)
         if job.compress != 1.0:
             trace = trace.compressed(job.compress)
+        trace.check_fits(fleet.amounts())
         if not trace.horizon_seconds:
             raise BadInput(f"{job.trace}: ends when it begins; --in-order SECONDS submits its pods one by one")
-        trace.check_fits(fleet.amounts())
     except BadTrace as error:
         raise BadInput(str(error)) from error
     return trace
