@@ -169,10 +169,6 @@ def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: N
     """The arrivals of a job, every pod of which fits on some node; raises BadInput. `told` hears what was left out."""
     try:
         trace = _arrivals(job, fleet, told)
-        if job.cpu_only:
-            trace = without_cards(trace)
-        if job.in_order is not None:
-            trace = trace.in_order(job.in_order)
         if job.compress != 1.0:
             trace = trace.compressed(job.compress)
         trace.check_fits(fleet.amounts())
@@ -188,7 +184,9 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
         reading = read_trace(Path(job.trace), lenient=job.lenient)
         if reading.skipped:
             told(f"{reading.skipped} rows left out; the first: {reading.complaint}")
-        found = reading.trace
+        found = without_cards(reading.trace) if job.cpu_only else reading.trace
+        if job.in_order is not None:
+            found = found.in_order(job.in_order)
         return found if job.load is None else found.scaled(job.load, fleet.cores())
     chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet.cores()
     if job.trace == "sysbench":
