@@ -41,7 +41,8 @@ def carriers(trace: Trace, memory_bytes: Floats) -> dict[str, int]:
     for kind, relax in _RELAX.items():
         carried = np.array([relax(each["spec"]) != each["spec"] for each in trace.templates], dtype=np.bool_)
         counts[kind] = int(carried[trace.template].sum())
-    counts[REQUESTS] = int((_factors(trace, memory_bytes) < 1.0).any(axis=1)[trace.template].sum())
+    cut = np.asarray((_factors(trace, memory_bytes) < 1.0).any(axis=1), dtype=np.bool_)
+    counts[REQUESTS] = int(cut[trace.template].sum())
     return {kind: count for kind, count in counts.items() if count}
 
 

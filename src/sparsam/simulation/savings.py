@@ -9,14 +9,13 @@ same models: most of a model's error falls out of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparsam.power.sleep import Sleep
 from sparsam.scheduling.columns import Floats, Ints
-from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.policy import KubeDefault
 from sparsam.simulation.bound import fleet_cost, least_joules
 from sparsam.simulation.cluster import ASSUMED_USE_ERROR, Cluster
@@ -30,6 +29,8 @@ DAY_SECONDS = 86400.0
 YEAR_HOURS = 8760.0
 NUDGE = 1e-3
 """By which a curve is moved to see what that does to the limit."""
+WORTH_SAYING = 0.05
+"""Share of the error from which on its cause is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,32 +166,58 @@ def run(cluster: Cluster, which: Replay) -> Outcome:
 def now(cluster: Cluster) -> Outcome:
     """All pods where they are, all servers awake."""
     trace, world = _shortened(cluster.trace), _world(cluster)
-    count = len(cluster.nodes)
-    zeros = np.zeros(count)
-    energy = Energy(world.curves, Sleep(zeros, zeros, zeros, zeros, zeros, zeros))
-    speed = world.snapshot.power.speed[:count]
-    pace = np.where(trace.batch, speed[cluster.node], 1.0)
-    end = trace.arrival_seconds + trace.duration_seconds / pace
-    steps = np.zeros(0)
-    if trace.usage_series is not None and (trace.series >= 0).any():
-        steps = np.arange(0.0, trace.horizon_seconds, trace.usage_series.step_seconds)
-    moments = np.unique(np.concatenate(([0.0], steps, trace.arrival_seconds, end)))
-    moments = np.append(moments[moments < trace.horizon_seconds], trace.horizon_seconds)
+    count, horizon = len(cluster.nodes), trace.horizon_seconds
+    energy = Energy(world.curves, Sleep(*[np.zeros(count)] * len(Sleep.__slots__)))
     work = 0.0
-    requested = _requested(trace)
-    for at, until in zip(moments[:-1].tolist(), moments[1:].tolist(), strict=True):
-        there = (trace.arrival_seconds <= at) & (end > at)
-        used = np.where(there, _use_at(trace, requested, at) * pace, 0.0)
-        energy.set_loads(np.bincount(cluster.node, used, count) / world.capacity, at)
+    for at, until, used in _used_in_place(trace, cluster.node, world):
+        energy.set_loads(used / world.capacity, at)
         work += float(used.sum()) * (until - at)
-    energy.settle(trace.horizon_seconds)
-    total, idle = energy.joules / trace.horizon_seconds, world.curves[:, 0]
+    energy.settle(horizon)
+    total, idle = energy.joules / horizon, world.curves[:, 0]
     return Outcome(
         watts=float(total.sum()),
         idle_watts=_by_kind(cluster, idle),
         load_watts=_by_kind(cluster, total - idle),
-        work_cores=work / 1000.0 / trace.horizon_seconds,
+        work_cores=work / 1000.0 / horizon,
     )
+
+
+def _used_in_place(trace: Trace, node: Ints, world: World) -> Iterator[tuple[float, float, Floats]]:
+    """(from, until, millicores of work on each node) through the trace's time; pods run on `node`, shape (pods,)."""
+    count, horizon = len(world.capacity), trace.horizon_seconds
+    pace = np.where(trace.batch, world.snapshot.power.speed[node], 1.0)
+    begin, end = trace.arrival_seconds, trace.arrival_seconds + trace.duration_seconds / pace
+    steady = trace.series < 0
+    # Pods of constant use are changes when they come and go; the others are looked up at each step of theirs.
+    rate = np.where(steady, world.millicores * pace, 0.0)
+    times, changes = np.concatenate((begin, end)), np.concatenate((rate, -rate))
+    order = np.argsort(times, kind="stable")
+    times, changes, where = times[order], changes[order], np.concatenate((node, node))[order]
+    steps = np.zeros(1)
+    if trace.usage_series is not None and not steady.all():
+        steps = np.arange(0.0, horizon, trace.usage_series.step_seconds)
+    moments = np.unique(np.concatenate((steps, times)))
+    moments = np.append(moments[moments < horizon], horizon)
+    places = np.searchsorted(times, moments, side="right")
+    constant, varying, done, step = np.zeros(count), np.zeros(count), 0, -1
+    for at, until, place in zip(moments[:-1].tolist(), moments[1:].tolist(), places.tolist(), strict=False):
+        np.add.at(constant, where[done:place], changes[done:place])
+        done = place
+        if step + 1 < len(steps) and steps[step + 1] <= at:
+            step += 1
+            varying = _varying(trace, node, world, at)
+        yield at, until, np.maximum(constant + varying, 0.0)
+
+
+def _varying(trace: Trace, node: Ints, world: World, at: float) -> Floats:
+    """Millicores on each node of services that follow a series."""
+    table, pods = trace.usage_series, np.flatnonzero(trace.series >= 0)
+    if table is None or not len(pods):
+        return np.zeros(len(world.capacity))
+    column = int(at // table.step_seconds) % table.values.shape[1]
+    mean = np.maximum(trace.usage[pods], 1e-12)
+    used = world.millicores[pods] / mean * table.values[trace.series[pods], column]
+    return np.bincount(node[pods], used, len(world.capacity)).astype(np.float64)
 
 
 def limit(cluster: Cluster) -> Outcome:
@@ -245,7 +272,7 @@ def assess(cluster: Cluster, ran: Mapping[Replay, Outcome], prices: Prices) -> S
 
 @dataclass(frozen=True, slots=True)
 class _Errors:
-    """What errs: each kind's idle watts, each kind's load watts, and assumed use; as ratios that nine of ten stay below."""
+    """What errs: each kind's idle watts and load watts, and assumed use; ratios that nine of ten stay below."""
 
     idle: Floats
     load: Floats
@@ -347,23 +374,6 @@ def _world(cluster: Cluster) -> World:
     return World(cluster.nodes, _shortened(cluster.trace), KubeDefault(), Rules())
 
 
-def _requested(trace: Trace) -> Floats:
-    """Millicores by which use is measured, of each pod."""
-    scored = [compile_pod(each).scored_cpu_millicores for each in trace.templates]
-    return np.array(scored, dtype=np.float64)[trace.template]
-
-
-def _use_at(trace: Trace, requested: Floats, at: float) -> Floats:
-    """Millicores that each pod uses at a moment."""
-    shares = trace.usage.copy()
-    if trace.usage_series is not None:
-        follows = np.flatnonzero(trace.series >= 0)
-        width, step = trace.usage_series.values.shape[1], trace.usage_series.step_seconds
-        column = ((at - trace.arrival_seconds[follows]) // step).astype(np.int64) % width
-        shares[follows] = trace.usage_series.values[trace.series[follows], column]
-    return shares * requested
-
-
 def _kind_numbers(cluster: Cluster) -> Ints:
     numbers = {kind: number for number, kind in enumerate(cluster.kinds)}
     return np.array([numbers[each.kind] for each in cluster.guesses], dtype=np.int64)
@@ -375,14 +385,13 @@ def _by_kind(cluster: Cluster, watts: Floats) -> Floats:
 
 def advice(found: Savings, most: int = 3) -> Sequence[str]:
     """What to measure next, in words."""
-    told = []
     whole = found.scenarios[3].saved_error or 0.0
-    for kind in found.kinds[:most]:
-        if kind.share_of_error >= 0.05:
-            told.append(
-                f"calibrate one of {kind.nodes} x {kind.name}: the saving would be known to "
-                f"±{kind.saved_error_if_measured:.1%} instead of ±{whole:.1%}"
-            )
-    if found.use_share_of_error >= 0.05:
+    told = [
+        f"calibrate one of {kind.nodes} x {kind.name}: the saving would be known to "
+        f"±{kind.saved_error_if_measured:.1%} instead of ±{whole:.1%}"
+        for kind in found.kinds[:most]
+        if kind.share_of_error >= WORTH_SAYING
+    ]
+    if found.use_share_of_error >= WORTH_SAYING:
         told.append(f"let CPU use be seen (--prometheus): {found.use_share_of_error:.0%} of the error is assumed use")
     return told
