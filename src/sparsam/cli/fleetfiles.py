@@ -1,22 +1,56 @@
-"""Fleets by name or file."""
+"""Fleets by name or file, also that of a cluster's nodes as kubectl saves them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import yaml
 
 from sparsam.cli.tables import BadInput
-from sparsam.simulation.fleet import BadFleet, Fleet, parse_fleet
+from sparsam.simulation.fleet import BadFleet, Fleet, from_nodes, parse_fleet
 from sparsam.simulation.fleets import fleet_named
+from sparsam.simulation.guess import with_guess
 
 
 def open_fleet(fleet: str) -> Fleet:
-    """A fleet from a YAML file, or a ready-made one by its name; raises BadInput."""
+    """A fleet from a YAML or JSON file, or a ready-made one by its name; raises BadInput."""
     path = Path(fleet)
     try:
-        return parse_fleet(yaml.safe_load(path.read_text()), fleet) if path.exists() else fleet_named(fleet)
+        if not path.exists():
+            return fleet_named(fleet)
+        document = _document(path)
+        nodes = _nodes(document)
+        return parse_fleet(document, fleet) if nodes is None else fleet_of(nodes, fleet)
     except BadFleet as error:
         raise BadInput(str(error)) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadInput(f"{fleet}: {' '.join(str(error).split())}") from error
+
+
+def fleet_of(nodes: list[dict[str, Any]], source: str) -> Fleet:
+    """Node objects as a fleet; raises BadInput."""
+    if not nodes:
+        raise BadInput(f"{source}: no nodes")
+    try:
+        from_nodes(nodes, source)
+        return from_nodes([with_guess(node) for node in nodes], source)
+    except BadFleet as error:
+        raise BadInput(str(error)) from error
+
+
+def _document(path: Path) -> Any:
+    text = path.read_text()
+    # Thousands of nodes take YAML's reader minutes.
+    return msgspec.json.decode(text) if path.suffix == ".json" else yaml.safe_load(text)
+
+
+def _nodes(document: Any) -> list[Any] | None:
+    """The nodes of `kubectl get nodes -o json`, or of one of them; None for other documents."""
+    if not isinstance(document, dict):
+        return None
+    if document.get("kind") == "Node":
+        return [document]
+    items = document.get("items")
+    return items if document.get("kind") in ("List", "NodeList") and isinstance(items, list) else None
