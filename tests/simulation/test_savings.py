@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sparsam.simulation.cluster import Use, read_cluster
-from sparsam.simulation.savings import Prices, assess, limit, now, replays, run
+from sparsam.simulation.savings import Prices, assess, replays, run
 from tests.support.scheduling import node, pod, watts
 
 PRICES = Prices(money_per_kwh=0.25, currency="EUR", gco2_per_kwh=300.0, pue=1.5)

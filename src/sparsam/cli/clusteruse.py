@@ -31,7 +31,7 @@ NODE_QUERY = 'sum by (node, instance) (rate(container_cpu_usage_seconds_total{id
 
 @dataclass(slots=True)
 class _Table:
-    """Values by key, put into the steps of a window as they come."""
+    """Values by key, put into the steps of a window as they come. A rate looks back: it is of the step before."""
 
     start: float
     steps: int
@@ -39,7 +39,7 @@ class _Table:
 
     def add(self, key: Any, moments: Floats, values: Floats) -> None:
         row = self.rows.setdefault(key, np.full(self.steps, np.nan))
-        place = np.round((moments - self.start) / STEP_SECONDS).astype(np.int64)
+        place = np.round((moments - self.start) / STEP_SECONDS).astype(np.int64) - 1
         within = (place >= 0) & (place < self.steps)
         row[place[within]] = values[within]
 
@@ -108,13 +108,13 @@ async def _tables(url: str, start: float, steps: int, progress: Callable[[float]
     _check(url)
     async with aiohttp.ClientSession() as session:
         for done in np.arange(0.0, whole, PIECE_SECONDS).tolist():
-            last = min(done + PIECE_SECONDS, whole) - STEP_SECONDS
-            window = Window(start + done, start + last, STEP_SECONDS)
+            last = min(done + PIECE_SECONDS, whole)
+            window = Window(start + done + STEP_SECONDS, start + last, STEP_SECONDS)
             for labels, moments, values in await read_matrix(session, url, POD_QUERY, window):
                 pods.add((labels.get("namespace", ""), labels.get("pod", "")), moments, values)
             for labels, moments, values in await read_matrix(session, url, NODE_QUERY, window):
                 nodes.add((labels.get("node", ""), labels.get("instance", "")), moments, values)
-            progress((done + PIECE_SECONDS) / whole)
+            progress(last / whole)
     return pods, nodes
 
 
