@@ -1,8 +1,20 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sparsam.simulation.cluster import Use, read_cluster
-from sparsam.simulation.savings import Prices, assess, replays, run
+from sparsam.simulation.savings import (
+    KUBE_DEFAULT,
+    PLACEMENT,
+    SLEEPING,
+    Prices,
+    assess,
+    limit,
+    now,
+    replays,
+    run,
+)
 from tests.support.scheduling import node, pod, watts
 
 PRICES = Prices(money_per_kwh=0.25, currency="EUR", gco2_per_kwh=300.0, pue=1.5)
@@ -68,3 +80,86 @@ def test_errors_of_one_model_fall_out_of_the_saving():
     (kind,) = found.kinds
     assert (kind.nodes, kind.sureness, kind.share_of_error) == (2, "stated", pytest.approx(1.0))
     assert kind.saved_error_if_measured == pytest.approx(0.0)
+
+
+def test_anti_affinity_that_keeps_servers_awake_has_its_price():
+    term = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    nodes = [node(f"n{n}", annotations=watts(100, 200), labels={"kubernetes.io/hostname": f"n{n}"}) for n in range(2)]
+    pods = [on(pod(f"p{n}", cpu="1", affinity=affinity), f"n{n}") for n in range(2)]
+    for each in pods:
+        each["metadata"]["labels"] = {"app": "x"}
+    found = answer(read_cluster(nodes, pods, seen({"p0": 1.0, "p1": 1.0}), sleep="suspended"))
+    assert found.scenarios[3].saved_ratio == pytest.approx(0.0)
+    (constraint,) = found.constraints
+    assert (constraint.name, constraint.pods) == ("pod affinity", 2)
+    assert constraint.kwh_per_year == pytest.approx(88 * 1.5 * 8.76, rel=0.005)
+    assert constraint.money_per_year == pytest.approx(constraint.kwh_per_year * 0.25)
+
+
+def test_no_saving_is_stated_where_pods_find_no_node():
+    nodes = [node(f"n{n}", annotations=watts(100, 200)) for n in range(2)]
+    pods = [on(pod(f"p{n}", cpu="4"), "n0") for n in range(3)]
+    found = answer(read_cluster(nodes, pods, seen({f"p{n}": 1.0 for n in range(3)})))
+    assert found.scenarios[1].saved_ratio is None
+    assert found.scenarios[1].why_not == "1 pods found no node when all were placed anew"
+
+
+def test_now_follows_services_and_counts_jobs_while_they_run():
+    values = np.array([4.0, 0.0, 0.0, 0.0])
+    nodes = [node("n0", annotations=watts(100, 200))]
+    job = on(pod("j", cpu="4", restartPolicy="Never"), "n0")
+    job["status"] = {
+        "phase": "Succeeded",
+        "startTime": "1970-01-01T06:00:00Z",
+        "containerStatuses": [{"state": {"terminated": {"finishedAt": "1970-01-01T09:00:00Z"}}}],
+    }
+    use = Use(0.0, 24 * HOUR, 6 * HOUR, "a test", pods={("default", "a"): values, ("default", "j"): np.array([2.0])})
+    found = now(read_cluster(nodes, [on(pod("a", cpu="4"), "n0"), job], use))
+    assert found.watts == pytest.approx((6 * 200 + 3 * 150 + 15 * 100) / 24)
+    assert found.idle_watts.tolist() == pytest.approx([100.0])
+    assert found.work_cores == pytest.approx((6 * 4 + 3 * 2) / 24)
+
+
+def test_jobs_on_fast_cores_are_the_same_work_wherever_they_run():
+    nodes = [node(f"n{n}", annotations={**watts(100, 200), "power.sparsam.dev/core-speed": f"{n + 1}"}) for n in (0, 1)]
+    job = on(pod("j", cpu="1", restartPolicy="Never"), "n1")
+    job["status"] = {
+        "phase": "Succeeded",
+        "startTime": "1970-01-01T01:00:00Z",
+        "containerStatuses": [{"state": {"terminated": {"finishedAt": "1970-01-01T03:00:00Z"}}}],
+    }
+    cluster = read_cluster(nodes, [on(pod("a", cpu="1"), "n0"), job], seen({"a": 1.0, "j": 1.0}))
+    today = now(cluster)
+    assert today.work_cores == pytest.approx(1.0 + 2 * 2 / 24)
+    for each in (KUBE_DEFAULT, PLACEMENT, SLEEPING):
+        assert run(cluster, each).work_cores == pytest.approx(today.work_cores, rel=1e-3)
+
+
+def test_errors_are_those_of_moved_models():
+    """What is said of an error is what a replay on models moved by it shows."""
+    found = limit(two_equal())
+    for change, (idle, full) in (("idle", (101, 201)), ("load", (100, 201))):
+        nodes = [node(f"n{n}", annotations=watts(idle, full)) for n in range(2)]
+        pods = [on(pod(f"p{n}", cpu="1"), f"n{n}") for n in range(2)]
+        moved = limit(read_cluster(nodes, pods, seen({"p0": 1.0, "p1": 1.0}), sleep="suspended"))
+        expected = found.idle_watts if change == "idle" else found.load_watts
+        assert moved.watts - found.watts == pytest.approx(0.01 * expected.sum(), abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.tuples(st.integers(50, 300), st.integers(0, 300)), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(("500m", "1", "2")), st.floats(0.0, 1.0)), min_size=1, max_size=8
+    ),
+)
+def test_nothing_is_below_the_limit(servers, pods):
+    nodes = [node(f"n{n}", cpu="16", annotations=watts(idle, idle + more)) for n, (idle, more) in enumerate(servers)]
+    placed = [on(pod(f"p{n}", cpu=cpu), f"n{where % len(nodes)}") for n, (where, cpu, _) in enumerate(pods)]
+    cores = {"500m": 0.5, "1": 1.0, "2": 2.0}
+    used = {f"p{n}": share * cores[cpu] for n, (_, cpu, share) in enumerate(pods)}
+    found = answer(read_cluster(nodes, placed, seen(used, hours=2.0), sleep="suspended"))
+    least = found.scenarios[4].kwh_per_year
+    assert all(least <= each.kwh_per_year * (1 + 1e-9) for each in found.scenarios)
+    assert found.scenarios[3].kwh_per_year <= found.scenarios[2].kwh_per_year * (1 + 1e-9)
