@@ -1,3 +1,4 @@
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from sparsam.cli.assess import assess_command
 from sparsam.cli.sim import sim
 from tests.cli.test_schedule import kubectl, make
 from tests.support.apiserver import free_port, serving_in_thread
+from tests.support.prometheus import prometheus
 from tests.support.scheduling import node, pod, watts
 
 READ_ONLY = """
@@ -70,6 +72,20 @@ def test_a_cluster_is_assessed_and_nothing_in_it_is_changed(server, tmp_path):
     assert "estimated" in (tmp_path / "out" / "assessment.html").read_text()
 
 
+@pytest.mark.needs_prometheus
+async def test_use_comes_from_prometheus(server, tmp_path):
+    line = 'container_cpu_usage_seconds_total{{namespace="default",pod="p{n}",container="c"}} {seconds}\n'
+    with prometheus(tmp_path, 1) as (url, (exporter,)):
+        for seconds in (0, 300):
+            await exporter.shows("".join(line.format(n=n, seconds=seconds) for n in range(3)))
+        arguments = ("assess", "--kubeconfig", server.kubeconfig, "--prometheus", url, "--days", "0.5", "-o", "json")
+        value = json.loads((await asyncio.to_thread(assess, *arguments)).stdout)
+    assert any("CPU use of 3 pods: Prometheus" in each for each in value["assumptions"])
+    assert value["use_share_of_error"] == 0.0
+    # A little more than 300 of the 600 seconds that the rate looks at, on four cores.
+    assert 0.12 < value["mean_load_ratio"] < 0.25
+
+
 def test_the_table_says_what_is_estimated_and_by_how_much(server):
     done = assess("assess", "--kubeconfig", server.kubeconfig, "--price", "0.2 EUR/kWh", "--carbon", "0.4 kg/kWh")
     assert "EUR/YEAR" in done.stdout
@@ -91,6 +107,8 @@ def test_a_twin_has_the_nodes_of_the_cluster(server, tmp_path):
 def test_what_cannot_be_asked_is_one_line_with_a_hint(server, empty, tmp_path):
     nobody = tmp_path / "nobody"
     nobody.write_text(READ_ONLY.replace("SERVER", server.url).replace("TOKEN", "wrong"))
+    anonymous = tmp_path / "anonymous"
+    anonymous.write_text(READ_ONLY.replace("SERVER", server.url).replace("{token: TOKEN}", "{exec: {command: x}}"))
     nowhere = tmp_path / "nowhere"
     nowhere.write_text(READ_ONLY.replace("SERVER", f"https://127.0.0.1:{free_port()}").replace("TOKEN", "x"))
     secret = kubectl(server, "create", "token", "default").strip()
@@ -98,6 +116,7 @@ def test_what_cannot_be_asked_is_one_line_with_a_hint(server, empty, tmp_path):
     for kubeconfig, words in (
         (tmp_path / "none", "name a --kubeconfig"),
         (nobody, "who we are is not accepted"),
+        (anonymous, "exec plugins are not run"),
         (unprivileged, "needs get and list of nodes and pods"),
         (nowhere, "not reached"),
         (empty.kubeconfig, "the cluster has no nodes"),

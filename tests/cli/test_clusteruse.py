@@ -1,3 +1,4 @@
+import asyncio
 import time
 
 import numpy as np
@@ -69,6 +70,4 @@ async def test_prometheus_without_pods_is_said(tmp_path):
 
 async def in_thread(function, *arguments):
     """As the command calls it, which has no event loop yet."""
-    import asyncio
-
     return await asyncio.to_thread(function, *arguments)

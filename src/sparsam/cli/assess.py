@@ -166,7 +166,8 @@ def _assumptions(objects: Objects, cluster: Cluster, options: dict[str, Any]) ->
         f"a sleeping server draws {state.asleep_watts:g} W and takes {state.wake_seconds:g} s to wake, where its node "
         "does not state another way of sleeping; nodes of the control plane stay awake",
         f"the year is like the {options['days']:g} days looked at; of Jobs only those whose pods still exist are known",
-        "errors of servers of one kind go together, those of different kinds do not",
+        "errors of servers of one kind go together, those of different kinds do not; the watts of sleeping servers are "
+        "taken as exact",
     ]
     return told
 

@@ -10,19 +10,20 @@ from sparsam.cli.charts import COLOURS
 from sparsam.simulation.savings import Prices, Savings, Scenario, advice
 
 WIDTH, BAR, GAP, NAME = 720, 18, 8, 120
-MOST_KINDS, MOST_NOTES = 6, 14
+MOST_KINDS, MOST_NOTES, MOST_ADVICE = 5, 14, 2
+"""What fits on a sheet."""
 STYLE = (
-    "@page{size:A4;margin:14mm}body{font:9.5pt/1.3 sans-serif;max-width:182mm;margin:6mm auto;color:#222}"
+    "@page{size:A4;margin:12mm}body{font:9pt/1.25 sans-serif;max-width:182mm;margin:6mm auto;color:#222}"
     "h1{font-size:15pt;margin:0 0 1mm}h2{font-size:11pt;margin:3.5mm 0 1mm}p{margin:1mm 0}ul{margin:0;padding-left:5mm}"
     "table{border-collapse:collapse;width:100%}td,th{padding:.6mm 2mm;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}.big{font-size:13pt}.small{font-size:8pt;color:#444}svg{width:100%}"
+    "td:first-child,th:first-child{text-align:left}.big{font-size:13pt}.small{font-size:7.5pt;color:#444}svg{width:100%}"
 )
 
 
 def page(cluster: str, found: Savings, prices: Prices, notes: Sequence[str]) -> str:
     """The whole document."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    measured = "".join(f"<li>{escape(each)}</li>" for each in advice(found))
+    measured = "".join(f"<li>{escape(each)}</li>" for each in advice(found, MOST_ADVICE))
     assumed = "".join(f"<li>{escape(each)}</li>" for each in notes[:MOST_NOTES])
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>What {escape(cluster)} would save</title>"
@@ -73,10 +74,10 @@ def _headline(found: Savings, prices: Prices) -> str:
     today, sleeping = found.scenarios[0], found.scenarios[3]
     if sleeping.saved_ratio is None:
         return f"No saving can be stated: {sleeping.why_not}."
-    money = (today.money_per_year - sleeping.money_per_year, prices.currency)
+    money = f"{today.money_per_year - sleeping.money_per_year:,.0f} {prices.currency or 'of money'}"
     return (
         f"About {percent(sleeping.saved_ratio, sleeping.saved_error)} of the energy: "
-        f"{today.kwh_per_year - sleeping.kwh_per_year:,.0f} kWh, {money[0]:,.0f} {money[1]} and "
+        f"{today.kwh_per_year - sleeping.kwh_per_year:,.0f} kWh, {money} and "
         f"{today.co2_tonnes_per_year - sleeping.co2_tonnes_per_year:,.1f} t CO2e a year (estimated)."
     )
 

@@ -32,6 +32,7 @@ from sparsam.settings import DEFAULT_DATA_DIR
 from sparsam.simulation.fleet import Fleet
 
 Obj = dict[str, Any]
+PROOF = "the kubeconfig has to hold a token or certificate that is valid (exec plugins are not run)"
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,9 +92,12 @@ def _asked(kubeconfig: Path | None, context: str, ask: Callable[[ApiClient], Awa
     try:
         return asyncio.run(asked())
     except Unauthorized as error:
-        raise BadInput(f"{config.server}: who we are is not accepted: {error}; give a token or certificate") from error
+        raise BadInput(f"{config.server}: who we are is not accepted: {error}; {PROOF}") from error
     except Forbidden as error:
-        raise BadInput(f"{config.server}: {error}; the user needs get and list of nodes and pods") from error
+        hint = "the user needs get and list of nodes and pods"
+        if "system:anonymous" in str(error):
+            hint = PROOF
+        raise BadInput(f"{config.server}: {error}; {hint}") from error
     except StatusError as error:
         raise BadInput(f"{config.server}: {error}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
