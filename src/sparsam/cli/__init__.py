@@ -23,6 +23,7 @@ _COMMANDS = {
     "calibrate": "sparsam.cli.calibrate:calibrate",
     "models": "sparsam.cli.models:models",
     "sim": "sparsam.cli.sim:sim",
+    "assess": "sparsam.cli.assess:assess_command",
     "node": "sparsam.cli.node:node",
     "images": "sparsam.cli.images:images",
     "serve": "sparsam.cli.serve:serve",

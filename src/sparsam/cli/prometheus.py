@@ -33,7 +33,9 @@ class NodeSamples:
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Window:
+    """A stretch of time, since 1970."""
+
     start: float
     end: float
     step_seconds: int
@@ -59,7 +61,7 @@ async def read_range(
     async with aiohttp.ClientSession() as session:
         for first in np.arange(start, end, span):
             last = min(float(first) + span - step_seconds, end)
-            window = _Window(float(first), last, step_seconds)
+            window = Window(float(first), last, step_seconds)
             loads = await _series(session, url, utilization, label, window)
             powers = await _series(session, url, watts, label, window)
             for node in loads.keys() & powers.keys():
@@ -76,9 +78,10 @@ async def read_range(
     return {node: NodeSamples(statistics) for node, statistics in sorted(totals.items())}
 
 
-async def _series(
-    session: aiohttp.ClientSession, url: str, query: str, label: str, window: _Window
-) -> dict[str, tuple[Floats, Floats]]:
+async def read_matrix(
+    session: aiohttp.ClientSession, url: str, query: str, window: Window, *, method: str = "GET"
+) -> list[tuple[dict[str, str], Floats, Floats]]:
+    """(labels, moments, values) of each series in a window; raises BadAnswer."""
     address = yarl.URL(url.rstrip("/") + "/api/v1/query_range")
     form = {
         "query": query,
@@ -87,8 +90,9 @@ async def _series(
         "step": str(window.step_seconds),
     }
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    sent: dict[str, Any] = {"params": form} if method == "GET" else {"data": form}
     try:
-        async with session.post(address, data=form, timeout=timeout) as response:
+        async with session.request(method, address, **sent, timeout=timeout) as response:
             body: Any = decode_json(await response.read())
     except TimeoutError:
         raise BadAnswer(f"no answer within {TIMEOUT_SECONDS:g} s") from None
@@ -99,16 +103,25 @@ async def _series(
     if not isinstance(body, dict) or body.get("status") != "success":
         reason = body.get("error") if isinstance(body, dict) else "no result"
         raise BadAnswer(f"{query}: {reason}")
-    found: dict[str, tuple[Floats, Floats]] = {}
+    found = []
     for each in body["data"]["result"]:
-        name = each["metric"].get(label)
+        values = np.array([[float(moment), float(value)] for moment, value in each["values"]]).reshape(-1, 2)
+        values = values[np.isfinite(values).all(axis=1) & (values[:, 1] >= 0.0)]
+        found.append((each["metric"], values[:, 0], values[:, 1]))
+    return found
+
+
+async def _series(
+    session: aiohttp.ClientSession, url: str, query: str, label: str, window: Window
+) -> dict[str, tuple[Floats, Floats]]:
+    found: dict[str, tuple[Floats, Floats]] = {}
+    for metric, moments, values in await read_matrix(session, url, query, window, method="POST"):
+        name = metric.get(label)
         if name is None:
-            raise BadAnswer(f"{query}: a series has no label {label!r}; it has {', '.join(each['metric']) or 'none'}")
+            raise BadAnswer(f"{query}: a series has no label {label!r}; it has {', '.join(metric) or 'none'}")
         if name in found:
             raise BadAnswer(f"{query}: several series for {label}={name!r}; aggregate by that label")
-        values = np.array([[float(moment), float(value)] for moment, value in each["values"]])
-        values = values[np.isfinite(values).all(axis=1) & (values[:, 1] >= 0.0)]
-        found[name] = (values[:, 0], values[:, 1])
+        found[name] = (moments, values)
     return found
 
 

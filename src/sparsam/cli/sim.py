@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sparsam.cli.clusters import cluster_options, read_fleet
 from sparsam.cli.fleetfiles import open_fleet
 from sparsam.cli.output import emit, output_option, plain_table
 from sparsam.cli.tables import BadInput
@@ -38,7 +39,8 @@ MADE_UP = ("day", "batch", "sysbench")
 class Job:
     """One run for a worker process, which reads fleet and trace itself: they are larger than their names."""
 
-    fleet: str
+    fleet: str | Fleet
+    """A whole one only of a cluster, which is asked once."""
     trace: str
     load: float | None
     seconds: float
@@ -61,12 +63,8 @@ class Job:
     callback=lambda context, _, path: read_scenario(context, path),
     type=click.Path(path_type=Path, dir_okay=False),
 )
-@click.option(
-    "--fleet",
-    default="rise-215",
-    show_default=True,
-    help="rise-N, mixed-N, uniform-N, or a file: YAML, nodes as JSON, openb's CSV.",
-)
+@click.option("--fleet", help="rise-N, mixed-N, uniform-N, or a file: YAML, saved nodes, openb's CSV [rise-215].")
+@cluster_options("--from-cluster", help="The fleet is the nodes of a cluster, which is only read.")
 @click.option("--trace", default="day", show_default=True, help="A file (see docs/traces.md), or day, batch, sysbench.")
 @click.option("--load", type=float, help="Requested CPU as a share of the fleet's [0.3; of a file: as it is].")
 @click.option(
@@ -103,6 +101,8 @@ def sim(output: str, **options: Any) -> None:
       sparsam sim --fleet mixed-500 --load 0.5 --seeds 5
       sparsam sim --fleet rise-215 --trace pods.json --policies kube-default,peaks,sparsam -o json
       sparsam sim scenario.yaml --seeds 1      a file holds options by name; those given beside it win
+      sparsam sim --from-cluster --load 0.4                    the nodes of the cluster that $KUBECONFIG names
+      sparsam sim --fleet nodes.json --trace pods.json         saved by kubectl get nodes -o json
     """
     jobs = list(_jobs(options))
     runs = _run(jobs)
@@ -151,18 +151,32 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
             raise BadInput(f"--sleep: {each!r} is neither on nor off")
     if options["load"] is not None and not 0.0 < options["load"] < 10.0:
         raise BadInput(f"--load: {options['load']:g} is not a share above 0")
-    names = ("fleet", "trace", "load", "compress", "in_order", "cpu_only", "lenient", "moves")
-    what = {name: options[name] for name in names}
+    names = ("trace", "load", "compress", "in_order", "cpu_only", "lenient", "moves")
+    what = {name: options[name] for name in names} | {"fleet": _fleet(options)}
     made_up = options["trace"] in MADE_UP and not Path(options["trace"]).exists()
     if not made_up and not Path(options["trace"]).exists():
         raise BadInput(f"--trace: {options['trace']}: no such file; made-up traces are {', '.join(MADE_UP)}")
     # Both are read once here, so that what is wrong with them is said before anything runs.
     first = Job(**what, seconds=DAY_SECONDS * options["days"], policy=policies[0], sleep=False, seed=0)
-    make_trace(first, open_fleet(first.fleet), told=lambda text: click.echo(text, err=True))
+    make_trace(first, _opened(first.fleet), told=lambda text: click.echo(text, err=True))
     for seed in range(options["seeds"] if made_up else 1):
         for policy in policies:
             for each in sleeps:
                 yield Job(**what, seconds=first.seconds, policy=policy, sleep=SLEEPS[each], seed=seed)
+
+
+def _fleet(options: dict[str, Any]) -> str | Fleet:
+    if not options["from_cluster"]:
+        if options["kubeconfig"] or options["context"]:
+            raise BadInput("--kubeconfig and --context go with --from-cluster")
+        return options["fleet"] or "rise-215"
+    if options["fleet"]:
+        raise BadInput("--fleet and --from-cluster exclude each other")
+    return read_fleet(options["kubeconfig"], options["context"])
+
+
+def _opened(fleet: str | Fleet) -> Fleet:
+    return fleet if isinstance(fleet, Fleet) else open_fleet(fleet)
 
 
 def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: None) -> Trace:
@@ -198,7 +212,7 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
 
 
 def _work(job: Job) -> Run:
-    fleet = open_fleet(job.fleet)
+    fleet = _opened(job.fleet)
     trace = make_trace(job, fleet)
     nodes = fleet.node_objects()
     return play(nodes, trace, job.policy, sleeps=job.sleep, moves=job.moves, seed=job.seed, timer=time.perf_counter)[0]

@@ -66,6 +66,17 @@ class Demand:
     batch: Ints
     """1 for classes of batch work, shape (classes,)."""
 
+    def coarse(self, most: int) -> Demand:
+        """The same in at most so many windows, each the mean of several."""
+        group = np.arange(len(self.seconds)) * min(most, len(self.seconds)) // len(self.seconds)
+        seconds = np.bincount(group, self.seconds).astype(np.float64)
+        used = self.requested * self.used_ratio
+        requested, used = (
+            _sums(each * self.seconds[:, None], group) / seconds[:, None] for each in (self.requested, used)
+        )
+        ratio = np.divide(used, requested, out=np.zeros_like(used), where=requested > 0.0)
+        return Demand(seconds, requested, ratio, self.batch)
+
 
 def demand_over_time(trace: Trace, requested: Floats, servers: Servers) -> Demand:
     """Of pods that request so many millicores, up to the horizon.
@@ -90,7 +101,10 @@ def demand_over_time(trace: Trace, requested: Floats, servers: Servers) -> Deman
 def least_watts(servers: Servers, demand: Demand) -> Floats:
     """The bound in each window."""
     program = _Program(servers, demand.batch)
-    return np.array([program.solve(*each) for each in zip(demand.requested, demand.used_ratio, strict=True)])
+    asked = np.column_stack((demand.requested, demand.used_ratio))
+    different, place = np.unique(asked, axis=0, return_inverse=True)
+    found = np.array([program.solve(*np.split(each, 2)) for each in different])
+    return np.asarray(found[place.ravel()])
 
 
 def least_joules(servers: Servers, demand: Demand) -> float:
@@ -161,6 +175,11 @@ class _Program:
         model.a_matrix_.start_ = np.searchsorted(rows_of, np.arange(rows + 1))
         model.a_matrix_.index_, model.a_matrix_.value_ = columns_of, self._matrix[rows_of, columns_of]
         return model
+
+
+def _sums(values: Floats, group: Ints) -> Floats:
+    """Of the lines of each group."""
+    return np.stack([np.bincount(group, column) for column in values.T], axis=1)
 
 
 class _Staircase:

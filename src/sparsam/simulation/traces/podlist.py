@@ -61,40 +61,55 @@ def read_pods(pods: Iterable[Any], file: str, *, lenient: bool = False) -> Readi
 def _arrival(pod: Any, templates: Templates) -> tuple[Arrival, float] | None:
     """A pod with times in seconds since 1970, and the latest of them."""
     metadata, spec, status = (_part(pod, name) for name in ("metadata", "spec", "status"))
-    owner: Obj = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
-    if owner.get("kind") == "DaemonSet" or MIRROR in (metadata.get("annotations") or {}):
+    if comes_with_node(metadata):
         return None
-    created = _seconds(metadata, "metadata", "creationTimestamp")
+    created = seconds_of(metadata, "metadata", "creationTimestamp")
     if created is None:
         raise BadField("metadata.creationTimestamp", "is empty")
-    start = _seconds(status, "status", "startTime")
+    start = seconds_of(status, "status", "startTime")
     start = created if start is None else start
-    end = _end(metadata, status)
+    end = end_of(metadata, status)
     if start < created:
         raise BadField("status.startTime", "is before the pod was created")
     if end is not None and end < start:
         raise BadField("status", "the pod ended before it started")
-    template = _template(metadata, spec, owner, templates)
-    batch = owner.get("kind") == "Job" or spec.get("restartPolicy", "Always") != "Always"
+    template = template_of(metadata, spec, templates)
     stay = math.inf if end is None else end - start
-    return Arrival(template, created, stay, batch), max(start, end or start)
+    return Arrival(template, created, stay, is_batch(metadata, spec)), max(start, end or start)
 
 
-def _end(metadata: Obj, status: Obj) -> float | None:
-    """When the pod ended or will be gone; None while it runs."""
+def owner_of(metadata: Obj) -> Obj:
+    """The controller that made the pod; empty for none."""
+    return next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), {})
+
+
+def comes_with_node(metadata: Obj) -> bool:
+    """Whether the pod is a node's own: of a DaemonSet, or static."""
+    return owner_of(metadata).get("kind") in ("DaemonSet", "Node") or MIRROR in (metadata.get("annotations") or {})
+
+
+def is_batch(metadata: Obj, spec: Obj) -> bool:
+    """Whether the pod has work to get done, as those of Jobs and those that are not always restarted."""
+    return bool(owner_of(metadata).get("kind") == "Job" or spec.get("restartPolicy", "Always") != "Always")
+
+
+def end_of(metadata: Obj, status: Obj) -> float | None:
+    """When the pod ended or will be gone, in seconds since 1970; None while it runs. Raises BadField."""
     if status.get("phase") not in ENDED:
-        return _seconds(metadata, "metadata", "deletionTimestamp")
+        return seconds_of(metadata, "metadata", "deletionTimestamp")
     states = [(each.get("state") or {}).get("terminated") or {} for each in status.get("containerStatuses") or ()]
-    ended = [_seconds(each, "status.containerStatuses", "finishedAt") for each in states]
+    ended = [seconds_of(each, "status.containerStatuses", "finishedAt") for each in states]
     # A pod that was evicted may have no containers left to ask, only conditions that changed when it went.
-    changed = [_seconds(each, "status.conditions", "lastTransitionTime") for each in status.get("conditions") or ()]
+    changed = [seconds_of(each, "status.conditions", "lastTransitionTime") for each in status.get("conditions") or ()]
     known = [each for each in ended if each is not None] or [each for each in changed if each is not None]
     if not known:
         raise BadField("status.containerStatuses", f"{status['phase']}, but nothing tells when it ended")
     return max(known)
 
 
-def _template(metadata: Obj, spec: Obj, owner: Obj, templates: Templates) -> int:
+def template_of(metadata: Obj, spec: Obj, templates: Templates) -> int:
+    """The number of the template that has all of the pod that decides on its placement; raises BadField."""
+    owner = owner_of(metadata)
     kept: dict[str, Any] = {name: spec[name] for name in SPEC if spec.get(name)}
     for name in ("containers", "initContainers"):
         if name in kept:
@@ -123,7 +138,8 @@ def _part(pod: Any, name: str) -> Mapping[str, Any]:
     return part
 
 
-def _seconds(part: Obj, path: str, name: str) -> float | None:
+def seconds_of(part: Obj, path: str, name: str) -> float | None:
+    """A time in seconds since 1970, None where there is none; `path` says where in a complaint. Raises BadField."""
     text = part.get(name)
     if not text:
         return None
