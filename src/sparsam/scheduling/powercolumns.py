@@ -183,6 +183,12 @@ class PowerColumns:
         """Watts per unit of work at each node's best load, idle watts included; `capacity` in any unit of CPU."""
         return np.asarray(self.tables.best[self.curve[rows]] / (np.maximum(capacity, 1.0) * self.speed[rows]))
 
+    def filling_watts(self, rows: Rows, *, sleeps: bool) -> Floats:
+        """What a node draws more when it is full than when it is empty; where nodes sleep, than asleep."""
+        curves = self.curve[rows]
+        filled = self.tables.watts[curves, STEPS] - self.tables.watts[curves, 0]
+        return np.asarray(filled + (self._wake_watts[rows] if sleeps else 0.0))
+
     def level_watts(self, rows: Rows | slice, step: int) -> Floats:
         """Watts of the rows at one of the steps of load."""
         return np.asarray(self.tables.watts[self.curve[rows], step])

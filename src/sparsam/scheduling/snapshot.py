@@ -73,6 +73,8 @@ class Snapshot:
         """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
         self.scored_total = [0, 0]
         """Of all nodes."""
+        self.expected_millicores = 0.0
+        """CPU that the cluster's pods usually request together, where somebody remembers it."""
         self.tainted: Bools = np.zeros((0, 0), np.bool_)
         self.port_users: Ints = np.zeros((0, 0), np.int64)
         self.tie_rank: Ints = np.zeros(0, np.int64)

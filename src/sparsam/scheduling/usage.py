@@ -55,6 +55,12 @@ class Usage:
         known.peak_millicores = max(millicores, MEMORY_RATIO * known.peak_millicores)
         known.observations += 1
 
+    def teach(self, demand: PodDemand, millicores: float, peak_millicores: float) -> None:
+        """What is known of a pod's service from elsewhere, as if it had been observed often enough."""
+        if demand.labels:
+            service = service_of(demand.namespace, demand.labels)
+            self._learned[service] = _Learned(millicores, peak_millicores, ENOUGH_OBSERVATIONS)
+
     def expected_millicores(self, demand: PodDemand) -> float:
         """What a pod will use: as learned, else its request, else upstream's stand-in for pods that state none."""
         known = self._known(demand)

@@ -3,8 +3,8 @@
 `sparsam` minimises the predicted extra joules of the whole fleet for the pod's work, now and as the fleet fills: the
 marginal watts on the convex envelope of each node's own curve (see `powercolumns.envelope`) at its observed load, at
 the warm inlet it has, with a margin for what its model does not know, divided by the node's speed, since the same work
-ends sooner on a faster core. Guards keep performance: a node that the pod would fill
-beyond the head-room loses by as much as it is overfilled.
+ends sooner on a faster core, and beside them the price of the room that the pod takes (see `scarcity`). Guards keep
+performance: a node that the pod would fill beyond the head-room loses by as much as it is overfilled.
 
 `least-increase` is WAO's rule, the lowest predicted increase and nothing else; `peaks` is that of PEAKS, with an
 exponential through idle, half and full load as its only model.
@@ -25,6 +25,7 @@ from sparsam.scheduling.policy import Ranking, plugin_total
 from sparsam.scheduling.population import Matching
 from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO
 from sparsam.scheduling.profile import Profile
+from sparsam.scheduling.scarcity import Scarcity
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
 from sparsam.scheduling.usage import service_selector
 from sparsam.scheduling.view import FULL, View
@@ -63,6 +64,7 @@ class SparsamPolicy:
     def __init__(self, weights: Weights | None = None) -> None:
         self.weights = weights or Weights()
         self.row_columns: RowColumns | None = self._row_columns
+        self._scarcity = Scarcity(sleeps=self.weights.sleeps)
 
     def profile(self, profile: Profile) -> Profile:
         """Without the scores that even resources out or fill nodes, which watts replace."""
@@ -73,7 +75,7 @@ class SparsamPolicy:
         weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
         total, _, parts = plugin_total(view)
         own: dict[str, Any] = {
-            "joules": weights.joules * fewest(_price(view), feasible),
+            "joules": weights.joules * fewest(self._price(view), feasible),
             "performance": weights.performance * columns["performance"],
             "tie": columns["tie"],
         }
@@ -83,6 +85,14 @@ class SparsamPolicy:
         if weights.max_service_share < 1.0:
             own["service share"] = -FULL * FULL * self._crowded(view)
         return Ranking(total + sum(own.values()), columns["watts"], {**parts, **own})
+
+    def _price(self, view: View) -> Floats:
+        """What a pod costs on each node: its own watts, its part of the node's being awake, and the room it takes."""
+        demand, room = view.assessment.demand, self._scarcity.prices(view.snapshot)
+        if demand.is_batch:
+            room = room / view.snapshot.power.speed
+        price = view.assessment.columns["cost"] + _opening(view) + demand.scored_cpu_millicores * room
+        return np.asarray(np.round(price, DIGITS))
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
         power, weights = snapshot.power, self.weights
@@ -158,22 +168,22 @@ class Peaks(LeastIncrease):
         return {"watts": k1 * (np.exp(k2 * after) - np.exp(k2 * before))}
 
 
-def _price(view: View) -> Floats:
-    """What a pod costs on each node: its own watts, and its part of what keeps a node awake that has no work yet.
+def _opening(view: View) -> Floats | float:
+    """The pod's part of what keeps a node awake that has no work yet.
 
     A node that is opened is filled by the pods that come after, as long as the cluster has so many: the pod's part is
     its share of the node, or of all that the cluster runs where that is less than a node.
     """
     columns, snapshot, demand = view.assessment.columns, view.snapshot, view.assessment.demand
     if not columns["opening"].any():
-        return np.asarray(columns["cost"])
+        return 0.0
     share, filled = np.zeros((2, len(snapshot.names)))
     for resource, amount in ((CPU, demand.scored_cpu_millicores), (MEMORY, demand.scored_memory_bytes)):
         capacity = np.maximum(snapshot.allocatable[resource].astype(np.float64), 1.0)
         share = np.maximum(share, amount / capacity)
         filled = np.maximum(filled, np.minimum((snapshot.scored_total[resource] + amount) / capacity, 1.0))
     part = np.minimum(share / np.maximum(filled, 1e-9), 1.0)
-    return np.asarray(np.round(columns["cost"] + columns["opening"] * part, DIGITS))
+    return np.asarray(columns["opening"] * part)
 
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:

@@ -45,6 +45,10 @@ class Rules:
     """Whether nodes are sent to sleep; those that their fleet says can."""
     tick_seconds: float = 60.0
     """Between two looks of the consolidator and of the meters."""
+    experienced: bool = True
+    """Whether the scheduler knows what a day before this one would have taught it: what each service uses, and what all
+    pods request on average.
+    """
     samples: int = 288
     """Moments at which the load of each node is written down."""
     caution: Caution = field(default_factory=Caution)
@@ -123,6 +127,8 @@ class World:
         self._requested: Floats = requests[trace.template]
         self.millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
         """Mean use of each pod, in time of a core of speed 1."""
+        if self._rules.experienced:
+            self._teach(trace)
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
         self._preempts = len(set(self._priorities)) > 1
         self._now_used: Floats = self.millicores.copy()
@@ -358,6 +364,17 @@ class World:
         wide = np.zeros(len(self.snapshot.names), np.bool_)
         wide[: len(which)] = which
         return wide
+
+    def _teach(self, trace: Trace) -> None:
+        self.snapshot.expected_millicores = 1000.0 * trace.mean_requested_cores()
+        peaks = np.ones(0) if trace.usage_series is None else trace.usage_series.values.max(axis=1)
+        for number, demand in enumerate(self.demands):
+            pods = np.flatnonzero((trace.template == number) & ~trace.batch & np.isfinite(trace.usage))
+            if len(pods):
+                lines = trace.series[pods]
+                peak = max(float(peaks[lines[lines >= 0]].max(initial=0.0)), float(trace.usage[pods].max()))
+                requested = float(demand.scored_cpu_millicores)
+                self.snapshot.usage.teach(demand, requested * float(trace.usage[pods].mean()), requested * peak)
 
     # -- the end --------------------------------------------------------------------------------------------
 

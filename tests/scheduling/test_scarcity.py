@@ -1,0 +1,65 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsam.scheduling.demand import compile_pod
+from sparsam.scheduling.placement import PendingPod, Placer
+from sparsam.scheduling.scarcity import REFILL_RATIO, Scarcity
+from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.watts import SparsamPolicy
+from tests.support.scheduling import node, pod, watts
+
+
+def fleet(*nodes):
+    snapshot = Snapshot()
+    for number, (cores, idle, full) in enumerate(nodes):
+        snapshot.set_node(node(f"n{number}", cpu=str(cores), memory="512Gi", annotations=watts(idle, full)))
+    return snapshot
+
+
+def service(name, use_of_request):
+    built = pod(name, cpu="1", memory="1Gi")
+    built["metadata"]["labels"] = {"app": use_of_request}
+    return built
+
+
+def test_room_costs_nothing_while_efficient_servers_have_enough_of_it():
+    snapshot = fleet((16, 50, 66), (16, 50, 98))
+    assert not Scarcity(sleeps=False).prices(snapshot).any()
+    snapshot.expected_millicores = 20_000.0
+    # The first server draws 1 W a core, the last that is needed 3 W.
+    prices = Scarcity(sleeps=False).prices(snapshot)[:2]
+    assert prices.tolist() == [REFILL_RATIO * 2e-3, 0.0]
+
+
+def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
+    snapshot = fleet((16, 50, 66), (16, 50, 98))
+    idler, worker = service("idler", "idle"), service("worker", "busy")
+    snapshot.usage.teach(compile_pod(idler), 100.0, 100.0)
+    snapshot.usage.teach(compile_pod(worker), 1000.0, 1000.0)
+    placer = Placer(snapshot, SparsamPolicy())
+
+    def chosen(built):
+        return placer.consider(PendingPod(f"default/{built['metadata']['name']}", compile_pod(built))).node
+
+    assert (chosen(idler), chosen(worker)) == ("n0", "n0")
+    snapshot.expected_millicores = 20_000.0
+    assert (chosen(idler), chosen(worker)) == ("n1", "n0")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 64), st.integers(10, 100), st.integers(101, 400)), min_size=1, max_size=8),
+    st.floats(0, 400),
+)
+def test_prices_are_those_of_a_slow_twin(nodes, cores):
+    snapshot = fleet(*nodes)
+    snapshot.expected_millicores = 1000.0 * cores
+    unit = [(full - idle) / (1000.0 * size) for size, idle, full in nodes]
+    left, last = max(1000.0 * cores, 1.0), 0.0
+    for price, (size, *_) in sorted(zip(unit, nodes, strict=True), key=lambda each: each[0]):
+        if left > 0:
+            last = price
+        left -= 1000.0 * size
+    wanted = [REFILL_RATIO * max(last - price, 0.0) for price in unit]
+    assert np.allclose(Scarcity(sleeps=False).prices(snapshot)[: len(nodes)], wanted)
