@@ -123,6 +123,11 @@ def _work_charts(work: Work | None) -> list[Chart]:
 
 def png(report: Report) -> bytes | None:
     """The charts as one picture; None without matplotlib."""
+    return draw(charts(report), f"{report.node}: {report.model.family}")
+
+
+def draw(drawn: Sequence[Chart], title: str) -> bytes | None:
+    """Charts below each other as PNG; None without matplotlib."""
     try:
         import matplotlib as mpl
 
@@ -130,11 +135,10 @@ def png(report: Report) -> bytes | None:
         from matplotlib import pyplot
     except ImportError:
         return None
-    drawn = charts(report)
     figure, axes = pyplot.subplots(len(drawn), 1, figsize=(9, 5 * len(drawn)), squeeze=False)
     for chart, axis in zip(drawn, axes[:, 0], strict=True):
         _draw(axis, chart)
-    figure.suptitle(f"{report.node}: {report.model.family}", y=0.995)
+    figure.suptitle(title, y=0.995)
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)

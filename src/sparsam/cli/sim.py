@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -13,6 +14,7 @@ from typing import Any
 import click
 import numpy as np
 import yaml
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -28,6 +30,7 @@ from sparsam.simulation.fleet import Fleet
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
 from sparsam.simulation.traces.openb import without_cards
+from sparsam.simulation.world import History
 
 SLEEPS = {"on": True, "off": False}
 SERVICE_CORES, BATCH_CORE_SECONDS, SYSBENCH_CORE_SECONDS = 1.2, 2550.0, 777.0
@@ -87,8 +90,12 @@ class Job:
     "--moves/--no-moves", default=True, show_default=True, help="Where nodes sleep: empty some by moving pods."
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Made-up traces, so many.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), help="Write a page, pictures and numbers there."
+)
 @output_option
-def sim(output: str, **options: Any) -> None:
+@click.pass_context
+def sim(command: click.Context, /, output: str, report: Path | None, **options: Any) -> None:
     """Replay a trace on modelled servers under several policies, and state what each would draw.
 
     The policies are the shipped scheduler's own code. The others are compared with the first of them, under the first
@@ -105,9 +112,12 @@ def sim(output: str, **options: Any) -> None:
       sparsam sim --fleet nodes.json --trace pods.json         saved by kubectl get nodes -o json
     """
     jobs = list(_jobs(options))
-    runs = _run(jobs)
+    played = _run(jobs, histories=report is not None)
+    runs = [run for run, _ in played]
     rows = compare(runs)
     value = {"runs": [asdict(run) for run in runs], "comparison": [asdict(row) for row in rows]}
+    if report is not None:
+        _write(report, jobs[0], played, rows, (value, _asked(command)))
     emit(value, output, lambda: _table(rows, runs))
 
 
@@ -211,14 +221,53 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
     return merged([services, poisson_batch(chance, 1800.0 * cores / BATCH_CORE_SECONDS, job.seconds)], "day")
 
 
-def _work(job: Job) -> Run:
+def _work(job: Job, histories: bool) -> tuple[Run, History | None]:
+    """One run; histories, of the first seed alone, go back to whoever draws them."""
     fleet = _opened(job.fleet)
     trace = make_trace(job, fleet)
     nodes = fleet.node_objects()
-    return play(nodes, trace, job.policy, sleeps=job.sleep, moves=job.moves, seed=job.seed, timer=time.perf_counter)[0]
+    how: dict[str, Any] = {"sleeps": job.sleep, "moves": job.moves, "seed": job.seed, "timer": time.perf_counter}
+    run, history = play(nodes, trace, job.policy, **how)
+    return run, history if histories and job.seed == 0 else None
 
 
-def _run(jobs: Sequence[Job]) -> list[Run]:
+def _write(
+    directory: Path, job: Job, played: Sequence[tuple[Run, History | None]], rows: Sequence[Row], told: tuple[Any, str]
+) -> None:
+    """The report; `told` is what `-o json` prints, and the command."""
+    from sparsam.cli.simreport import write_report
+    from sparsam.simulation.story import tell
+
+    value, asked = told
+    fleet = _opened(job.fleet)
+    trace = make_trace(job, fleet)
+    story = tell(fleet.node_objects(), trace, [(run, history) for run, history in played if history is not None])
+    facts = {
+        "command": asked,
+        "fleet": f"{fleet.name}: {fleet.size} servers, {fleet.cores():.0f} cores",
+        "trace": f"{trace.name}: {len(trace)} pods in {trace.horizon_seconds / 3600.0:.1f} h, "
+        f"{trace.mean_requested_cores():.0f} cores requested on average",
+        "seeds": f"{len({run.seed for run, _ in played})}; pictures show the first",
+    }
+    names = write_report(directory, story, rows, facts, value)
+    click.echo(f"{directory}: {', '.join(names)}", err=True)
+
+
+def _asked(context: click.Context) -> str:
+    """The command that repeats this, with what was given."""
+    parts = [context.command_path]
+    for option in context.command.params:
+        name, value = option.name or "", context.params.get(option.name or "")
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT or name in ("report", "output"):
+            continue
+        if isinstance(value, bool):
+            parts.append(option.opts[0] if value else option.secondary_opts[0])
+        elif value is not None:
+            parts += [max(option.opts, key=len), str(value)]
+    return shlex.join(parts)
+
+
+def _run(jobs: Sequence[Job], *, histories: bool) -> list[tuple[Run, History | None]]:
     console = Console(stderr=True)
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     workers = min(len(jobs), os.cpu_count() or 1)
@@ -227,7 +276,7 @@ def _run(jobs: Sequence[Job]) -> list[Run]:
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
         task = bar.add_task("runs", total=len(jobs))
-        started = [pool.submit(_work, job) for job in jobs]
+        started = [pool.submit(_work, job, histories) for job in jobs]
         for _ in as_completed(started):
             bar.advance(task)
         return [each.result() for each in started]
