@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 PACKAGES := containerd runc containernetworking-plugins nftables busybox-static iproute2 conntrack mmdebstrap python3-venv
 TEST_PACKAGES := prometheus ipmitool stress-ng
 BENCH_PACKAGES := wrk
+DATA ?= ../shared/data
 
-.PHONY: help setup up down demo test check fmt lock bench clean packages
+.PHONY: help setup up down demo test check fmt lock bench experiments clean packages
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -64,6 +65,9 @@ fmt: setup  ## format and fix what can be fixed
 bench: setup  ## benchmarks; each prints a ratio against something measured in the same run
 	@$(MAKE) --no-print-directory packages PACKAGES="$(BENCH_PACKAGES)"
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+experiments: setup  ## run the experiments under docs/experiments, with DATA=DIRECTORY of the traces
+	@$(BIN)/python tools/experiments.py --data $(DATA)
 
 lock: setup  ## compile the lock files anew
 	@$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --strip-extras -o requirements.lock pyproject.toml

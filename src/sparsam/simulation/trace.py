@@ -148,7 +148,7 @@ class Trace:
         return merged(rounds, self.name)
 
     def in_order(self, interval_seconds: float) -> Trace:
-        """The pods one after the other at even steps, none of which ever ends."""
+        """The pods one after the other at even steps, none of which ever ends: all are services then."""
         if not 0.0 < interval_seconds < math.inf:
             raise ValueError(f"cannot submit every {interval_seconds:g} s")
         pods = len(self)
@@ -156,6 +156,7 @@ class Trace:
             self,
             arrival_seconds=np.arange(pods, dtype=np.float64) * interval_seconds,
             duration_seconds=np.full(pods, np.inf),
+            batch=np.zeros(pods, np.bool_),
             horizon_seconds=pods * interval_seconds,
         )
 
