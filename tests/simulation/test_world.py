@@ -85,7 +85,7 @@ def test_more_important_pods_take_the_place_of_others_which_run_again():
     history = World(servers(1), trace(low, high), KubeDefault()).run()
     assert history.evictions == 1
     assert history.ended_seconds[1] == pytest.approx(300.0, abs=15.0)
-    assert history.ended_seconds[0] == pytest.approx(800.0, abs=15.0)
+    assert history.ended_seconds[0] == pytest.approx(700.0, abs=15.0)
 
 
 def test_use_follows_its_series_from_the_pods_arrival():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from sparsam.cli.tables import BadInput
 from sparsam.cli.tracefiles import read_trace
 from sparsam.scheduling.policies import POLICIES
 from sparsam.simulation.experiment import Row, Run, compare, play
+from sparsam.simulation.facility import BadFacility, Facility, parse_facility
+from sparsam.simulation.failures import Failures
 from sparsam.simulation.fleet import Fleet
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
@@ -52,6 +55,8 @@ class Job:
     cpu_only: bool
     lenient: bool
     moves: bool
+    failures: Failures | None
+    facility: Facility | None
     policy: str
     sleep: bool
     seed: int
@@ -88,6 +93,12 @@ class Job:
 @click.option("--sleep", default="off,on", show_default=True, help="Without and with nodes sent to sleep.")
 @click.option(
     "--moves/--no-moves", default=True, show_default=True, help="Where nodes sleep: empty some by moving pods."
+)
+@click.option(
+    "--facility", type=click.Path(path_type=Path, dir_okay=False), help="YAML of the building: cooling, price."
+)
+@click.option(
+    "--failures", metavar="HOURS[:HOURS]", help="Mean time between a server's failures, and to repair it [4]."
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Made-up traces, so many.")
 @click.option(
@@ -162,7 +173,11 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
     if options["load"] is not None and not 0.0 < options["load"] < 10.0:
         raise BadInput(f"--load: {options['load']:g} is not a share above 0")
     names = ("trace", "load", "compress", "in_order", "cpu_only", "lenient", "moves")
-    what = {name: options[name] for name in names} | {"fleet": _fleet(options)}
+    what = {name: options[name] for name in names} | {
+        "fleet": _fleet(options),
+        "failures": _failures(options["failures"]),
+        "facility": _facility(options["facility"]),
+    }
     made_up = options["trace"] in MADE_UP and not Path(options["trace"]).exists()
     if not made_up and not Path(options["trace"]).exists():
         raise BadInput(f"--trace: {options['trace']}: no such file; made-up traces are {', '.join(MADE_UP)}")
@@ -173,6 +188,30 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
         for policy in policies:
             for each in sleeps:
                 yield Job(**what, seconds=first.seconds, policy=policy, sleep=SLEEPS[each], seed=seed)
+
+
+def _failures(text: str | None) -> Failures | None:
+    if text is None:
+        return None
+    try:
+        hours = [float(each) for each in text.split(":", 1)]
+        found = Failures(hours[0], hours[1]) if len(hours) > 1 else Failures(hours[0])
+    except ValueError:
+        raise BadInput(f"--failures: {text!r} is no time in hours, or two with a colon, such as 2000:4") from None
+    if not (0.0 < found.mtbf_hours < math.inf and 0.0 < found.mttr_hours < math.inf):
+        raise BadInput(f"--failures: {text!r}: times are above 0")
+    return found
+
+
+def _facility(path: Path | None) -> Facility | None:
+    if path is None:
+        return None
+    try:
+        return parse_facility(yaml.safe_load(path.read_text()) or {}, str(path))
+    except BadFacility as error:
+        raise BadInput(str(error)) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def _fleet(options: dict[str, Any]) -> str | Fleet:
@@ -226,7 +265,8 @@ def _work(job: Job, histories: bool) -> tuple[Run, History | None]:
     fleet = _opened(job.fleet)
     trace = make_trace(job, fleet)
     nodes = fleet.node_objects()
-    how: dict[str, Any] = {"sleeps": job.sleep, "moves": job.moves, "seed": job.seed, "timer": time.perf_counter}
+    how: dict[str, Any] = {"failures": job.failures and replace(job.failures, seed=job.seed), "facility": job.facility}
+    how |= {"sleeps": job.sleep, "moves": job.moves, "seed": job.seed, "timer": time.perf_counter}
     run, history = play(nodes, trace, job.policy, **how)
     return run, history if histories and job.seed == 0 else None
 
@@ -283,8 +323,19 @@ def _run(jobs: Sequence[Job], *, histories: bool) -> list[tuple[Run, History | N
 
 
 def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
-    heads = ("POLICY", "SLEEP", "KWH", "SAVED", "BOUND", "WORK", "LATE", "DROPPED", "PENDING P99", "DECISION P99")
-    lines = []
+    heads: tuple[str, ...] = (
+        "POLICY",
+        "SLEEP",
+        "KWH",
+        "SAVED",
+        "BOUND",
+        "WORK",
+        "LATE",
+        "DROPPED",
+        "PENDING P99",
+        "DECISION P99",
+    )
+    lines: list[tuple[str, ...]] = []
     for row in rows:
         own = [run for run in runs if (run.policy, run.sleep) == (row.policy, row.sleep)]
         decisions = [run.decision_p99_ms for run in own if run.decision_p99_ms is not None]
@@ -302,6 +353,8 @@ def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
                 f"{max(decisions):.2f} ms" if decisions else "-",
             )
         )
+    if any(run.pue is not None for run in runs):
+        heads, lines = _with_building(heads, lines, rows, runs)
     table = plain_table(heads, lines)
     first = rows[0]
     said = [f"saved: of the energy of {first.policy} with sleep {'on' if first.sleep else 'off'}; estimated"]
@@ -312,6 +365,18 @@ def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
     ]
     table.caption, table.caption_justify = "\n".join(said), "left"
     return table
+
+
+def _with_building(
+    heads: tuple[str, ...], lines: Sequence[tuple[str, ...]], rows: Sequence[Row], runs: Sequence[Run]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns for what the building took, means over seeds."""
+    found = []
+    for row, line in zip(rows, lines, strict=True):
+        own = [run for run in runs if (run.policy, run.sleep) == (row.policy, row.sleep)]
+        means = [np.mean([getattr(run, name) for run in own]) for name in ("facility_kwh", "pue", "cost", "co2e_kg")]
+        found.append((*line, f"{means[0]:.1f}", f"{means[1]:.3f}", f"{means[2]:.2f}", f"{means[3]:.1f} kg"))
+    return (*heads, "BUILDING KWH", "PUE", "COST", "CO2E"), found
 
 
 def _saved(row: Row) -> str:

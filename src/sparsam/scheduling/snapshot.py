@@ -29,6 +29,7 @@ Obj = Mapping[str, Any]
 CPU, MEMORY, STORAGE, PODS = range(4)
 BASIC_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 FIRST_ROWS = 16
+INLET_STEP_KELVIN = 0.5
 _BY_LABELS = ("Service", "ReplicationController")
 """Their selectors are plain labels; other kinds have LabelSelectors."""
 ENDED = ("Succeeded", "Failed")
@@ -258,6 +259,14 @@ class Snapshot:
         """Take over what the meters of many nodes saw, 0..1."""
         self.power.observe(rows, load)
         self.dynamic.add_all()
+
+    def observe_inlets(self, rows: Rows, celsius: Floats) -> None:
+        """Take over the temperature of the air at many nodes' inlets; less than half a degree changes no decision."""
+        known = self.power.inlet_celsius[rows]
+        moved = ~(np.abs(celsius - known) < INLET_STEP_KELVIN)
+        self.power.inlet_celsius[rows[moved]] = celsius[moved]
+        for row in rows[moved].tolist():
+            self.dynamic.add(row)
 
     def set_selector(self, obj: Obj) -> None:
         """Take over what a Service or a controller of pods selects, for cluster-level spreading."""

@@ -12,6 +12,8 @@ from sparsam.scheduling.columns import Floats
 from sparsam.scheduling.policies import make_policy
 from sparsam.scheduling.watts import Weights
 from sparsam.simulation.bound import least_joules
+from sparsam.simulation.facility import Bill, Facility
+from sparsam.simulation.failures import Failures
 from sparsam.simulation.trace import Trace
 from sparsam.simulation.world import History, Rules, World
 from sparsam.units import joules_to_kwh
@@ -47,6 +49,15 @@ class Run:
     """How often a node was sent to sleep."""
     moves: int
     """How often a pod was moved to empty a node."""
+    failures: int = 0
+    restarts: int = 0
+    """Pods that had to begin anew because their server failed."""
+    lost_core_hours: float = 0.0
+    facility_kwh: float | None = None
+    """With the building's losses and cooling."""
+    pue: float | None = None
+    cost: float | None = None
+    co2e_kg: float | None = None
 
 
 def play(
@@ -56,13 +67,14 @@ def play(
     *,
     sleeps: bool,
     moves: bool = True,
+    failures: Failures | None = None,
+    facility: Facility | None = None,
     seed: int = 0,
     timer: Callable[[], float] | None = None,
 ) -> tuple[Run, History]:
     """One run, in virtual time; pods are moved only where nodes sleep."""
-    world = World(
-        nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), Rules(sleeps=sleeps, moves=sleeps and moves), timer
-    )
+    rules = Rules(sleeps=sleeps, moves=sleeps and moves, failures=failures, facility=facility)
+    world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer)
     history = world.run()
     waits = _waits(trace, history)
     run = Run(
@@ -79,8 +91,23 @@ def play(
         evictions=history.evictions,
         transitions=history.transitions,
         moves=history.moves,
+        failures=history.failures,
+        restarts=history.restarts,
+        lost_core_hours=history.lost_core_seconds / 3600.0,
+        **_facility_figures(history.bill),
     )
     return run, history
+
+
+def _facility_figures(bill: Bill | None) -> dict[str, Any]:
+    if bill is None:
+        return {}
+    return {
+        "facility_kwh": joules_to_kwh(bill.joules),
+        "pue": bill.pue,
+        "cost": bill.cost,
+        "co2e_kg": bill.carbon_grams / 1000.0,
+    }
 
 
 def _waits(trace: Trace, history: History) -> Floats:

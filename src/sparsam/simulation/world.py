@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsam.power import sleep
+from sparsam.power.thermal import assumed
 from sparsam.scheduling.backlog import Backlog, Change
 from sparsam.scheduling.columns import Bools, Floats, Ints
 from sparsam.scheduling.consolidation import Caution, Consolidator
@@ -25,10 +25,12 @@ from sparsam.scheduling.moving import RESERVED, Effort
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.plan import Bind, Evict, Rejection
 from sparsam.scheduling.policy import Policy
-from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
 from sparsam.scheduling.snapshot import CPU, Snapshot
 from sparsam.simulation.bound import Demand, Servers, demand_over_time
-from sparsam.simulation.energy import ASLEEP, AWAKE, FALLING, WAKING, Energy, Parts
+from sparsam.simulation.energy import ASLEEP, AWAKE, FAILED, FALLING, WAKING, Energy, Parts
+from sparsam.simulation.facility import Bill, Building, Facility
+from sparsam.simulation.failures import Failures, draw
+from sparsam.simulation.inputs import by_kind, rack_numbers, sleep_columns, teach
 from sparsam.simulation.trace import Trace
 
 Obj = Mapping[str, Any]
@@ -55,6 +57,9 @@ class Rules:
     moves: bool = False
     """Whether pods are moved to empty nodes that could sleep."""
     effort: Effort = field(default_factory=Effort)
+    facility: Facility | None = None
+    """The building, where it counts."""
+    failures: Failures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,15 @@ class History:
     ended_seconds: Floats
     """When it ended; NaN if it still ran, or waited, at the end."""
     core_seconds: Floats
-    """Work that it got done, on cores of speed 1."""
+    """Work that it got done, on cores of speed 1; batch work that had to begin anew counts once."""
+    lost_core_seconds: float
+    """Work that was done in vain."""
+    failures: int
+    """How often a server failed that was awake."""
+    restarts: int
+    """How often a pod had to begin anew for that."""
+    bill: Bill | None
+    """Of the building, where there is one."""
     evictions: int
     parts: Parts
     joules: Floats
@@ -113,14 +126,14 @@ class World:
         curves = power.tables.watts[power.curve[:count]]
         self.curves: Floats = curves
         """Watts of each node at even steps of load."""
-        self._sleep = _sleep_columns(nodes, curves)
+        self._sleep = sleep_columns(nodes, curves)
         self.asleep_watts: Floats = self._sleep.asleep_watts
         self.energy = Energy(curves, self._sleep)
         self.capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
         self._speed: Floats = power.speed[:count].copy()
         self._used: Floats = np.zeros(count)
         """Millicores of work, on cores of speed 1, that pods do on each node."""
-        self.demands = [compile_pod(each) for each in _by_kind(trace)]
+        self.demands = [compile_pod(each) for each in by_kind(trace)]
         """Of each template."""
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
@@ -128,7 +141,8 @@ class World:
         self.millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
         """Mean use of each pod, in time of a core of speed 1."""
         if self._rules.experienced:
-            self._teach(trace)
+            self.snapshot.expected_millicores = 1000.0 * trace.mean_requested_cores()
+            teach(self.snapshot.usage, trace, self.demands)
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
         self._preempts = len(set(self._priorities)) > 1
         self._now_used: Floats = self.millicores.copy()
@@ -145,7 +159,18 @@ class World:
         """When nodes that fall asleep or wake are there."""
         self._leaving: list[tuple[float, int, str, float]] = []
         """Pods that were moved and still run on their old node too: until when, where, as whom, and with which load."""
-        self._evictions = self._transitions = self._moves = 0
+        self._left: Floats = trace.duration_seconds.copy()
+        """Time that each pod has yet to run."""
+        self._failures = draw(self._rules.failures, count, trace.horizon_seconds) if self._rules.failures else []
+        self._failures.reverse()
+        self._crashed: list[tuple[float, int]] = []
+        """Pods of servers that failed, and when that is noticed."""
+        facility = self._rules.facility
+        self._building = Building(facility, rack_numbers(nodes)) if facility is not None else None
+        self._counted_joules = self._counted_at = 0.0
+        self._thermal = assumed(curves[:, -1])
+        self._evictions = self._transitions = self._moves = self._failed = self._restarts = 0
+        self._lost = 0.0
 
     def servers(self) -> Servers:
         """The fleet as the bound sees it."""
@@ -169,6 +194,8 @@ class World:
                 self._ends[0][0] if self._ends else math.inf,
                 self._turns[0][0] if self._turns else math.inf,
                 self._leaving[0][0] if self._leaving else math.inf,
+                self._failures[-1][0] if self._failures else math.inf,
+                self._crashed[0][0] if self._crashed else math.inf,
                 self._backlog.next_wake() or math.inf,
                 next_tick,
             )
@@ -180,6 +207,7 @@ class World:
             self._turn(now)
             self._leave(now)
             self._end(now)
+            self._fail(now)
             while next_pod < self._pods and arrivals[next_pod] <= now:
                 self._backlog.add(str(next_pod), self._priority(next_pod), now)
                 if rules.sleeps:
@@ -199,6 +227,7 @@ class World:
             if self.energy.state[row] == FALLING:
                 self.energy.set_state(row, ASLEEP, now)
             else:
+                self.snapshot.alive[row] = True
                 self.energy.set_state(row, AWAKE, now)
                 self._set_schedulable(row, True)
                 self._backlog.note(Change.NODE, now)
@@ -213,6 +242,29 @@ class World:
                 gone = True
         if gone:
             self._backlog.note(Change.POD_GONE, now)
+
+    def _fail(self, now: float) -> None:
+        """Servers that sleep, or are on their way, do not fail."""
+        while self._failures and self._failures[-1][0] <= now:
+            _, row, repaired = self._failures.pop()
+            if self.energy.state[row] != AWAKE:
+                continue
+            self._failed += 1
+            for key in list(self.snapshot.residents[row]):
+                if key.isdigit():
+                    self._stop(int(key), now, lost=True)
+                    self._restarts += 1
+                    heapq.heappush(self._crashed, (now + self._detect_seconds, int(key)))
+                else:
+                    self.snapshot.remove_pod(key)
+            self._used[row] = 0.0
+            self._set_schedulable(row, False)
+            self.snapshot.alive[row] = False
+            self.energy.set_state(row, FAILED, now)
+            heapq.heappush(self._turns, (repaired, row))
+        while self._crashed and self._crashed[0][0] <= now:
+            _, pod = heapq.heappop(self._crashed)
+            self._backlog.add(str(pod), self._priority(pod), now)
 
     def _place(self, now: float) -> None:
         while waiting := self._backlog.pop(PASS_PODS, now):
@@ -231,6 +283,8 @@ class World:
             self._follow_usage(now)
         if self._observes:
             self._observe()
+        if self._building is not None:
+            self._breathe(self._building, now)
         if not self._rules.sleeps:
             return
         state = self.energy.state
@@ -271,7 +325,7 @@ class World:
         if math.isnan(self._first[pod]):
             self._first[pod] = now
         self._runs[pod] += 1
-        seconds = self._trace.duration_seconds[pod]
+        seconds = self._left[pod]
         if self._trace.batch[pod]:
             seconds /= self._speed[row]
         if math.isfinite(seconds):
@@ -302,16 +356,27 @@ class World:
             self.snapshot.remove_pod(ghost)
             self._change_load(row, -load, at)
 
-    def _stop(self, pod: int, now: float) -> None:
+    def _stop(self, pod: int, now: float, *, lost: bool = False) -> None:
+        """A pod is gone from its node; batch work that is `lost` begins anew elsewhere."""
         row = int(self._node[pod])
-        self._count_work(pod, now)
+        if lost and self._trace.batch[pod]:
+            self._lost += self._worked(pod, now)
+        else:
+            self._count_work(pod, now)
+        self._runs[pod] += 1
         self._node[pod] = NOBODY
         self.snapshot.remove_pod(str(pod))
         self._change_load(row, -self._now_used[pod] * self._pace(pod, row), now)
 
     def _count_work(self, pod: int, now: float) -> None:
+        self._done[pod] += self._worked(pod, now)
+        if not self._trace.batch[pod]:
+            self._left[pod] -= now - self._started[pod]
+
+    def _worked(self, pod: int, now: float) -> float:
+        """Work since the pod began, or was last counted."""
         cores = self.millicores[pod] / 1000.0 * self._pace(pod, int(self._node[pod]))
-        self._done[pod] += cores * (now - self._started[pod])
+        return float(cores * (now - self._started[pod]))
 
     def _pace(self, pod: int, row: int) -> float:
         """How much work a pod does beside what it does on a core of speed 1: batch all that the core can do, a service
@@ -324,7 +389,7 @@ class World:
         if rejection.preempt is None:
             return
         for victim in rejection.preempt.victims:
-            self._stop(int(victim), now)
+            self._stop(int(victim), now, lost=True)
             self._evictions += 1
             self._backlog.add(victim, self._priority(int(victim)), now)
         self._backlog.note(Change.POD_GONE, now)
@@ -355,6 +420,21 @@ class World:
         self._used = np.bincount(rows, self._now_used[running] * pace, len(self._used)).astype(np.float64)
         self.energy.set_loads(self._used / self.capacity, now)
 
+    @property
+    def _detect_seconds(self) -> float:
+        return self._rules.failures.detect_seconds if self._rules.failures else 0.0
+
+    def _breathe(self, building: Building, now: float) -> None:
+        """The building follows what the servers took since the last look, and their fans follow the air."""
+        energy = self.energy
+        energy.settle(now)
+        total = float(energy.joules.sum())
+        building.count(total - self._counted_joules, self._counted_at, now)
+        self._counted_joules, self._counted_at = total, now
+        inlets = building.inlets(energy.watts + energy.heat_watts, now)
+        energy.set_heat(self._thermal.extra_watts(inlets, np.clip(energy.load, 0.0, 1.0)), now)
+        self.snapshot.observe_inlets(np.arange(len(inlets)), inlets)
+
     def _observe(self) -> None:
         rows = np.arange(len(self._used))
         self.snapshot.observe_loads(rows, np.clip(self.energy.load, 0.0, 1.0))
@@ -364,17 +444,6 @@ class World:
         wide = np.zeros(len(self.snapshot.names), np.bool_)
         wide[: len(which)] = which
         return wide
-
-    def _teach(self, trace: Trace) -> None:
-        self.snapshot.expected_millicores = 1000.0 * trace.mean_requested_cores()
-        peaks = np.ones(0) if trace.usage_series is None else trace.usage_series.values.max(axis=1)
-        for number, demand in enumerate(self.demands):
-            pods = np.flatnonzero((trace.template == number) & ~trace.batch & np.isfinite(trace.usage))
-            if len(pods):
-                lines = trace.series[pods]
-                peak = max(float(peaks[lines[lines >= 0]].max(initial=0.0)), float(trace.usage[pods].max()))
-                requested = float(demand.scored_cpu_millicores)
-                self.snapshot.usage.teach(demand, requested * float(trace.usage[pods].mean()), requested * peak)
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -387,12 +456,18 @@ class World:
         for pod in np.flatnonzero(self._node != NOBODY).tolist():
             self._count_work(pod, horizon)
         self.energy.settle(horizon)
+        if self._building is not None:
+            self._breathe(self._building, horizon)
         load, state, watts = zip(*shown, strict=True)
         return History(
             node=self._last,
             started_seconds=self._first,
             ended_seconds=self._ended,
             core_seconds=self._done,
+            lost_core_seconds=self._lost,
+            failures=self._failed,
+            restarts=self._restarts,
+            bill=self._building.bill() if self._building is not None else None,
             evictions=self._evictions,
             parts=self.energy.parts(),
             joules=self.energy.joules,
@@ -403,34 +478,3 @@ class World:
             transitions=self._transitions,
             moves=self._moves,
         )
-
-
-def _by_kind(trace: Trace) -> list[Obj]:
-    """The templates, those of batch work alone as pods that are not restarted: so the scheduler tells them apart."""
-    services = set(trace.template[~trace.batch].tolist())
-    return [
-        _owned(each, number) if number in services else {**each, "spec": {"restartPolicy": "Never", **each["spec"]}}
-        for number, each in enumerate(trace.templates)
-    ]
-
-
-def _owned(template: Obj, number: int) -> Obj:
-    """A service's pods as those of a controller, which the trace may have left out."""
-    metadata = template["metadata"]
-    if metadata.get("ownerReferences"):
-        return template
-    owner = {"kind": "ReplicaSet", "name": f"service-{number}", "controller": True}
-    return {**template, "metadata": {**metadata, "ownerReferences": [owner]}}
-
-
-def _sleep_columns(nodes: Sequence[Obj], curves: Floats) -> sleep.Sleep:
-    """What sleeping and waking costs each node, by the kind of sleep that it states."""
-    kinds = np.array([(node["metadata"].get("annotations") or {}).get(SLEEP_ANNOTATION, "") for node in nodes])
-    columns = {name: np.zeros(len(nodes)) for name in sleep.Sleep.__slots__}
-    # One that cannot sleep draws its idle watts whatever it is told.
-    columns["idle_watts"][:] = columns["asleep_watts"][:] = curves[:, 0]
-    for kind in sleep.ASSUMED:
-        of_kind = sleep.assumed(kind, curves[:, 0], curves[:, -1])
-        for name, column in columns.items():
-            column[:] = np.where(kinds == kind, getattr(of_kind, name), column)
-    return sleep.Sleep(**columns)
