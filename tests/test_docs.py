@@ -153,7 +153,7 @@ def test_options_in_prose_exist(page):
         name
         for _, command in command_reference.walk(sparsam, ("sparsam",))
         for option in command.params
-        for name in option.opts
+        for name in (*option.opts, *option.secondary_opts)
     }
     for folder in ("tools", "benchmarks", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
