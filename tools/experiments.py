@@ -34,7 +34,11 @@ def experiments(data: Path) -> Iterator[tuple[str, str, list[str]]]:
         title = f"A made-up day at {load:.0%} load: services with a day's rhythm and Poisson batch, 215 servers"
         yield f"day-{load:.2f}", title, ["--load", f"{load:g}"]
     yield "day-policies", "The same at 30 % under every policy", ["--policies", OTHERS, "--sleep", "off"]
-    yield "sysbench", "Sysbench-like mixes, 215 servers", ["--trace", "sysbench"]
+    yield (
+        "sysbench",
+        "Sysbench-like mixes for two hours and a half, 215 servers",
+        ["--trace", "sysbench", "--days", "0.1"],
+    )
     for name in ("planetlab", "bitbrains"):
         trace = str(data / f"vm_cpu_{name}.csv.gz")
         title = f"Virtual machines of {name.title()} with their use every five minutes, 215 servers at 30 %"

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
-from sparsam.scheduling.scarcity import REFILL_RATIO, Scarcity
+from sparsam.scheduling.scarcity import FAVOUR, Scarcity
 from sparsam.scheduling.snapshot import Snapshot
 from sparsam.scheduling.watts import SparsamPolicy
 from tests.support.scheduling import node, pod, watts
@@ -26,10 +26,12 @@ def service(name, use_of_request):
 def test_room_costs_nothing_while_efficient_servers_have_enough_of_it():
     snapshot = fleet((16, 50, 66), (16, 50, 98))
     assert not Scarcity(sleeps=False).prices(snapshot).any()
-    snapshot.expected_millicores = 20_000.0
-    # The first server draws 1 W a core, the last that is needed 3 W.
+    snapshot.expected_use.add(8_000.0, 2_000.0)
+    assert not Scarcity(sleeps=False).prices(snapshot).any()
+    snapshot.expected_use.add(12_000.0, 12_000.0)
+    # The first server draws 1 W a core, the last that is needed 3 W; those who leave use a quarter.
     prices = Scarcity(sleeps=False).prices(snapshot)[:2]
-    assert prices.tolist() == [REFILL_RATIO * 2e-3, 0.0]
+    assert prices.tolist() == [FAVOUR * 0.25 * 2e-3, 0.0]
 
 
 def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
@@ -43,7 +45,8 @@ def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
         return placer.consider(PendingPod(f"default/{built['metadata']['name']}", compile_pod(built))).node
 
     assert (chosen(idler), chosen(worker)) == ("n0", "n0")
-    snapshot.expected_millicores = 20_000.0
+    snapshot.expected_use.add(4_000.0, 1_000.0)
+    snapshot.expected_use.add(16_000.0, 16_000.0)
     assert (chosen(idler), chosen(worker)) == ("n1", "n0")
 
 
@@ -54,12 +57,14 @@ def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
 )
 def test_prices_are_those_of_a_slow_twin(nodes, cores):
     snapshot = fleet(*nodes)
-    snapshot.expected_millicores = 1000.0 * cores
+    snapshot.expected_use.add(1000.0 * cores, 500.0 * cores)
     unit = [(full - idle) / (1000.0 * size) for size, idle, full in nodes]
-    left, last = max(1000.0 * cores, 1.0), 0.0
-    for price, (size, *_) in sorted(zip(unit, nodes, strict=True), key=lambda each: each[0]):
-        if left > 0:
-            last = price
-        left -= 1000.0 * size
-    wanted = [REFILL_RATIO * max(last - price, 0.0) for price in unit]
+    wanted = []
+    for own in unit:
+        price = 0.0
+        for worse in sorted(each for each in unit if each >= own):
+            room = 1000.0 * sum(size for (size, *_), each in zip(nodes, unit, strict=True) if each <= worse)
+            beyond = min((each for each in unit if each > worse), default=worse)
+            price += (beyond - worse) * 0.5 * (1000.0 * cores > room) / unit.count(worse)
+        wanted.append(FAVOUR * price)
     assert np.allclose(Scarcity(sleeps=False).prices(snapshot)[: len(nodes)], wanted)

@@ -2,9 +2,10 @@
 
 Pods that ask for more than they use take room without bringing load. On servers that save watts per unit of work such
 pods are wasted as long as others would use that room better elsewhere: it is the linear program's shadow price of room.
-With servers in order of their watts per unit of work, and as many of them as the cluster's requests fill, room on a
-server is worth what its watts per unit are below those of the last one, times the share that is used of what is
-requested (comparative advantage; the rule of a transportation problem with one scarce resource).
+Servers are taken in order of their watts per unit of work. What does not fit on the first of them should be the pods
+that use least of what they request; so each step from one kind of server to the next worse one makes room on all before
+it worth its watts per unit, times the share that is used by the best of the pods that have to go beyond it
+(comparative advantage: the rule of a transportation problem with one scarce resource).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 
 from sparsam.scheduling.columns import Floats
 from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.scheduling.usage import UseLevels
 
-REFILL_RATIO = 0.8
-"""Share of their requests that pods use which would fill the room instead: an assumption."""
+FAVOUR = 0.95
+"""A little less than the price: of pods that could go either way the first fill the better servers."""
 STEP_RATIO = 0.02
 """A change of the cluster's requests by less changes no price."""
 KEPT_CHANGES = 16_384
@@ -25,22 +27,24 @@ KEPT_CHANGES = 16_384
 class Scarcity:
     """Prices of room, kept until the cluster has changed."""
 
-    def __init__(self, *, sleeps: bool) -> None:
-        self._sleeps = sleeps
+    def __init__(self, *, sleeps: bool, headroom_ratio: float = 0.0) -> None:
+        """`headroom_ratio` is the share of a node that the policy would rather leave free."""
+        self._sleeps, self._headroom = sleeps, headroom_ratio
         self._key: tuple[int, ...] = ()
         self._prices: Floats = np.zeros(0)
 
     def prices(self, snapshot: Snapshot) -> Floats:
         """Watts per requested millicore on each node, shape (rows,); 0 throughout while efficient room is plenty."""
-        requested = max(float(snapshot.scored_total[CPU]), snapshot.expected_millicores, 1.0)
+        use = max(snapshot.use, snapshot.expected_use, key=lambda each: each.millicores)
+        requested = max(use.millicores, 1.0)
         level = int(np.log(requested) / STEP_RATIO)
         key = (len(snapshot.names), snapshot.static.end, snapshot.dynamic.end // KEPT_CHANGES, level)
         if key != self._key:
-            self._key, self._prices = key, _prices(snapshot, requested, self._sleeps)
+            self._key, self._prices = key, _prices(snapshot, use, self._sleeps, self._headroom)
         return self._prices
 
 
-def _prices(snapshot: Snapshot, requested: float, sleeps: bool) -> Floats:
+def _prices(snapshot: Snapshot, use: UseLevels, sleeps: bool, headroom: float) -> Floats:
     power = snapshot.power
     rows = np.flatnonzero(snapshot.alive & (snapshot.allocatable[CPU] > 0))
     prices = np.zeros(len(snapshot.names))
@@ -49,6 +53,9 @@ def _prices(snapshot: Snapshot, requested: float, sleeps: bool) -> Floats:
     room = snapshot.allocatable[CPU, rows].astype(np.float64)
     unit = power.filling_watts(rows, sleeps=sleeps) * power.facility[rows] / (room * power.speed[rows])
     order = np.argsort(unit, kind="stable")
-    last = min(int(np.searchsorted(np.cumsum(room[order]), requested)), len(rows) - 1)
-    prices[rows] = REFILL_RATIO * np.maximum(unit[order[last]] - unit, 0.0)
+    rises = np.diff(unit[order], append=unit[order[-1]])
+    left_out = use.millicores - (1.0 - headroom) * np.cumsum(room[order])
+    for place in np.flatnonzero(rises > 0.0).tolist():
+        rises[place] *= use.ratio_at(left_out[place]) if left_out[place] > 0.0 else 0.0
+    prices[rows[order]] = FAVOUR * np.cumsum(rises[::-1])[::-1]
     return prices

@@ -22,7 +22,7 @@ from sparsam.scheduling.images import Images
 from sparsam.scheduling.population import PodClass, Population
 from sparsam.scheduling.powercolumns import PowerColumns
 from sparsam.scheduling.storage import Storage
-from sparsam.scheduling.usage import Usage
+from sparsam.scheduling.usage import Usage, UseLevels
 
 Obj = Mapping[str, Any]
 
@@ -74,8 +74,8 @@ class Snapshot:
         """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
         self.scored_total = [0, 0]
         """Of all nodes."""
-        self.expected_millicores = 0.0
-        """CPU that the cluster's pods usually request together, where somebody remembers it."""
+        self.use, self.expected_use = UseLevels(), UseLevels()
+        """CPU that the pods on nodes request, and that the cluster's pods usually do, where somebody remembers that."""
         self.tainted: Bools = np.zeros((0, 0), np.bool_)
         self.port_users: Ints = np.zeros((0, 0), np.int64)
         self.tie_rank: Ints = np.zeros(0, np.int64)
@@ -98,6 +98,8 @@ class Snapshot:
         """Pods for which room is being made on a node: no pod of lower or equal priority may take it."""
         self._free: list[int] = []
         self._expected: dict[str, float] = {}
+        self._asked: dict[str, tuple[float, float]] = {}
+        """What each pod requests and was expected to use when it was counted."""
         self._placed: dict[str, Resident] = {}
         self._homeless: dict[str, Resident] = {}
         self._demands: dict[PodDemand, PodDemand] = {}
@@ -329,6 +331,12 @@ class Snapshot:
             expected = self.usage.expected_millicores(demand) * self.power.time_ratio(row, batch=demand.is_batch)
         if sign > 0:
             self._expected[resident.key] = expected
+            asked = float(demand.scored_cpu_millicores)
+            self._asked[resident.key] = (asked, self.usage.expected_millicores(demand))
+            self.use.add(*self._asked[resident.key])
+        else:
+            asked, used = self._asked.pop(resident.key)
+            self.use.add(-asked, -used)
         self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)

@@ -20,6 +20,7 @@ _PER_POD_LABELS = frozenset(
         "batch.kubernetes.io/job-completion-index",
     }
 )
+LEVELS = 20
 Service = tuple[str, tuple[tuple[str, str], ...]]
 """Namespace, and the labels that all pods of a service share."""
 
@@ -29,6 +30,28 @@ class _Learned:
     millicores: float
     peak_millicores: float
     observations: int = 1
+
+
+class UseLevels:
+    """How much CPU pods request together, by the share of it that they are expected to use."""
+
+    def __init__(self) -> None:
+        self.millicores = 0.0
+        self._levels = [0.0] * (LEVELS + 1)
+
+    def add(self, requested: float, used: float) -> None:
+        """So much is requested, and below zero no longer."""
+        if requested:
+            self.millicores += requested
+            self._levels[int(LEVELS * min(max(used / requested, 0.0), 1.0))] += requested
+
+    def ratio_at(self, millicores: float) -> float:
+        """The highest share among those pods that use least and request so much together."""
+        for level, requested in enumerate(self._levels):
+            millicores -= requested
+            if millicores <= 0.0:
+                return level / LEVELS
+        return 1.0
 
 
 class Usage:

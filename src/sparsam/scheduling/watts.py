@@ -64,7 +64,7 @@ class SparsamPolicy:
     def __init__(self, weights: Weights | None = None) -> None:
         self.weights = weights or Weights()
         self.row_columns: RowColumns | None = self._row_columns
-        self._scarcity = Scarcity(sleeps=self.weights.sleeps)
+        self._scarcity = Scarcity(sleeps=self.weights.sleeps, headroom_ratio=self.weights.headroom_ratio)
 
     def profile(self, profile: Profile) -> Profile:
         """Without the scores that even resources out or fill nodes, which watts replace."""

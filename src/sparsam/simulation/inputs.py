@@ -11,7 +11,7 @@ from sparsam.power import sleep
 from sparsam.scheduling.columns import Floats, Ints
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
-from sparsam.scheduling.usage import Usage
+from sparsam.scheduling.snapshot import Snapshot
 from sparsam.simulation.fleet import RACK_LABEL
 from sparsam.simulation.trace import Trace
 
@@ -55,8 +55,9 @@ def rack_numbers(nodes: Sequence[Obj]) -> Ints:
     return np.asarray(np.unique(np.array(names), return_inverse=True)[1], dtype=np.int64)
 
 
-def teach(usage: Usage, trace: Trace, demands: Sequence[PodDemand]) -> None:
-    """What a day before the trace would have taught of its services."""
+def teach(snapshot: Snapshot, trace: Trace, demands: Sequence[PodDemand]) -> None:
+    """What a day before the trace would have taught of its services, and of all pods together."""
+    usage = snapshot.usage
     peaks = np.ones(0) if trace.usage_series is None else trace.usage_series.values.max(axis=1)
     for number, demand in enumerate(demands):
         pods = np.flatnonzero((trace.template == number) & ~trace.batch & np.isfinite(trace.usage))
@@ -65,3 +66,9 @@ def teach(usage: Usage, trace: Trace, demands: Sequence[PodDemand]) -> None:
             peak = max(float(peaks[lines[lines >= 0]].max(initial=0.0)), float(trace.usage[pods].max()))
             requested = float(demand.scored_cpu_millicores)
             usage.teach(demand, requested * float(trace.usage[pods].mean()), requested * peak)
+    stay = np.minimum(trace.duration_seconds, trace.horizon_seconds - trace.arrival_seconds)
+    present = np.bincount(trace.template, stay, len(demands)) / max(trace.horizon_seconds, 1e-9)
+    for demand, pods_there in zip(demands, present.tolist(), strict=True):
+        snapshot.expected_use.add(
+            pods_there * demand.scored_cpu_millicores, pods_there * usage.expected_millicores(demand)
+        )

@@ -141,8 +141,7 @@ class World:
         self.millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
         """Mean use of each pod, in time of a core of speed 1."""
         if self._rules.experienced:
-            self.snapshot.expected_millicores = 1000.0 * trace.mean_requested_cores()
-            teach(self.snapshot.usage, trace, self.demands)
+            teach(self.snapshot, trace, self.demands)
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
         self._preempts = len(set(self._priorities)) > 1
         self._now_used: Floats = self.millicores.copy()
