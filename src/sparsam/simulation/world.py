@@ -256,6 +256,8 @@ class World:
                     heapq.heappush(self._crashed, (now + self._detect_seconds, int(key)))
                 else:
                     self.snapshot.remove_pod(key)
+            self._leaving = [each for each in self._leaving if each[1] != row]
+            heapq.heapify(self._leaving)
             self._used[row] = 0.0
             self._set_schedulable(row, False)
             self.snapshot.alive[row] = False
