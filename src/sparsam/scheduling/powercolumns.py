@@ -81,7 +81,7 @@ class PowerColumns:
         """Of pods that came since the last observation, which it cannot have seen."""
         self._pods: Ints = np.zeros(0, np.int64)
         self._curves: dict[int, _Curve] = {}
-        self._capacity_millicores: dict[int, float] = {}
+        self._capacity_millicores: Floats = np.zeros(0)
         self._sleep_kinds: dict[int, str] = {}
         self._rows: dict[str, int] = {}
         self._states: dict[str, Obj] = {}
@@ -93,6 +93,7 @@ class PowerColumns:
             *("errors", "estimated", "untrusted", "peak_load", "pressure", "asleep", "_pods"),
             *("_option_watts", "_wake_watts", "_wake_joules"),
             *("expected_millicores", "unexplained_millicores", "_unseen_millicores"),
+            "_capacity_millicores",
         ):
             setattr(self, name, grown(getattr(self, name), rows))
         for name in ("observed_load", "inlet_celsius", "wake_seconds"):
@@ -236,7 +237,7 @@ class PowerColumns:
         """Take over what the meters of these nodes saw, as `set_state` does for one."""
         self.observed_load[rows] = load
         self.peak_load[rows] = np.maximum(PEAK_RATIO * self.peak_load[rows], np.nan_to_num(load))
-        capacity = np.array([self._capacity_millicores[row] for row in rows.tolist()])
+        capacity = self._capacity_millicores[rows]
         seen = self.expected_millicores[rows] - self._unseen_millicores[rows]
         self.unexplained_millicores[rows] = np.nan_to_num(load * capacity - seen)
         self._unseen_millicores[rows] = 0.0
