@@ -86,7 +86,7 @@ async def _explain(kubeconfig: Path, namespace: str, name: str) -> Json:
 
 async def _waiting(client: ApiClient, pod: Json) -> Json:
     """Decide anew for a pod that waits, from the cluster as it is."""
-    from sparsam.controllers.scheduling.feed import NEEDED, WELCOME, Feed
+    from sparsam.controllers.scheduling.feed import NEEDED, POWER, Feed
     from sparsam.controllers.scheduling.placers import DEFAULT_NAMES, Placers
     from sparsam.controllers.scheduling.writing import key_of
     from sparsam.scheduling.demand import compile_pod
@@ -100,7 +100,7 @@ async def _waiting(client: ApiClient, pod: Json) -> Json:
     snapshot, budgets = Snapshot(), Budgets()
     placers = Placers(snapshot, budgets)
     feed = Feed(snapshot, budgets, placers)
-    for resource in (*NEEDED, *WELCOME):
+    for resource in (*NEEDED, *POWER):
         try:
             listed = await client.list(resource)
         except NotFound:
