@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparsam.controllers.scheduling.feed import NEEDED, WELCOME
+from sparsam.controllers.scheduling.feed import NEEDED, POWER
 from sparsam.metering.exposition import FAMILIES
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import by_kind
@@ -69,14 +69,21 @@ def test_the_meter_has_no_right_that_it_does_not_need():
 
 
 def test_the_scheduler_has_the_rights_that_it_needs_and_no_others():
-    followed = {(each.group, each.plural, verb) for each in (*NEEDED, *WELCOME) for verb in ("list", "watch")}
+    followed = {(each.group, each.plural, verb) for each in (*NEEDED, *POWER) for verb in ("list", "watch")}
     assert rights("ClusterRole", "sparsam-scheduler") == followed | {
         ("", "pods", "get"),
         ("", "pods", "delete"),
         ("", "pods/binding", "create"),
         ("", "pods/status", "patch"),
+        ("", "persistentvolumes", "update"),
+        ("", "persistentvolumeclaims", "patch"),
         ("", "events", "create"),
         ("", "events", "patch"),
+    }
+    # Of ConfigMaps it sees its own namespace's server models alone.
+    assert {right for right in rights("Role", "sparsam-scheduler") if right[1] == "configmaps"} == {
+        ("", "configmaps", "list"),
+        ("", "configmaps", "watch"),
     }
 
 
