@@ -60,7 +60,8 @@ def test_the_choice_of_node_is_explained_in_watts(cluster: Cluster, namespace: s
     pod = pods_of(cluster, namespace)[0]
     placement = json.loads(pod["metadata"]["annotations"]["power.sparsam.dev/placement"])
     assert placement["node"] == "e2e"
-    assert placement["wattsDelta"] > 0
+    # A machine that is busy already draws no more for one pod.
+    assert placement["wattsDelta"] >= 0
     assert placement["estimated"] is True
     events = cluster.kubectl("describe", "pod", "-n", namespace, pod["metadata"]["name"])
     assert f"Successfully assigned {namespace}/{pod['metadata']['name']} to e2e" in events

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sparsam.scheduling.policy import KubeDefault
 from sparsam.scheduling.watts import SparsamPolicy
+from sparsam.simulation.experiment import play
 from sparsam.simulation.facility import BadFacility, Building, Facility, parse_facility
 from sparsam.simulation.world import Rules, World
 from tests.simulation.test_world import servers, trace
@@ -92,6 +93,15 @@ def test_the_building_takes_the_sum_of_its_parts(pods, kelvin, policy):
     assert bill.joules == pytest.approx(bill.server_joules + bill.loss_joules + bill.cooling_joules)
     assert history.parts.total == pytest.approx(history.joules.sum())
     assert bill.hottest_celsius >= 20.0
+
+
+def test_the_bound_stays_below_in_air_cooler_than_the_calibrations():
+    arrivals = trace((0, 3000, "4"), (0, 2000, "4"), (100, 900, "2"), horizon=3600.0)
+    cool = Facility(supply_celsius=12.0)
+    for policy in ("kube-default", "sparsam"):
+        run, history = play(servers(3), arrivals, policy, sleeps=False, facility=cool)
+        assert history.parts.heat < 0.0
+        assert run.bound_kwh <= run.energy_kwh
 
 
 def test_the_example_is_one():

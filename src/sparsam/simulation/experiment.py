@@ -82,7 +82,7 @@ def play(
         sleep=sleeps,
         seed=seed,
         energy_kwh=joules_to_kwh(float(history.joules.sum())),
-        bound_kwh=joules_to_kwh(least_joules(world.servers(), world.demand())),
+        bound_kwh=joules_to_kwh(max(least_joules(world.servers(), world.demand()) - history.down_joules, 0.0)),
         work_done=float(history.core_seconds.sum()) / 3600.0,
         late=int((waits > LATE_SECONDS).sum()),
         dropped=int(np.isnan(history.started_seconds).sum()),

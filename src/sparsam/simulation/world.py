@@ -80,6 +80,8 @@ class History:
     """How often a server failed that was awake."""
     restarts: int
     """How often a pod had to begin anew for that."""
+    down_joules: float
+    """What servers could have taken at most while they were being repaired; the bound knows nothing of repair."""
     bill: Bill | None
     """Of the building, where there is one."""
     evictions: int
@@ -169,12 +171,19 @@ class World:
         self._counted_joules = self._counted_at = 0.0
         self._thermal = assumed(curves[:, -1])
         self._evictions = self._transitions = self._moves = self._failed = self._restarts = 0
-        self._lost = 0.0
+        self._lost = self._down_joules = 0.0
 
     def servers(self) -> Servers:
-        """The fleet as the bound sees it."""
+        """The fleet as the bound sees it, in the coolest air that it can have."""
+        curves = self.curves
+        if self._rules.facility is not None:
+            air = np.full(len(curves), self._rules.facility.supply_celsius)
+            loads = np.linspace(0.0, 1.0, curves.shape[1])
+            curves = curves + np.stack(
+                [self._thermal.extra_watts(air, np.full(len(air), each)) for each in loads], axis=1
+            )
         millicores = self.snapshot.allocatable[CPU, : len(self.capacity)].astype(np.float64)
-        return Servers.of(self.curves, self.capacity, millicores, self.asleep_watts if self._rules.sleeps else None)
+        return Servers.of(curves, self.capacity, millicores, self.asleep_watts if self._rules.sleeps else None)
 
     def demand(self) -> Demand:
         """The work as the bound sees it."""
@@ -261,6 +270,8 @@ class World:
             self._used[row] = 0.0
             self._set_schedulable(row, False)
             self.snapshot.alive[row] = False
+            down_seconds = min(repaired, self._trace.horizon_seconds) - now
+            self._down_joules += down_seconds * float(self.curves[row].max())
             self.energy.set_state(row, FAILED, now)
             heapq.heappush(self._turns, (repaired, row))
         while self._crashed and self._crashed[0][0] <= now:
@@ -468,6 +479,7 @@ class World:
             lost_core_seconds=self._lost,
             failures=self._failed,
             restarts=self._restarts,
+            down_joules=self._down_joules,
             bill=self._building.bill() if self._building is not None else None,
             evictions=self._evictions,
             parts=self.energy.parts(),
