@@ -36,7 +36,7 @@ class Run:
     seed: int
     energy_kwh: float
     bound_kwh: float
-    """What no scheduler could undercut (see `bound`), with the same sleep."""
+    """What no scheduler could undercut (see `bound`) that runs the same pods, with the same sleep."""
     work_done: float
     """Core hours, on cores of speed 1."""
     late: int
@@ -76,13 +76,14 @@ def play(
     rules = Rules(sleeps=sleeps, moves=sleeps and moves, failures=failures, facility=facility)
     world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer)
     history = world.run()
+    least = least_joules(world.servers(), world.demand(np.isnan(history.started_seconds)))
     waits = _waits(trace, history)
     run = Run(
         policy=policy,
         sleep=sleeps,
         seed=seed,
         energy_kwh=joules_to_kwh(float(history.joules.sum())),
-        bound_kwh=joules_to_kwh(max(least_joules(world.servers(), world.demand()) - history.down_joules, 0.0)),
+        bound_kwh=joules_to_kwh(max(least - history.down_joules, 0.0)),
         work_done=float(history.core_seconds.sum()) / 3600.0,
         late=int((waits > LATE_SECONDS).sum()),
         dropped=int(np.isnan(history.started_seconds).sum()),

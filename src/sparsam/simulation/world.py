@@ -185,9 +185,10 @@ class World:
         millicores = self.snapshot.allocatable[CPU, : len(self.capacity)].astype(np.float64)
         return Servers.of(curves, self.capacity, millicores, self.asleep_watts if self._rules.sleeps else None)
 
-    def demand(self) -> Demand:
-        """The work as the bound sees it."""
-        return demand_over_time(self._trace, self._requested, self.servers())
+    def demand(self, left_out: Bools | None = None) -> Demand:
+        """The work as the bound sees it, without pods that are left out."""
+        requested = self._requested if left_out is None else np.where(left_out, 0.0, self._requested)
+        return demand_over_time(self._trace, requested, self.servers())
 
     def run(self) -> History:
         """All of the trace, up to its horizon."""
