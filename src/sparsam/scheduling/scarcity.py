@@ -31,16 +31,17 @@ class Scarcity:
         """`headroom_ratio` is the share of a node that the policy would rather leave free."""
         self._sleeps, self._headroom = sleeps, headroom_ratio
         self._key: tuple[int, ...] = ()
-        self._prices: Floats = np.zeros(0)
+        self._prices: Floats | None = None
 
-    def prices(self, snapshot: Snapshot) -> Floats:
-        """Watts per requested millicore on each node, shape (rows,); 0 throughout while efficient room is plenty."""
+    def prices(self, snapshot: Snapshot) -> Floats | None:
+        """Watts per requested millicore on each node, shape (rows,); None while efficient room is plenty."""
         use = max(snapshot.use, snapshot.expected_use, key=lambda each: each.millicores)
         requested = max(use.millicores, 1.0)
         level = int(np.log(requested) / STEP_RATIO)
         key = (len(snapshot.names), snapshot.static.end, snapshot.dynamic.end // KEPT_CHANGES, level)
         if key != self._key:
-            self._key, self._prices = key, _prices(snapshot, use, self._sleeps, self._headroom)
+            found = _prices(snapshot, use, self._sleeps, self._headroom)
+            self._key, self._prices = key, found if found.any() else None
         return self._prices
 
 

@@ -88,10 +88,15 @@ class SparsamPolicy:
 
     def _price(self, view: View) -> Floats:
         """What a pod costs on each node: its own watts, its part of the node's being awake, and the room it takes."""
-        demand, room = view.assessment.demand, self._scarcity.prices(view.snapshot)
-        if demand.is_batch:
-            room = room / view.snapshot.power.speed
-        price = view.assessment.columns["cost"] + _opening(view) + demand.scored_cpu_millicores * room
+        demand, cost = view.assessment.demand, view.assessment.columns["cost"]
+        room, opening = self._scarcity.prices(view.snapshot), _opening(view)
+        if opening is None and room is None:
+            return np.asarray(cost)
+        price = cost if opening is None else cost + opening
+        if room is not None:
+            price = price + demand.scored_cpu_millicores * (
+                room / view.snapshot.power.speed if demand.is_batch else room
+            )
         return np.asarray(np.round(price, DIGITS))
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
@@ -168,15 +173,15 @@ class Peaks(LeastIncrease):
         return {"watts": k1 * (np.exp(k2 * after) - np.exp(k2 * before))}
 
 
-def _opening(view: View) -> Floats | float:
-    """The pod's part of what keeps a node awake that has no work yet.
+def _opening(view: View) -> Floats | None:
+    """The pod's part of what keeps a node awake that has no work yet; None where there is no such node.
 
     A node that is opened is filled by the pods that come after, as long as the cluster has so many: the pod's part is
     its share of the node, or of all that the cluster runs where that is less than a node.
     """
     columns, snapshot, demand = view.assessment.columns, view.snapshot, view.assessment.demand
     if not columns["opening"].any():
-        return 0.0
+        return None
     share, filled = np.zeros((2, len(snapshot.names)))
     for resource, amount in ((CPU, demand.scored_cpu_millicores), (MEMORY, demand.scored_memory_bytes)):
         capacity = np.maximum(snapshot.allocatable[resource].astype(np.float64), 1.0)
