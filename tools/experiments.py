@@ -53,7 +53,7 @@ def experiments(data: Path) -> Iterator[tuple[str, str, list[str]]]:
         fleet = ["--fleet", str(data / "openb_nodes.csv"), "--policies", OTHERS, "--sleep", "off"]
         yield (
             f"openb-{kind}",
-            f"openb's pods ({kind}), in order, on openb's own 1,523 servers",
+            f"openb's pods ({kind}), in order, on openb's own 1,523 servers at 30 % of the scarcer of CPU and cards",
             ["--trace", str(path), *order, *fleet],
         )
 

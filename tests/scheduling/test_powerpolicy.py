@@ -13,9 +13,11 @@ def test_an_empty_policy_is_the_default():
 
 
 def test_what_is_stated_replaces_the_default():
-    found = made(policy="peaks", mode="shadow", weights={"joules": 9}, headroomRatio=0.3, maxServiceShare=0.5)
+    found = made(
+        policy="peaks", mode="shadow", weights={"joules": 9, "devices": 3}, headroomRatio=0.3, maxServiceShare=0.5
+    )
     assert (found.policy, found.shadow) == ("peaks", True)
-    assert found.weights == Weights(joules=9, headroom_ratio=0.3, max_service_share=0.5)
+    assert found.weights == Weights(joules=9, devices=3, headroom_ratio=0.3, max_service_share=0.5)
 
 
 def test_the_most_specific_policy_holds():

@@ -119,6 +119,27 @@ def test_a_building_that_spends_more_on_cooling_costs_watts():
     assert choice(SparsamPolicy(), SMALL, thrifty, wasteful) == "thrifty"
 
 
+def card_nodes(*names):
+    return [node(each, annotations=watts(100, 200), resources={"example.org/gpu": "4"}) for each in names]
+
+
+def test_cards_are_filled_node_by_node_for_the_pods_that_want_many():
+    snapshot = Snapshot()
+    for each in card_nodes("a", "b", "c"):
+        snapshot.set_node(each)
+    wanting = compile_pod(pod("p", requests={"cpu": "100m", "example.org/gpu": "1"}))
+    pending = [PendingPod(f"default/p{number}", wanting) for number in range(8)]
+    chosen = [each.node for each in Placer(snapshot, SparsamPolicy()).schedule(pending).binds]
+    assert sorted(chosen.count(each) for each in "abc") == [0, 4, 4]
+
+
+def test_nodes_with_free_cards_are_left_to_pods_that_want_them():
+    plain = node("plain", annotations=watts(100, 210))
+    assert choice(SparsamPolicy(), SMALL, plain, *card_nodes("cards")) == "plain"
+    careless = SparsamPolicy(weights=Weights(devices=0.0))
+    assert choice(careless, SMALL, plain, *card_nodes("cards")) == "cards"
+
+
 def test_tasks_that_wait_for_a_cpu_keep_others_away():
     nodes = node("a", annotations=watts(100, 200)), node("b", annotations=watts(100, 205))
     assert choice(SparsamPolicy(), SMALL, *nodes, states=[("a", {"utilization": 0.2, "cpuPressure": 0.4})]) == "b"

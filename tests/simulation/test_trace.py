@@ -72,6 +72,14 @@ def test_scaling_up_brings_every_pod_again_in_another_group():
     assert [group_of(found.templates[number])[1] for number in found.template] == ["a", "a", "a-2", "a-2"]
 
 
+def test_scaling_stops_at_the_cards_where_they_are_scarcer_than_cores():
+    carded = pod("1", **{"nvidia.com/gpu": "1"})
+    rows = [(carded, 0.0, math.inf)] * 10
+    assert len(trace(*rows, horizon=10.0).scaled(0.5, 100.0)) == 50
+    assert len(trace(*rows, horizon=10.0).scaled(0.5, 100.0, 10.0)) == 5
+    assert len(trace(*rows, horizon=10.0).scaled(0.5, 10.0, 100.0)) == 5
+
+
 def test_a_trace_that_requests_nothing_cannot_be_scaled():
     with pytest.raises(BadTrace, match="nobody requests any"):
         trace((pod(), 0, 1)).scaled(0.5, 10.0)

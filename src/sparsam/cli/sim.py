@@ -74,7 +74,11 @@ class Job:
 @click.option("--fleet", help="rise-N, mixed-N, uniform-N, or a file: YAML, saved nodes, openb's CSV [rise-215].")
 @cluster_options("--from-cluster", help="The fleet is the nodes of a cluster, which is only read.")
 @click.option("--trace", default="day", show_default=True, help="A file (see docs/traces.md), or day, batch, sysbench.")
-@click.option("--load", type=float, help="Requested CPU as a share of the fleet's [0.3; of a file: as it is].")
+@click.option(
+    "--load",
+    type=float,
+    help="Requested share of the fleet's CPU, or of its cards if that is more [0.3; of a file: as it is].",
+)
 @click.option(
     "--days", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True, help="Of made-up traces."
 )
@@ -250,7 +254,7 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
         found = without_cards(reading.trace) if job.cpu_only else reading.trace
         if job.in_order is not None:
             found = found.in_order(job.in_order)
-        return found if job.load is None else found.scaled(job.load, fleet.cores())
+        return found if job.load is None else found.scaled(job.load, fleet.cores(), fleet.cards())
     chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet.cores()
     if job.trace == "sysbench":
         return sysbench_mix(chance, 3600.0 * cores / SYSBENCH_CORE_SECONDS, job.seconds)

@@ -40,6 +40,7 @@ def read_power_policy(obj: Obj) -> PowerPolicy:
         joules=stated.get("joules", standard.joules),
         performance=stated.get("performance", standard.performance),
         spread=stated.get("spread", standard.spread),
+        devices=stated.get("devices", standard.devices),
         headroom_ratio=spec.get("headroomRatio", standard.headroom_ratio),
         uncertainty=spec.get("uncertainty", standard.uncertainty),
         max_service_share=spec.get("maxServiceShare", standard.max_service_share),

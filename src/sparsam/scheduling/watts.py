@@ -50,6 +50,8 @@ class Weights:
     """Share of a node that stays free, where there is a choice."""
     uncertainty: float = 1.0
     """Standard errors of a model that are added to what it predicts."""
+    devices: float = 1.0
+    """Of leaving cards and the like whole for pods that want many, and their nodes to pods that want any."""
     max_service_share: float = 1.0
     """Largest share of a service's pods on one node, where there is a choice."""
     sleeps: bool = False
@@ -77,6 +79,7 @@ class SparsamPolicy:
         own: dict[str, Any] = {
             "joules": weights.joules * fewest(self._price(view), feasible),
             "performance": weights.performance * columns["performance"],
+            "devices": weights.devices * columns["devices"],
             "tie": columns["tie"],
         }
         if not view.assessment.demand.spread and "PodTopologySpread" in parts:
@@ -119,6 +122,7 @@ class SparsamPolicy:
             "cost": np.round(doubted * facility, DIGITS).astype(np.float32),
             "opening": np.round(awake * facility, DIGITS).astype(np.float32),
             "performance": self._performance(snapshot, demand, rows, load).astype(np.float32),
+            "devices": devices_kept(snapshot, demand, rows).astype(np.float32),
             # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
             "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
         }
@@ -207,6 +211,24 @@ def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicor
     """What a pod that takes so much of a core of speed 1 takes of each node (see `PowerColumns.time_ratio`)."""
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     return np.asarray(millicores / (capacity if demand.is_batch else capacity * snapshot.power.speed[rows]))
+
+
+def devices_kept(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
+    """0 to 100: how full a pod makes a node's devices, or for one that wants none, how few of them are free.
+
+    Best fit, since a pod that wants eight cards needs a node where all are free, and one that wants one needs cores
+    beside it. 100 on a node that has none.
+    """
+    devices = {name: number for name, number in snapshot.resources.numbers.items() if "/" in name}
+    if not devices:
+        return np.full(snapshot.alive[rows].shape, float(FULL))
+    numbers = list(devices.values())
+    wanted = np.array([demand.amount(name) for name in devices], np.float64)[:, None]
+    asked = wanted[:, 0] > 0.0
+    capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
+    share = clipped((snapshot.requested[numbers][:, rows] + wanted) / np.maximum(capacity, 1.0))
+    share = np.where(capacity > 0.0, share, 1.0)
+    return np.asarray(FULL * (share[asked].mean(axis=0) if asked.any() else share.min(axis=0)))
 
 
 def fewest(cost: Floats, feasible: Bools) -> Floats:

@@ -123,6 +123,10 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
         """Allocatable CPU of all nodes."""
         return sum(node["cpu"] for node in self.amounts()) / 1000.0
 
+    def cards(self) -> float:
+        """Whole cards of all nodes."""
+        return float(sum(node.get(GPU_RESOURCE, 0) for node in self.amounts()))
+
     def _usual_ops(self) -> float:
         """Speed of the core in the middle of the fleet."""
         models = [(find_profile(group.model), group.count) for group in self.groups]

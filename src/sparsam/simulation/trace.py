@@ -18,6 +18,7 @@ import numpy.typing as npt
 from sparsam.scheduling.columns import Bools, Floats, Ints, Rows
 from sparsam.scheduling.demand import effective_requests
 from sparsam.scheduling.placement import GROUP_LABEL
+from sparsam.simulation.fleet import GPU_RESOURCE, GPU_SHARE_RESOURCE
 
 Obj = Mapping[str, Any]
 
@@ -80,12 +81,16 @@ class Trace:
     @property
     def core_seconds(self) -> Floats:
         """CPU that each pod requests times its time within the horizon."""
-        stay = np.minimum(self.duration_seconds, self.horizon_seconds - self.arrival_seconds)
-        return self.requested_cores * stay
+        return self.requested_cores * self._stay()
 
     def mean_requested_cores(self) -> float:
         """CPU requested by the pods that are there, on average over the horizon if none has to wait."""
         return float(self.core_seconds.sum() / self.horizon_seconds) if self.horizon_seconds else 0.0
+
+    def mean_requested_cards(self) -> float:
+        """Cards and parts of cards, as the CPU above."""
+        cards = np.maximum(self._requests(GPU_RESOURCE), self._requests(GPU_SHARE_RESOURCE) / 1000.0)[self.template]
+        return float((cards * self._stay()).sum() / self.horizon_seconds) if self.horizon_seconds else 0.0
 
     def check_fits(self, nodes: Iterable[Mapping[str, int]]) -> None:
         """Raises BadTrace for the first pod that is larger than every node.
@@ -112,8 +117,10 @@ class Trace:
         """The pods of some rows, in the order of arrival; templates that none of them has stay."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
-    def scaled(self, load: float, fleet_cores: float) -> Trace:
+    def scaled(self, load: float, fleet_cores: float, fleet_cards: float = 0.0) -> Trace:
         """As many of the pods as request, on average over the horizon, a share `load` of a fleet's CPU.
+
+        Or of its cards, where they request a larger share of these: no more than what is scarcest can be had.
 
         Too many: every n-th pod is kept in the order of their core-seconds, so sizes keep their distribution, the time
         of day keeps its shape, and the mean is off by no more than the largest pod. Too few: all pods come several
@@ -124,6 +131,8 @@ class Trace:
             raise ValueError(f"cannot scale to a load of {load:g} on {fleet_cores:g} cores")
         if not mean > 0.0:
             raise BadTrace(self.name, None, "requests cpu", "nobody requests any, so no load can be reached")
+        if fleet_cards > 0.0:
+            mean = max(mean, self.mean_requested_cards() * fleet_cores / fleet_cards)
         whole, share = divmod(load * fleet_cores / mean, 1.0)
         return merged([*[self] * int(whole), self.taken(self._share(share))], self.name)
 
@@ -188,6 +197,10 @@ class Trace:
     def _requests(self, resource: str) -> Floats:
         """Of each template."""
         return np.array([effective_requests(pod["spec"]).get(resource, 0) for pod in self.templates], dtype=np.float64)
+
+    def _stay(self) -> Floats:
+        """Seconds of each pod within the horizon."""
+        return np.minimum(self.duration_seconds, self.horizon_seconds - self.arrival_seconds)
 
     def _share(self, share: float) -> Bools:
         """A mask of pods that have about this share of the core-seconds, whole groups at a time."""
