@@ -20,6 +20,7 @@ from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
 from sparsam.proxy.dnsserver import DnsServer
 from sparsam.proxy.netlink import NetlinkError
 from sparsam.proxy.nftables import NftablesError, delete_table, open_nftables
+from sparsam.proxy.policing import Policing, policy_table
 from sparsam.proxy.programmer import Programmer
 from sparsam.proxy.resolver import DNS_PORT, Resolver, read_resolv_conf
 from sparsam.proxy.services import Network
@@ -45,6 +46,7 @@ async def run(config: ProxyConfig) -> None:
         services.add_handler(_follow(view.put_service, view.drop_service, programmer))
         slices.add_handler(_follow(view.put_slice, view.drop_slice, programmer))
         group.create_task(_serve_dns(config, zone), name="dns")
+        group.create_task(Policing(config, client, open_nftables()).run(), name="network policies")
         group.create_task(services.run(), name="services")
         group.create_task(slices.run(), name="endpointslices")
         await services.synced.wait()
@@ -54,10 +56,11 @@ async def run(config: ProxyConfig) -> None:
 
 async def purge(*, table: str = "sparsam", dns_link: str = "spd0") -> None:
     """Remove the table and the link of the DNS from this thread's network namespace; nothing else is touched."""
-    try:
-        await asyncio.to_thread(delete_table, open_nftables(), table)
-    except NftablesError as error:
-        log.warning("table not removed table=%s error=%s", table, error)
+    for each in (table, policy_table(table)):
+        try:
+            await asyncio.to_thread(delete_table, open_nftables(), each)
+        except NftablesError as error:
+            log.warning("table not removed table=%s error=%s", each, error)
     await asyncio.to_thread(remove_dns_link, dns_link)
 
 
