@@ -23,8 +23,10 @@ from sparsam.agent.lifecycle import (
     TearDown,
     Waiting,
     decide,
+    finished,
     go_duration,
     next_backoff,
+    should_restart,
 )
 from sparsam.agent.podspec import spec_hash
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
@@ -158,11 +160,15 @@ def test_a_new_sandbox_runs_init_containers_again():
 
 
 def test_an_unhealthy_or_changed_container_is_killed():
-    unhealthy = {"main": Progress(container_id="main-0", unhealthy="failed liveness probe")}
+    unhealthy = {"main": Progress(container_id="main-0", failed_probe="liveness")}
     (kill,) = decide(view(run(), progress=unhealthy), NOW).actions
     assert isinstance(kill, KillContainer)
-    assert kill.message == "failed liveness probe"
-    older = {"main": Progress(container_id="main-before", unhealthy="failed liveness probe")}
+    assert kill.message == "Container main failed liveness probe, will be restarted"
+    hasty = pod(container(livenessProbe={"terminationGracePeriodSeconds": 1}))
+    (kill,) = decide(view(run(), progress=unhealthy, wanted=hasty), NOW).actions
+    assert isinstance(kill, KillContainer)
+    assert kill.grace_seconds == 1
+    older = {"main": Progress(container_id="main-before", failed_probe="liveness")}
     assert decide(view(run(), progress=older), NOW).actions == ()
     wanted = pod()
     same = run(annotations={CONTAINER_HASH: spec_hash(wanted["spec"]["containers"][0])})
@@ -170,6 +176,33 @@ def test_an_unhealthy_or_changed_container_is_killed():
     (kill,) = decide(view(run(annotations={CONTAINER_HASH: "old"}), wanted=wanted), NOW).actions
     assert isinstance(kill, KillContainer)
     assert kill.message == "Container main definition changed, will be restarted"
+
+
+def test_a_container_may_have_a_restart_policy_and_rules_of_its_own():
+    ended = run(state="exited", exit_code=42)
+    for own, again in (
+        ({"restartPolicy": "Never"}, False),
+        ({"restartPolicy": "OnFailure"}, True),
+        ({"restartPolicyRules": [_rule("In", 42)], "restartPolicy": "Never"}, True),
+        ({"restartPolicyRules": [_rule("NotIn", 42)], "restartPolicy": "Never"}, False),
+        ({"restartPolicyRules": [_rule("NotIn", 7)], "restartPolicy": "Never"}, True),
+    ):
+        wanted = pod(container(**own))
+        assert should_restart(wanted, wanted["spec"]["containers"][0], ended) is again, own
+        assert finished(view(ended, wanted=wanted)) is not again
+
+
+def _rule(operator: str, *codes: int) -> dict[str, Any]:
+    return {"action": "Restart", "exitCodes": {"operator": operator, "values": list(codes)}}
+
+
+def test_an_ephemeral_container_starts_beside_the_others_and_once():
+    wanted = pod(ephemeralContainers=[container("debug")], initContainers=[container("first")])
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("debug", 0, False),)
+    both = decide(view(run("debug"), wanted=wanted), NOW)
+    assert both.actions == (StartContainer("first", 0, False),)
+    over = view(run("debug", "exited", exit_code=1), run("first", "exited"), run(), wanted=wanted)
+    assert decide(over, NOW).actions == ()
 
 
 def test_deletion_kills_tears_down_and_finishes():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsam.agent.config import AgentConfig, NodeTaint
-from sparsam.agent.machine import Machine, Room, read_machine, read_room
+from sparsam.agent.machine import Machine, read_machine, read_room
 from sparsam.agent.node_object import (
     EngineHealth,
     allocatable,
@@ -24,7 +24,6 @@ CONFIG = AgentConfig(
     taints=(NodeTaint(key="k", effect="NoSchedule"),),
 )  # fmt: skip
 MACHINE = Machine(4, 8 << 30, 100 << 30, "m", "s", "b", "6.1", "Debian")
-ROOM = Room(4 << 30, 0.5, 0.9)
 ENGINE = EngineHealth("containerd", "1.6.20")
 NOW = "2027-01-15T08:00:00Z"
 
@@ -57,13 +56,13 @@ def test_status_says_who_and_what_runs():
 
 
 def test_conditions_tell_pressure_and_a_broken_engine():
-    good = {c["type"]: c for c in node_conditions((), ROOM, ENGINE, NOW)}
+    good = {c["type"]: c for c in node_conditions((), (), ENGINE, NOW)}
     assert {kind: c["status"] for kind, c in good.items()} == {
         "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True",
     }  # fmt: skip
     assert good["DiskPressure"]["reason"] == "KubeletHasNoDiskPressure"
     later = "2027-01-15T09:00:00Z"
-    bad = node_conditions(good.values(), Room(1 << 20, 0.01, 0.9), replace(ENGINE, fault="down"), later)
+    bad = node_conditions(good.values(), {"MemoryPressure", "DiskPressure"}, replace(ENGINE, fault="down"), later)
     assert {c["type"]: (c["status"], c["lastTransitionTime"]) for c in bad} == {
         "MemoryPressure": ("True", later), "DiskPressure": ("True", later),
         "PIDPressure": ("False", NOW), "Ready": ("False", later),

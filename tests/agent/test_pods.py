@@ -7,35 +7,15 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from tests.support.agent import Engine, FakeApi, Node, container, machine_traces, phase, pod, ready, waiting
+from sparsam.agent.cgroups import CGROUP_ROOT
+from tests.support.agent import BUSYBOX, Engine, FakeApi, Node, container, machine_traces, phase, pod, ready, waiting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs_root, pytest.mark.needs_containerd]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[Engine]:
-    engine = Engine()
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def node(engine: Engine) -> AsyncIterator[Node]:
-    async with engine.agent() as node:
-        yield node
-        for current in list(node.api.pods.values()):
-            node.delete(current, grace=0)
-            await node.api.until_gone(current)
 
 
 async def test_a_pod_runs_gets_an_address_and_leaves_nothing_behind(engine: Engine, node: Node):
@@ -224,6 +204,103 @@ async def test_hooks_run_and_a_failing_post_start_ends_the_container(node: Node)
     failing = node.run(pod(container(lifecycle={"postStart": {"exec": {"command": ["false"]}}})))
     await node.api.until(failing, waiting("CrashLoopBackOff"))
     assert "FailedPostStartHook" in node.api.reasons()
+
+
+async def test_a_container_is_stopped_by_the_signal_of_its_choice(node: Node):
+    spec = container(
+        command="trap 'echo asked politely > /dev/termination-log; exit 7' USR1; sleep 3600 & wait",
+        lifecycle={"stopSignal": "SIGUSR1"},
+    )
+    polite = node.run(pod(spec, terminationGracePeriodSeconds=20))
+    await node.api.until(polite, ready)
+    await asyncio.sleep(0.3)
+    node.delete(polite, grace=20)
+    await node.api.until_gone(polite, 10)
+    (status,) = node.api.history[-1]["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 7
+    assert status["state"]["terminated"]["message"] == "asked politely\n"
+    assert status["stopSignal"] == "SIGUSR1"
+
+
+async def test_an_ephemeral_container_sees_the_processes_of_its_target(node: Node):
+    server = node.run(pod(container(command="sleep 4711")))
+    await node.api.until(server, ready)
+    looking = {**container("debug", "ps"), "targetContainerName": "main"}
+    ghost = {**container("lost", "ps"), "targetContainerName": "nobody"}
+    refused = {**container("odd"), "securityContext": {"seLinuxOptions": {"level": "s0"}}}
+    current = node.api.pods[server["metadata"]["uid"]]
+    spec = {**current["spec"], "ephemeralContainers": [looking, ghost, refused]}
+    node.run({**current, "spec": spec, "metadata": {**current["metadata"], "generation": 2}})
+
+    def states(status: dict) -> dict:
+        return {each["name"]: each["state"] for each in status.get("ephemeralContainerStatuses", ())}
+
+    seen = await node.api.until(
+        server,
+        lambda s: "terminated" in states(s).get("debug", {}) and len(states(s)) == 3 and "waiting" in states(s)["odd"]
+        and states(s)["odd"]["waiting"]["reason"] == "Unsupported",
+    )  # fmt: skip
+    assert ready(seen["status"])
+    assert states(seen["status"])["debug"]["terminated"]["exitCode"] == 0
+    run = node.pods.find("default", server["metadata"]["name"]).view.run("debug")
+    assert "sleep 4711" in Path(run.log_path).read_text()
+    assert states(seen["status"])["lost"]["waiting"]["reason"] in ("ContainerCreating", "CreateContainerConfigError")
+    assert 'Error: unable to find target container "nobody"' in [message for _, _, message in node.api.events]
+
+
+def kernel_limit(node: Node, uid: str, container_id: str, v1: tuple[str, str], v2: str) -> int:
+    """A limit of a container as the kernel has it."""
+    group = node.context.cgroups.pod_path("Burstable", uid).lstrip("/")
+    path = CGROUP_ROOT / group / container_id / v2
+    if not path.exists():
+        path = CGROUP_ROOT / v1[0] / group / container_id / v1[1]
+    return int(path.read_text().split()[0])
+
+
+async def test_a_container_is_resized_in_place(node: Node):
+    spec = container(resources={"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "64Mi"}})
+    growing = node.run(pod(spec))
+    before = await node.api.until(growing, ready)
+    (entry,) = before["status"]["containerStatuses"]
+    assert entry["resources"]["limits"] == {"cpu": "200m", "memory": "64Mi"}
+    larger = {"requests": {"cpu": "150m"}, "limits": {"cpu": "400m", "memory": "128Mi"}}
+    metadata = {**before["metadata"], "generation": 2}
+    changed = {**before["spec"], "containers": [{**spec, "resources": larger}]}
+    node.run({**before, "metadata": metadata, "spec": changed})
+    done = await node.api.until(growing, lambda s: s["containerStatuses"][0]["resources"]["limits"] == larger["limits"])
+    run = node.pods.find("default", growing["metadata"]["name"]).view.run("main")
+    uid = growing["metadata"]["uid"]
+    assert done["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert kernel_limit(node, uid, run.id, ("cpu", "cpu.cfs_quota_us"), "cpu.max") == 40_000
+    assert kernel_limit(node, uid, run.id, ("memory", "memory.limit_in_bytes"), "memory.max") == 128 << 20
+    assert not any(c["type"].startswith("PodResize") for c in done["status"]["conditions"])
+
+
+async def test_a_runtime_class_picks_a_handler_of_the_engine(node: Node):
+    node.api.objects["RuntimeClass", "plain"] = {"handler": "runc"}
+    node.api.objects["RuntimeClass", "vm"] = {"handler": "kata"}
+    plain = node.run(pod(runtimeClassName="plain"))
+    await node.api.until(plain, ready)
+    for name, message in (("vm", 'no runtime for "kata" is configured'), ("lost", '"lost" not found')):
+        node.run(pod(runtimeClassName=name))
+        async with asyncio.timeout(20):
+            while not any(message in text for _, _, text in node.api.events):
+                await asyncio.sleep(0.05)
+    assert "FailedCreatePodSandBox" in node.api.reasons()
+
+
+async def test_an_image_can_be_a_volume(engine: Engine, node: Node):
+    mounts = [{"name": "tools", "mountPath": "/tools"}]
+    reading = container(command="ls /tools/bin/sh && ! touch /tools/x && sleep 3600", volumeMounts=mounts)
+    volume = {"name": "tools", "image": {"reference": BUSYBOX, "pullPolicy": "IfNotPresent"}}
+    before = machine_traces(engine)
+    made = node.run(pod(reading, volumes=[volume]))
+    await node.api.until(made, ready)
+    await asyncio.sleep(0.5)
+    assert ready(node.api.pods[made["metadata"]["uid"]]["status"])
+    node.delete(made)
+    await node.api.until_gone(made)
+    assert machine_traces(engine) == before
 
 
 async def test_images_that_cannot_be_had_are_named(node: Node):

@@ -13,20 +13,17 @@ def test_an_ordinary_pod_is_not_refused():
 
 
 def test_each_missing_feature_is_named():
-    probe = {"grpc": {"port": 1}}
-    spec = container(livenessProbe=probe, restartPolicy="Never", securityContext={"seLinuxOptions": {"level": "x"}})
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}
+    spec = container(restartPolicyRules=[rule], securityContext={"seLinuxOptions": {"level": "x"}})
     refused = pod(
         spec,
-        runtimeClassName="vm",
         hostUsers=False,
         volumes=[{"name": "v", "nfs": {}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
     )
     assert unsupported(refused) == [
-        "spec.runtimeClassName (runtime classes)",
         "spec.hostUsers: false (user namespaces)",
         "volume v: nfs",
         "volume h: emptyDir medium HugePages",
-        "container main: restartPolicy Never",
-        "container main: livenessProbe.grpc",
+        "container main: restartPolicyRules other than Restart",
         "container main: securityContext.seLinuxOptions",
     ]

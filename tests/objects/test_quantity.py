@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsam.objects.quantity import QuantityError, canonical
+from sparsam.objects.quantity import QuantityError, amount, canonical
 from sparsam.units import parse_quantity
 
 
@@ -55,3 +55,20 @@ def test_the_canonical_form_has_the_same_value_and_is_its_own(number, suffix):
     assert parse_quantity(canonical(text)) == parse_quantity(text)
     assert canonical(canonical(text)) == canonical(text)
     assert isinstance(parse_quantity(text), Decimal)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted"),
+    [
+        (("1Gi", "1G"), "2073741824"),
+        (("512Mi", "512Mi"), "1Gi"),
+        (("0", "1Gi"), "1Gi"),
+        (("1500m", "500m"), "2"),
+        (("1G", "1Gi"), "2073741824"),
+        (("250m", "-250m"), "0"),
+    ],
+)
+def test_sums_are_shown_in_the_style_of_their_first_part(parts, wanted):
+    first, second = (amount(part) for part in parts)
+    assert str(first + second) == wanted
+    assert (first + second - second).value == first.value

@@ -26,7 +26,7 @@ from sparsam.agent.payloads import TokenWish, token_wishes
 from sparsam.agent.podapi import PodApi
 from sparsam.agent.pods import Pods
 from sparsam.agent.purge import purge
-from sparsam.agent.references import Sources
+from sparsam.agent.references import ConfigFault, Sources
 from sparsam.agent.runtime_events import listen
 from sparsam.clock import SystemClock
 from sparsam.errors import NotFound
@@ -95,6 +95,9 @@ class FakeApi(PodApi):
         if "conditions" in patch:
             conditions = {c["type"]: c for c in current["status"].get("conditions", [])}
             for change in patch["conditions"]:
+                if change.get("$patch") == "delete":
+                    conditions.pop(change["type"], None)
+                    continue
                 merged = {**conditions.get(change["type"], {}), **change}
                 conditions[change["type"]] = {k: v for k, v in merged.items() if v is not None or k == "lastProbeTime"}
             status["conditions"] = list(conditions.values())
@@ -114,6 +117,11 @@ class FakeApi(PodApi):
 
     async def tokens(self, pod: Obj) -> dict[TokenWish, str]:
         return {wish: f"token-for-{wish.audience}" for wish in token_wishes(pod)}
+
+    async def runtime_handler(self, runtime_class: str) -> str:
+        if ("RuntimeClass", runtime_class) not in self.objects:
+            raise ConfigFault(f'failed to get sandbox runtime: runtimeclasses.node.k8s.io "{runtime_class}" not found')
+        return str(self.objects["RuntimeClass", runtime_class]["handler"])
 
     def services(self) -> list[Obj]:
         return self.service_list

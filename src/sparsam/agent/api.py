@@ -10,14 +10,22 @@ import aiohttp
 
 from sparsam.agent.payloads import TokenWish, token_wishes
 from sparsam.agent.podapi import PodApi
-from sparsam.agent.podspec import Obj, init_containers
+from sparsam.agent.podspec import Obj
 from sparsam.agent.references import CLAIM, CONFIG_MAP, ConfigFault, Sources
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder, reference_to
 from sparsam.client.informer import Informer
 from sparsam.clock import Clock, parse_time
 from sparsam.errors import NotFound, SparsamError, StatusError
-from sparsam.objects.kinds import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS, SERVICEACCOUNTS
+from sparsam.objects.kinds import (
+    CONFIGMAPS,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    RUNTIMECLASSES,
+    SECRETS,
+    SERVICEACCOUNTS,
+)
 
 _TOKEN_RENEWAL_RATIO = 0.8
 _REMEMBERED_SOURCES = 2048
@@ -97,6 +105,14 @@ class ClusterApi(PodApi):
             values[wish] = token.value
         return values
 
+    async def runtime_handler(self, runtime_class: str) -> str:
+        """The engine's handler that a RuntimeClass stands for; raises ConfigFault."""
+        try:
+            found = await self._client.get(RUNTIMECLASSES, runtime_class)
+        except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConfigFault(f"failed to get sandbox runtime: {error}") from error
+        return str(found["handler"])
+
     def services(self) -> list[Obj]:
         """All Services known."""
         return self._services.items()
@@ -105,8 +121,7 @@ class ClusterApi(PodApi):
         """Record an event about the pod, or one of its containers."""
         reference = reference_to(pod)
         if container:
-            field = "initContainers" if any(s["name"] == container for s in init_containers(pod)) else "containers"
-            reference["fieldPath"] = f"spec.{field}{{{container}}}"
+            reference["fieldPath"] = f"spec.{_list_of(pod, container)}{{{container}}}"
         self._recorder.event(reference, kind, reason, message)
 
     async def _source(self, namespace: str, kind: str, name: str, max_age_seconds: float) -> Obj | None:
@@ -156,3 +171,11 @@ class ClusterApi(PodApi):
         status = answer["status"]
         life = parse_time(status["expirationTimestamp"]) - now
         return _Token(status["token"], now + life * _TOKEN_RENEWAL_RATIO)
+
+
+def _list_of(pod: Obj, container: str) -> str:
+    """The field of the spec that a container stands in."""
+    for field in ("initContainers", "ephemeralContainers"):
+        if any(spec["name"] == container for spec in pod["spec"].get(field) or ()):
+            return field
+    return "containers"

@@ -46,6 +46,20 @@ class Cgroups:
             self._create_v1(path, limits)
         return path
 
+    def lift_limits(self, qos: str, uid: str) -> None:
+        """Take the limits off the pod's group, so that those of its containers may change."""
+        path = self.pod_path(qos, uid).lstrip("/")
+        if self.unified:
+            files = {self._root / path / name: "max" for name in ("cpu.max", "memory.max")}
+        else:
+            files = {
+                self._root / "cpu" / path / "cpu.cfs_quota_us": "-1",
+                self._root / "memory" / path / "memory.limit_in_bytes": "-1",
+            }
+        for file, value in files.items():
+            if file.exists():
+                _write(file, value)
+
     def remove_pod(self, uid: str) -> None:
         """Remove the pod's group in every hierarchy; raises OSError while processes live in it."""
         for hierarchy in self._hierarchies():

@@ -1,4 +1,4 @@
-"""Single attempts that probes and lifecycle hooks make: a command, an HTTP request, a TCP connection."""
+"""Single attempts that probes and lifecycle hooks make: a command, an HTTP or gRPC request, a TCP connection."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
+import grpc
+import grpc.aio
 from yarl import URL
 
 from sparsam.agent.cri import Cri
@@ -18,6 +20,9 @@ _MAX_BODY_BYTES = 10 * 1024
 _MAX_OUTPUT_BYTES = 10 * 1024
 _MAX_REDIRECTS = 10
 USER_AGENT = "kube-probe/1.37"
+_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+_SERVING = "SERVING"
+_HEALTH_STATES = {0: "UNKNOWN", 1: _SERVING, 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
 
 def port_number(port: int | str, spec: Obj) -> int:
@@ -37,6 +42,8 @@ async def check(probe: Obj, spec: Obj, *, cri: Cri, container_id: str, ip: str, 
             return await check_exec(cri, container_id, list(probe["exec"].get("command") or ()), timeout_seconds)
         if "httpGet" in probe:
             return await check_http(probe["httpGet"], spec, ip, timeout_seconds)
+        if "grpc" in probe:
+            return await check_grpc(probe["grpc"], ip, timeout_seconds)
         return await check_tcp(probe["tcpSocket"], spec, ip, timeout_seconds)
     except ValueError as error:
         return Attempt(False, str(error))
@@ -83,6 +90,48 @@ async def check_tcp(action: Obj, spec: Obj, ip: str, timeout_seconds: float) -> 
         return Attempt(False, _reason(error, host, port))
     writer.close()
     return Attempt(True)
+
+
+async def check_grpc(action: Obj, ip: str, timeout_seconds: float) -> Attempt:
+    """Success is SERVING from the server's grpc.health.v1.Health service."""
+    address = f"{f'[{ip}]' if ':' in ip else ip}:{action['port']}"
+    options = [("grpc.primary_user_agent", USER_AGENT), ("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        call = channel.unary_unary(
+            _HEALTH_CHECK, request_serializer=_health_request, response_deserializer=_health_answer
+        )
+        try:
+            status = await call(action.get("service") or "", timeout=timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            return Attempt(False, _grpc_reason(error, address, timeout_seconds))
+    if status == _SERVING:
+        return Attempt(True, "service healthy")
+    return Attempt(False, f'service unhealthy (responded with "{status}")')
+
+
+def _health_request(service: str) -> bytes:
+    """HealthCheckRequest: the service's name is field 1."""
+    name = service.encode()
+    return b"\x0a" + bytes([len(name)]) + name if name else b""
+
+
+def _health_answer(message: bytes) -> str:
+    """The status of a HealthCheckResponse, which is field 1, an enumeration; zero is left out."""
+    number = message[1] if message[:1] == b"\x08" and len(message) > 1 else 0
+    return _HEALTH_STATES.get(number, str(number))
+
+
+def _grpc_reason(error: grpc.aio.AioRpcError, address: str, timeout_seconds: float) -> str:
+    code = error.code()
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return (
+            f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {error.details()}"
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"timeout: health rpc did not complete within {timeout_seconds:g}s"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return f'timeout: failed to connect service "{address}" within {timeout_seconds:g}s: {error.details()}'
+    return f"error: health rpc probe failed: {error.details()}"
 
 
 async def _get(url: str, headers: Mapping[str, str], timeout_seconds: float) -> tuple[int, str]:

@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsam.agent.eviction import Floors
+
 if TYPE_CHECKING:
     from sparsam.client.config import ClusterConfig
 
@@ -94,6 +96,8 @@ class AgentConfig(AgentPaths):
     """How often ConfigMaps and Secrets in use are looked at again."""
     machine_nodes: int = 1
     """Nodes of the same machine, this one included; each of them meters all of it."""
+    floors: Floors = field(default_factory=Floors)
+    """What must stay free on the node; below that pods are evicted."""
     log_max_bytes: int = 10 << 20
     """Size at which a container's log is rotated."""
     log_max_files: int = 5

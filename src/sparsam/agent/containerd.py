@@ -193,6 +193,17 @@ config_path = "{self.data_dir}/certs.d"
         return None
 
 
+async def mount_image(socket: str, reference: str, target: Path) -> None:
+    """Show an image's content, read-only, at a directory; raises EngineFailed. Unmounting is enough to undo it."""
+    process = await asyncio.create_subprocess_exec(
+        "ctr", "--address", socket, "--namespace", NAMESPACE, "images", "mount", reference, str(target),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise EngineFailed(f"cannot mount image {reference}: {output.decode(errors='replace').strip()}")
+
+
 async def _gone(pid: int, seconds: float) -> bool:
     deadline = asyncio.get_running_loop().time() + seconds
     while _alive(pid):

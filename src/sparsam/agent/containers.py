@@ -68,6 +68,8 @@ class ContainerPlan:
     environment: Mapping[str, str]
     mounts: Sequence[BindMount]
     resources: ContainerResources
+    target_id: str = ""
+    """The container whose process namespace an ephemeral one shares."""
 
 
 def pod_labels(pod: Obj) -> dict[str, str]:
@@ -130,8 +132,9 @@ def container_config(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
         stdin=bool(spec.get("stdin")),
         stdin_once=bool(spec.get("stdinOnce")),
         tty=bool(spec.get("tty")),
+        stop_signal=pb.Signal.Value((spec.get("lifecycle") or {}).get("stopSignal") or "RUNTIME_DEFAULT"),
         linux=pb.LinuxContainerConfig(
-            resources=_resources(plan.resources), security_context=_security_context(pod, spec)
+            resources=_resources(plan.resources), security_context=_security_context(pod, spec, plan.target_id)
         ),
     )
 
@@ -160,17 +163,19 @@ def _effective(pod: Obj, spec: Obj, field: str) -> Any:
     return own if own is not None else (pod["spec"].get("securityContext") or {}).get(field)
 
 
-def _namespaces(pod: Obj) -> Any:
+def _namespaces(pod: Obj, target_id: str = "") -> Any:
     spec = pod["spec"]
     pid = pb.POD if spec.get("shareProcessNamespace") else pb.CONTAINER
+    pid = pb.NODE if spec.get("hostPID") else pid
     return pb.NamespaceOption(
         network=pb.NODE if spec.get("hostNetwork") else pb.POD,
-        pid=pb.NODE if spec.get("hostPID") else pid,
+        pid=pb.TARGET if target_id else pid,
         ipc=pb.NODE if spec.get("hostIPC") else pb.POD,
+        target_id=target_id,
     )
 
 
-def _security_context(pod: Obj, spec: Obj) -> Any:
+def _security_context(pod: Obj, spec: Obj, target_id: str) -> Any:
     own = spec.get("securityContext") or {}
     shared = pod["spec"].get("securityContext") or {}
     capabilities = own.get("capabilities") or {}
@@ -184,7 +189,7 @@ def _security_context(pod: Obj, spec: Obj) -> Any:
         capabilities=pb.Capability(
             add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
         ),
-        namespace_options=_namespaces(pod),
+        namespace_options=_namespaces(pod, target_id),
         run_as_user=None if user is None else pb.Int64Value(value=user),
         run_as_group=None if group is None else pb.Int64Value(value=group),
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),

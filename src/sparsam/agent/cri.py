@@ -8,9 +8,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import msgspec
 from cri_api.v1 import api_pb2 as pb
 from cri_api.v1 import api_pb2_grpc
 
+from sparsam.agent.resources import CPU_PERIOD_MICROSECONDS, ContainerResources
 from sparsam.agent.runtime import (
     CONTAINER_NAME,
     NODE_LABEL,
@@ -98,9 +100,10 @@ class Cri:
 
     # -- sandboxes ------------------------------------------------------------------------------------------
 
-    async def run_sandbox(self, config: Any) -> str:
-        """Create and start a sandbox; returns its id."""
-        answer = await self._call(self._runtime.RunPodSandbox, pb.RunPodSandboxRequest(config=config))
+    async def run_sandbox(self, config: Any, handler: str = "") -> str:
+        """Create and start a sandbox under one of the engine's handlers; returns its id."""
+        request = pb.RunPodSandboxRequest(config=config, runtime_handler=handler)
+        answer = await self._call(self._runtime.RunPodSandbox, request)
         return str(answer.pod_sandbox_id)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
@@ -161,6 +164,17 @@ class Cri:
         with contextlib.suppress(RuntimeNotFound):
             await self._call(self._runtime.RemoveContainer, pb.RemoveContainerRequest(container_id=container_id))
 
+    async def update_resources(self, container_id: str, resources: ContainerResources) -> None:
+        """Change what a running container may use."""
+        linux = pb.LinuxContainerResources(
+            cpu_shares=resources.cpu_shares,
+            cpu_period=CPU_PERIOD_MICROSECONDS,
+            cpu_quota=resources.cpu_quota_microseconds or -1,
+            memory_limit_in_bytes=resources.memory_bytes or -1,
+        )
+        request = pb.UpdateContainerResourcesRequest(container_id=container_id, linux=linux)
+        await self._call(self._runtime.UpdateContainerResources, request)
+
     async def list_containers(self, uid: str = "") -> list[Container]:
         """Containers with full status, newest first; of one pod if asked."""
         selector = {POD_UID: uid} if uid else {}
@@ -184,6 +198,13 @@ class Cri:
         """One container's status."""
         answer = await self._call(self._runtime.ContainerStatus, pb.ContainerStatusRequest(container_id=container_id))
         return _container(answer.status, sandbox_id)
+
+    async def container_pid(self, container_id: str) -> int | None:
+        """The process of a container as the node sees it, where the engine tells."""
+        request = pb.ContainerStatusRequest(container_id=container_id, verbose=True)
+        answer = await self._call(self._runtime.ContainerStatus, request)
+        info = msgspec.json.decode(answer.info.get("info") or "{}")
+        return int(info.get("pid") or 0) or None
 
     async def _detailed(self, item: Any) -> Container:
         """Status of a listed container; an exited one never changes, so it is asked for once."""
@@ -220,6 +241,12 @@ class Cri:
         """All images, largest first."""
         answer = await self._call(self._images.ListImages, pb.ListImagesRequest(), 30.0)
         return sorted((_image(image) for image in answer.images), key=lambda image: -image.size_bytes)
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image with all its names; a missing one is fine."""
+        request = pb.RemoveImageRequest(image=pb.ImageSpec(image=image_id))
+        with contextlib.suppress(RuntimeNotFound):
+            await self._call(self._images.RemoveImage, request)
 
     async def pull(self, reference: str, auth: dict[str, str] | None = None) -> str:
         """Pull an image; returns its id."""

@@ -36,4 +36,4 @@ async def run_hook(
         except ValueError as error:
             return Attempt(False, str(error))
         return attempt if not attempt.message.startswith("HTTP probe failed") else Attempt(True)
-    return Attempt(True)
+    return Attempt(False, f"invalid handler: {', '.join(hook)}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from sparsam.agent.podspec import (
     Obj,
     all_containers,
+    ephemeral_containers,
     init_containers,
     is_sidecar,
     is_terminal,
@@ -25,7 +26,8 @@ from sparsam.agent.podspec import (
     restart_policy,
     spec_hash,
 )
-from sparsam.agent.runtime import CONTAINER_HASH, Container, Sandbox
+from sparsam.agent.probing import PROBE_FIELDS
+from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
 from sparsam.clock import parse_time
 
 FIRST_BACKOFF_SECONDS = 10.0
@@ -58,7 +60,8 @@ class Progress:
     container_id: str = ""
     ready: bool | None = None
     started: bool | None = None
-    unhealthy: str = ""
+    failed_probe: str = ""
+    """Kind of the probe that wants the run ended."""
     fault: Waiting | None = None
     fault_at: float = 0.0
     retry_at: float = 0.0
@@ -102,7 +105,7 @@ class PodView:
         progress = self.progress.get(name, NO_PROGRESS)
         run = self.run(name)
         if run is None or run.id != progress.container_id:
-            return replace(progress, ready=None, started=None, unhealthy="")
+            return replace(progress, ready=None, started=None, failed_probe="")
         return progress
 
     @property
@@ -220,14 +223,25 @@ def decide(view: PodView, now: float) -> Decision:
 
 
 def should_restart(pod: Obj, spec: Obj, run: Container) -> bool:
-    """Whether the restart policy wants an ended container back."""
+    """Whether the restart policy wants an ended container back; an ephemeral one runs once."""
+    if any(spec is ephemeral for ephemeral in ephemeral_containers(pod)):
+        return False
+    if any(_rule_matches(rule, run) for rule in spec.get("restartPolicyRules") or ()):
+        return True
+    policy = spec.get("restartPolicy") or restart_policy(pod)
     if is_sidecar(spec):
         return True
-    policy = restart_policy(pod)
     failed = not run.succeeded
     if any(spec is init for init in init_containers(pod)):
         return policy != "Never" and failed
     return policy == "Always" or (policy == "OnFailure" and failed)
+
+
+def _rule_matches(rule: Obj, run: Container) -> bool:
+    """Whether a restart rule of a container (KEP-5307) is about how this run ended."""
+    codes = rule.get("exitCodes") or {}
+    listed = run.exit_code in (codes.get("values") or ())
+    return run.state is ContainerState.EXITED and listed == (codes.get("operator") == "In")
 
 
 def initialized(view: PodView) -> bool:
@@ -280,7 +294,7 @@ def _advance(view: PodView, now: float) -> Decision:
     if view.sandbox is None:
         attempt = max((sandbox.attempt + 1 for sandbox in view.sandboxes), default=0)
         return _once(view, SANDBOX, RunSandbox(attempt), now)
-    steps: list[Decision] = []
+    steps = [_step(view, spec, now) for spec in ephemeral_containers(view.pod)]
     complete = initialized(view)
     for spec in init_containers(view.pod):
         if complete and not is_sidecar(spec):
@@ -348,11 +362,15 @@ def _fault_shown(spec: Obj, progress: Progress, now: float) -> Waiting:
 
 
 def _step_running(view: PodView, spec: Obj, run: Container, progress: Progress) -> Decision:
-    message = progress.unhealthy
+    message, grace_seconds = "", view.grace_seconds
+    if progress.failed_probe:
+        message = f"Container {run.name} failed {progress.failed_probe} probe, will be restarted"
+        own = (spec.get(PROBE_FIELDS[progress.failed_probe]) or {}).get("terminationGracePeriodSeconds")
+        grace_seconds = grace_seconds if own is None else int(own)
     known = run.annotations.get(CONTAINER_HASH)
     if not message and known is not None and known != spec_hash(spec):
         message = f"Container {run.name} definition changed, will be restarted"
-    return Decision((KillContainer(run, view.grace_seconds, message),)) if message else Decision()
+    return Decision((KillContainer(run, grace_seconds, message),)) if message else Decision()
 
 
 def _wanted_again(view: PodView, spec: Obj, run: Container) -> bool:

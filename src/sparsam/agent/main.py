@@ -17,6 +17,7 @@ from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd, EngineFailed
 from sparsam.agent.cri import Cri
 from sparsam.agent.dns import Resolver, parse_resolv_conf
+from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
 from sparsam.agent.logs import keep_rotating
@@ -30,6 +31,7 @@ from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.runtime_events import listen
 from sparsam.agent.server.main import serve as serve_pods
+from sparsam.agent.server.usage import Sampler
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder
 from sparsam.client.informer import Informer
@@ -118,10 +120,12 @@ class Agent:
                 ),
                 name="log rotation",
             )
+            registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
+            evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
+            group.create_task(evictor.run(), name="eviction")
             metering = self._metering(pods)
             group.create_task(metering.run(), name="metering")
             if serve is not None:
-                registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
                 group.create_task(serve(self._config, registry, metering.meter), name="server")
             log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
 

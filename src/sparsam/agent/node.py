@@ -11,6 +11,7 @@ import aiohttp
 
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.cri import Cri
+from sparsam.agent.eviction import pressures
 from sparsam.agent.machine import Machine, read_room
 from sparsam.agent.node_object import EngineHealth, lease_object, node_conditions, node_object, node_status
 from sparsam.agent.podspec import Obj
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+_PRESSURE_HOLDS_SECONDS = 300.0
 _RENEWALS_PER_LEASE = 4
 _FAULTS = (SparsamError, aiohttp.ClientError, OSError, TimeoutError)
 _HEARTBEAT_FIELDS = ("lastHeartbeatTime",)
@@ -41,6 +43,7 @@ class NodeReporter:
     _node: Obj = field(default_factory=dict)
     _reported_at: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _pressed_at: dict[str, float] = field(default_factory=dict)
 
     async def register(self) -> None:
         """Create the Node, or bring an existing one up to date; retries until the API answers."""
@@ -93,7 +96,7 @@ class NodeReporter:
         moment = format_time(self.clock.now())
         old: Obj = self._node.get("status") or {}
         status = node_status(self.config, self.machine, engine, images)
-        conditions = node_conditions(old.get("conditions") or (), read_room(self.config.data_dir), engine, moment)
+        conditions = node_conditions(old.get("conditions") or (), self._pressed(), engine, moment)
         due = self.clock.monotonic() - self._reported_at >= self.config.status_seconds
         changed = {name: value for name, value in status.items() if old.get(name) != value}
         if not changed and not due and _same_conditions(old.get("conditions") or (), conditions):
@@ -103,6 +106,13 @@ class NodeReporter:
             changed["addresses"] = [*changed["addresses"], {"$patch": "replace"}]
         self._node = await self.client.patch(NODES, self.config.node_name, body, kind="strategic", subresource="status")
         self._reported_at = self.clock.monotonic()
+
+    def _pressed(self) -> set[str]:
+        """What the node is short of, or was within the last minutes, so that pods do not come back at once."""
+        now = self.clock.monotonic()
+        for each in pressures(read_room(self.config.data_dir), self.config.floors):
+            self._pressed_at[each.condition] = now
+        return {name for name, moment in self._pressed_at.items() if now - moment < _PRESSURE_HOLDS_SECONDS}
 
     async def _create_or_adopt(self, wanted: Obj) -> Obj:
         try:

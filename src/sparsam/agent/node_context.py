@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
 from sparsam.agent.dns import Resolver
 from sparsam.agent.podapi import PodApi
@@ -24,6 +25,12 @@ class NodeContext:
     host_resolver: Resolver
     memory_bytes: int
     allocatable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def engine_socket(self) -> str:
+        """The engine's gRPC socket."""
+        own = Containerd(self.config.data_dir, self.config.run_dir)
+        return self.config.cri_socket or str(own.socket)
 
     def now(self) -> float:
         """Unix seconds."""

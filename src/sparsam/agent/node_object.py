@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.eviction import DISK, MEMORY, PIDS
 from sparsam.agent.images import go_architecture
-from sparsam.agent.machine import Machine, Room
+from sparsam.agent.machine import Machine
 from sparsam.agent.podspec import Obj
 from sparsam.agent.runtime import Image
 
 KUBELET_VERSION = "v1.37.0+sparsam"
-_MEMORY_FLOOR_BYTES = 100 << 20
-_DISK_FLOOR_RATIO = 0.05
-_PIDS_FLOOR_RATIO = 0.05
 _MAX_IMAGES = 50
 _NODE_LEASE_NAMESPACE = "kube-node-lease"
 
@@ -108,12 +106,10 @@ def allocatable(config: AgentConfig, machine: Machine) -> dict[str, str]:
     }
 
 
-def node_conditions(old: Iterable[Obj], room: Room, engine: EngineHealth, moment: str) -> list[Obj]:
-    """Pressure and readiness; a transition time moves only with its status."""
+def node_conditions(old: Iterable[Obj], pressed: Collection[str], engine: EngineHealth, moment: str) -> list[Obj]:
+    """Pressure and readiness; a transition time moves only with its status. `pressed` are conditions that hold."""
     before = {condition["type"]: condition for condition in old}
-    memory = room.memory_available_bytes < _MEMORY_FLOOR_BYTES
-    disk = room.disk_available_ratio < _DISK_FLOOR_RATIO
-    pids = room.pids_available_ratio < _PIDS_FLOOR_RATIO
+    memory, disk, pids = (condition in pressed for condition in (MEMORY, DISK, PIDS))
     wanted = (
         ("MemoryPressure", memory, *_words(memory, "InsufficientMemory", "SufficientMemory", "memory available")),
         ("DiskPressure", disk, *_disk_words(disk)),

@@ -9,14 +9,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sparsam.agent.containerd import mount_image
 from sparsam.agent.hooks import run_hook
 from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
+from sparsam.agent.mounts import is_mounted
 from sparsam.agent.node_context import NodeContext
-from sparsam.agent.podspec import container_spec, key_of
+from sparsam.agent.podspec import Obj, container_spec, key_of
 from sparsam.agent.pulling import PullFailed
 from sparsam.agent.references import ConfigFault, references
 from sparsam.agent.resources import pod_limits, qos_class
-from sparsam.agent.runtime import RuntimeFault
+from sparsam.agent.runtime import Container, RuntimeFault
+from sparsam.agent.signals import end_process
 from sparsam.agent.starting import Starter, StartFailed, log_directory
 from sparsam.agent.volumes import PodDirectory
 from sparsam.errors import SparsamError
@@ -69,6 +72,23 @@ class Operations:
         tokens = await self.node.api.tokens(pod)
         facts = self.starter.facts(pod, view.sandbox)
         await asyncio.to_thread(self.directory.set_up, facts, sources, tokens)
+        for volume in pod["spec"].get("volumes") or ():
+            if "image" in volume:
+                await self._mount_image(pod, volume)
+
+    async def _mount_image(self, pod: Obj, volume: Obj) -> None:
+        """The content of an image as a read-only volume (KEP-4639)."""
+        target = self.directory.volume_path(volume["name"])
+        if is_mounted(target):
+            return
+        source = volume["image"]
+        wanted = {"name": volume["name"], "image": source["reference"], "imagePullPolicy": source.get("pullPolicy")}
+
+        def emit(kind: str, reason: str, message: str) -> None:
+            self.node.api.event(pod, kind, reason, message)
+
+        image = await self.starter.puller.ensure(pod, wanted, emit)
+        await mount_image(self.node.engine_socket, (image.tags or image.digests)[0], target)
 
     async def run_sandbox(self, view: PodView, attempt: int) -> None:
         """A sandbox, after every older one is stopped; raises OperationFailed."""
@@ -79,8 +99,10 @@ class Operations:
         try:
             for old in view.sandboxes:
                 await self.node.cri.stop_sandbox(old.id)
-            await self.node.cri.run_sandbox(self.starter.sandbox_config(pod, attempt))
-        except RuntimeFault as error:
+            runtime_class = pod["spec"].get("runtimeClassName")
+            handler = await self.node.api.runtime_handler(runtime_class) if runtime_class else ""
+            await self.node.cri.run_sandbox(self.starter.sandbox_config(pod, attempt), handler)
+        except (ConfigFault, RuntimeFault) as error:
             message = f"Failed to create pod sandbox: {error}"
             raise OperationFailed(message, "FailedCreatePodSandBox") from error
 
@@ -142,7 +164,20 @@ class Operations:
             except TimeoutError:
                 log.info("preStop hook took longer than the grace container=%s", run.id)
         left = max(_shortest_grace(grace), round(grace - (loop.time() - began)))
+        own = (spec.get("lifecycle") or {}).get("stopSignal")
+        if own and left > 0:
+            await self._signal(run, own, left)
+            left = 0
         await self.node.cri.stop_container(run.id, left)
+
+    async def _signal(self, run: Container, name: str, seconds: float) -> None:
+        """Give a container the stop signal that it wants, and time to heed it."""
+        try:
+            pid = await self.node.cri.container_pid(run.id)
+            if pid is not None:
+                await end_process(pid, name, seconds)
+        except (OSError, RuntimeFault, ValueError) as error:
+            log.info("stop signal not sent container=%s signal=%s error=%s", run.id, name, error)
 
     async def tear_down(self, view: PodView) -> None:
         """Leave nothing: sandboxes with their containers and network, volumes, group, logs."""

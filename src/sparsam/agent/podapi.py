@@ -28,6 +28,10 @@ class PodApi(Protocol):
         """The service account tokens that the pod's volumes ask for."""
         ...
 
+    async def runtime_handler(self, runtime_class: str) -> str:
+        """The engine's handler that a RuntimeClass stands for; raises ConfigFault."""
+        ...
+
     def services(self) -> list[Obj]:
         """All Services known."""
         ...

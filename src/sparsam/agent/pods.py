@@ -106,7 +106,7 @@ class Pods:
         uid = pod["metadata"]["uid"]
         directory = PodDirectory(self._node.config.pods_dir, uid)
         operations = Operations(self._node, directory, Starter(self._node, directory, self._puller))
-        worker = PodWorker(pod, self._node, operations, gone=gone)
+        worker = PodWorker(pod, self._node, operations, gone=gone, neighbours=self.all)
         self._workers[uid] = worker
         self._tasks[uid] = self._group.create_task(self._run(uid, worker), name=f"pod {uid}")
 

@@ -10,6 +10,8 @@ import msgspec
 
 Obj = dict[str, Any]
 
+_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+
 
 def key_of(pod: Obj) -> str:
     """`name_namespace(uid)`, as upstream's messages name a pod."""
@@ -33,9 +35,14 @@ def all_containers(pod: Obj) -> Iterator[Obj]:
     yield from main_containers(pod)
 
 
+def ephemeral_containers(pod: Obj) -> list[Obj]:
+    """Containers that were added to a running pod, to look into it."""
+    return pod["spec"].get("ephemeralContainers") or []
+
+
 def container_spec(pod: Obj, name: str) -> Obj | None:
-    """The named container's spec."""
-    return next((spec for spec in all_containers(pod) if spec["name"] == name), None)
+    """The named container's spec, of whatever kind."""
+    return next((spec for spec in (*all_containers(pod), *ephemeral_containers(pod)) if spec["name"] == name), None)
 
 
 def is_sidecar(spec: Obj) -> bool:
@@ -61,7 +68,7 @@ def is_terminal(pod: Obj) -> bool:
 def reported_status(pod: Obj, name: str) -> Obj | None:
     """The status last reported of a container."""
     status = pod.get("status") or {}
-    entries = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    entries = (entry for field in _STATUSES for entry in status.get(field) or ())
     return next((entry for entry in entries if entry["name"] == name), None)
 
 

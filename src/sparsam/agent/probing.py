@@ -12,7 +12,7 @@ from typing import Any
 from sparsam.agent.podspec import Obj
 
 LIVENESS, READINESS, STARTUP = "liveness", "readiness", "startup"
-_FIELDS = {LIVENESS: "livenessProbe", READINESS: "readinessProbe", STARTUP: "startupProbe"}
+PROBE_FIELDS = {LIVENESS: "livenessProbe", READINESS: "readinessProbe", STARTUP: "startupProbe"}
 
 
 class Verdict(Enum):
@@ -90,10 +90,10 @@ def probe_kinds(spec: Obj, started: bool) -> list[str]:
     """Probes due for a container: the startup probe alone until it is through, then the others."""
     if STARTUP_FIELD in spec and not started:
         return [STARTUP]
-    return [kind for kind in (LIVENESS, READINESS) if _FIELDS[kind] in spec]
+    return [kind for kind in (LIVENESS, READINESS) if PROBE_FIELDS[kind] in spec]
 
 
-STARTUP_FIELD = _FIELDS[STARTUP]
+STARTUP_FIELD = PROBE_FIELDS[STARTUP]
 
 
 class Probes:
@@ -122,7 +122,7 @@ class Probes:
 
     async def _probe(self, key: tuple[str, str], spec: Obj, check: Check, age_seconds: float) -> None:
         container_id, kind = key
-        probe: dict[str, Any] = spec[_FIELDS[kind]]
+        probe: dict[str, Any] = spec[PROBE_FIELDS[kind]]
         settings = ProbeSettings.of(probe)
         delay = settings.initial_delay_seconds - age_seconds
         if age_seconds > settings.period_seconds:

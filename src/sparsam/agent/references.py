@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sparsam.agent.podspec import Obj, all_containers
+from sparsam.agent.podspec import Obj, all_containers, ephemeral_containers
 from sparsam.errors import SparsamError
 
 CONFIG_MAP = "ConfigMap"
@@ -57,7 +57,7 @@ def claim_of(pod_name: str, volume: Obj) -> str | None:
 def references(pod: Obj) -> set[tuple[str, str]]:
     """Every (kind, name) in environment and volumes."""
     found: set[tuple[str, str]] = set()
-    for spec in all_containers(pod):
+    for spec in (*all_containers(pod), *ephemeral_containers(pod)):
         found.update(_env_references(spec))
     for volume in pod["spec"].get("volumes") or ():
         found.update(_volume_references(volume))

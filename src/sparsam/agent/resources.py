@@ -28,7 +28,7 @@ def qos_class(pod: Obj) -> str:
     """Guaranteed, Burstable or BestEffort, by upstream's rules."""
     requests: list[dict[str, int]] = []
     limits: list[dict[str, int]] = []
-    for spec in all_containers(pod):
+    for spec in [pod["spec"]] if pod["spec"].get("resources") else all_containers(pod):
         resources = spec.get("resources") or {}
         requests.append(_positive(resources.get("requests")))
         limits.append(_positive(resources.get("limits")))
@@ -58,17 +58,22 @@ def container_resources(
 
 
 def pod_limits(pod: Obj) -> CgroupLimits:
-    """Limits of the pod's own group: sums, or the largest init container; unlimited as soon as one member is."""
+    """Limits of the pod's own group: those of the whole (KEP-2837), else sums, or the largest init container.
+
+    Without a limit for the whole it is unlimited as soon as one member is.
+    """
     mains = main_containers(pod) + [spec for spec in init_containers(pod) if is_sidecar(spec)]
     inits = [spec for spec in init_containers(pod) if not is_sidecar(spec)]
     requests = max(
         sum(_amount(spec, "requests", "cpu") or 0 for spec in mains),
         max((_amount(spec, "requests", "cpu") or 0 for spec in inits), default=0),
     )
+    whole = pod["spec"]
+    cpu, memory = (_amount(whole, "limits", name) or _limit(mains, inits, name) for name in _QOS_RESOURCES)
     return CgroupLimits(
-        cpu_shares=shares(requests),
-        cpu_quota_microseconds=quota(_limit(mains, inits, "cpu")),
-        memory_bytes=_limit(mains, inits, "memory"),
+        cpu_shares=shares(_amount(whole, "requests", "cpu") or requests),
+        cpu_quota_microseconds=quota(cpu),
+        memory_bytes=memory,
     )
 
 

@@ -16,6 +16,7 @@ from sparsam.agent.pulling import Puller
 from sparsam.agent.references import ConfigFault, references
 from sparsam.agent.resources import container_resources, qos_class
 from sparsam.agent.runtime import Image, RuntimeFault, Sandbox
+from sparsam.agent.supported import unable
 from sparsam.agent.volumes import BindMount, PodDirectory
 from sparsam.errors import SparsamError
 
@@ -68,6 +69,10 @@ class Starter:
     async def start(self, pod: Obj, spec: Obj, attempt: int, sandbox: Sandbox) -> str:
         """Start one run of a container; returns its id. Raises StartFailed."""
         emit = self._emitter(pod, spec)
+        missing = unable(spec)
+        if missing:
+            message = f"not supported by this node: {'; '.join(missing)}"
+            raise StartFailed("Unsupported", message, event=message)
         image = await self.puller.ensure(pod, spec, emit)
         try:
             config = await self._configure(pod, spec, attempt, sandbox, image)
@@ -102,8 +107,20 @@ class Starter:
             environment=environment,
             mounts=mounts,
             resources=container_resources(spec, qos_class(pod), self.node.memory_bytes),
+            target_id=await self._target(pod, spec),
         )
         return container_config(pod, spec, plan)
+
+    async def _target(self, pod: Obj, spec: Obj) -> str:
+        """The run whose processes an ephemeral container shall see; raises ConfigFault."""
+        name = spec.get("targetContainerName")
+        if not name:
+            return ""
+        runs = await self.node.cri.list_containers(pod["metadata"]["uid"])
+        found = next((run for run in runs if run.name == name and run.running), None)
+        if found is None:
+            raise ConfigFault(f'unable to find target container "{name}"')
+        return found.id
 
     def _own_mounts(self, pod: Obj, spec: Obj, attempt: int, facts: PodFacts, taken: set[str]) -> list[BindMount]:
         """The managed hosts file and the file for the termination message."""

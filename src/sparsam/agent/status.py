@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sparsam.agent.eviction import EVICTED
 from sparsam.agent.lifecycle import (
     Decision,
     PodView,
@@ -17,6 +18,7 @@ from sparsam.agent.lifecycle import (
 )
 from sparsam.agent.podspec import (
     Obj,
+    ephemeral_containers,
     init_containers,
     is_sidecar,
     is_terminal,
@@ -24,6 +26,7 @@ from sparsam.agent.podspec import (
     reported_status,
     restart_policy,
 )
+from sparsam.agent.resizing import NO_RESIZE, RESIZE_CONDITIONS, ResizeState, reported_resources, resize_conditions
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.clock import format_time
@@ -31,7 +34,9 @@ from sparsam.clock import format_time
 _OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
-def pod_status(view: PodView, decision: Decision, node_ips: tuple[str, ...], now: float) -> Obj:
+def pod_status(
+    view: PodView, decision: Decision, node_ips: tuple[str, ...], now: float, resize: ResizeState = NO_RESIZE
+) -> Obj:
     """The whole status; what others wrote (conditions, nominatedNodeName) is kept."""
     old: Obj = view.pod.get("status") or {}
     moment = stamp(now)
@@ -50,7 +55,12 @@ def pod_status(view: PodView, decision: Decision, node_ips: tuple[str, ...], now
         status["reason"], status["message"] = failure.reason, failure.message
     elif view.refused:
         status["reason"], status["message"] = "Unsupported", view.refused
-    status["conditions"] = _conditions(view, phase, mains, moment, generation)
+    kept = [
+        each for each in _conditions(view, phase, mains, moment, generation) if each["type"] not in RESIZE_CONDITIONS
+    ]
+    status["conditions"] = kept + resize_conditions(view.pod, resize, moment) + _disruption(kept, failure, moment)
+    for entry in (*inits, *mains):
+        entry.update(reported_resources(view, entry, resize))
     status["hostIP"] = node_ips[0]
     status["hostIPs"] = [{"ip": ip} for ip in node_ips]
     ips = _pod_ips(view, node_ips)
@@ -60,8 +70,22 @@ def pod_status(view: PodView, decision: Decision, node_ips: tuple[str, ...], now
     if inits:
         status["initContainerStatuses"] = inits
     status["containerStatuses"] = mains
+    if ephemeral_containers(view.pod):
+        status["ephemeralContainerStatuses"] = [
+            _container_status(view, decision, spec, False) for spec in ephemeral_containers(view.pod)
+        ]
     status["qosClass"] = old.get("qosClass") or qos_class(view.pod)
     return status
+
+
+def _disruption(conditions: list[Obj], failure: Waiting | None, moment: str) -> list[Obj]:
+    """The condition of a pod that the node itself ends for others' sake (KEP-3329)."""
+    if failure is None or failure.reason != EVICTED or any(c["type"] == "DisruptionTarget" for c in conditions):
+        return []
+    words = {"reason": "TerminationByKubelet", "message": failure.message}
+    return [
+        {"type": "DisruptionTarget", "status": "True", "lastProbeTime": None, "lastTransitionTime": moment, **words}
+    ]
 
 
 def stamp(seconds: float) -> str:
@@ -83,6 +107,8 @@ def status_patch(old: Obj, new: Obj) -> Obj:
         previous = before.get(condition["type"], {})
         if previous != condition:
             changed.append({**{name: None for name in previous if name not in condition}, **condition})
+    kept = {condition["type"] for condition in new.get("conditions") or ()}
+    changed += [{"type": kind, "$patch": "delete"} for kind in before if kind not in kept]
     if changed:
         patch["conditions"] = changed
     return patch
@@ -110,6 +136,9 @@ def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) 
         "imageID": run.image_id if run is not None else "",
         "started": is_started(view, spec),
     }
+    signal = (spec.get("lifecycle") or {}).get("stopSignal")
+    if signal:
+        status["stopSignal"] = signal
     if run is not None:
         status["containerID"] = f"containerd://{run.id}"
         shown = run if run.exited and "terminated" not in status["state"] else view.previous_run(name)

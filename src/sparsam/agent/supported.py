@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sparsam.agent.podspec import Obj, all_containers, init_containers, is_sidecar
+from sparsam.agent.podspec import Obj, all_containers
 
 VOLUME_SOURCES = frozenset(
-    {"configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath", "persistentVolumeClaim", "ephemeral"}
+    {
+        "configMap",
+        "secret",
+        "downwardAPI",
+        "projected",
+        "emptyDir",
+        "hostPath",
+        "persistentVolumeClaim",
+        "ephemeral",
+        "image",
+    }
 )
 _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})
 _POD_FIELDS = {
     "resourceClaims": "resource claims",
-    "runtimeClassName": "runtime classes",
-    "resources": "pod-level resources",
 }
 _SECURITY_FIELDS = ("seLinuxOptions", "windowsOptions")
 
@@ -21,9 +29,15 @@ _SECURITY_FIELDS = ("seLinuxOptions", "windowsOptions")
 def unsupported(pod: Obj) -> list[str]:
     """Names of the features that keep this pod from running here; empty when it may run.
 
-    Ephemeral containers are not among them: they are added to pods that run, which must not suffer.
+    Ephemeral containers are not looked at: they are added to pods that run, which must not suffer (see `unable`).
     """
-    return [*dict.fromkeys((*_pod_features(pod), *_volume_features(pod), *_container_features(pod)))]
+    containers = (name for spec in all_containers(pod) for name in _container_features(spec))
+    return [*dict.fromkeys((*_pod_features(pod), *_volume_features(pod), *containers))]
+
+
+def unable(spec: Obj) -> list[str]:
+    """Names of the features that keep a single container from starting here."""
+    return list(dict.fromkeys(_container_features(spec)))
 
 
 def _pod_features(pod: Obj) -> Iterator[str]:
@@ -33,6 +47,8 @@ def _pod_features(pod: Obj) -> Iterator[str]:
             yield f"spec.{field} ({name})"
     if spec.get("hostUsers") is False:
         yield "spec.hostUsers: false (user namespaces)"
+    if (spec.get("securityContext") or {}).get("supplementalGroupsPolicy") == "Strict":
+        yield "spec.securityContext.supplementalGroupsPolicy: Strict"
     if (spec.get("os") or {}).get("name") == "windows":
         yield "spec.os.name: windows"
     yield from _security_features("spec.securityContext", spec.get("securityContext") or {})
@@ -51,33 +67,19 @@ def _volume_features(pod: Obj) -> Iterator[str]:
                 yield f"volume {volume['name']}: projected {kind}"
 
 
-def _container_features(pod: Obj) -> Iterator[str]:
-    sidecars = [spec for spec in init_containers(pod) if is_sidecar(spec)]
-    for spec in all_containers(pod):
-        where = f"container {spec['name']}"
-        for field in ("volumeDevices", "restartPolicyRules"):
-            if spec.get(field):
-                yield f"{where}: {field}"
-        if spec.get("restartPolicy") and not any(spec is sidecar for sidecar in sidecars):
-            yield f"{where}: restartPolicy {spec['restartPolicy']}"
-        if (spec.get("resources") or {}).get("claims"):
-            yield f"{where}: resources.claims"
-        if any(mount.get("recursiveReadOnly") == "Enabled" for mount in spec.get("volumeMounts") or ()):
-            yield f"{where}: volumeMounts recursiveReadOnly"
-        yield from _handler_features(where, spec)
-        yield from _security_features(f"{where}: securityContext", spec.get("securityContext") or {})
-
-
-def _handler_features(where: str, spec: Obj) -> Iterator[str]:
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if "grpc" in (spec.get(probe) or {}):
-            yield f"{where}: {probe}.grpc"
-    hooks = spec.get("lifecycle") or {}
-    if hooks.get("stopSignal"):
-        yield f"{where}: lifecycle.stopSignal"
-    for name in ("postStart", "preStop"):
-        if "tcpSocket" in (hooks.get(name) or {}):
-            yield f"{where}: lifecycle.{name}.tcpSocket"
+def _container_features(spec: Obj) -> Iterator[str]:
+    where = f"container {spec['name']}"
+    if spec.get("volumeDevices"):
+        yield f"{where}: volumeDevices"
+    if any(rule.get("action") != "Restart" for rule in spec.get("restartPolicyRules") or ()):
+        yield f"{where}: restartPolicyRules other than Restart"
+    if (spec.get("resources") or {}).get("claims"):
+        yield f"{where}: resources.claims"
+    if any(mount.get("recursiveReadOnly") == "Enabled" for mount in spec.get("volumeMounts") or ()):
+        yield f"{where}: volumeMounts recursiveReadOnly"
+    if any("fileKeyRef" in (variable.get("valueFrom") or {}) for variable in spec.get("env") or ()):
+        yield f"{where}: env fileKeyRef"
+    yield from _security_features(f"{where}: securityContext", spec.get("securityContext") or {})
 
 
 def _security_features(where: str, context: Obj) -> Iterator[str]:

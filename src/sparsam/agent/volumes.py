@@ -120,6 +120,8 @@ class PodDirectory:
         files = volume_files(volume, facts, sources, tokens)
         fresh = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
+        if "image" in volume:
+            return  # mounted there by whoever talks to the engine
         if files is None:
             if fresh:
                 _set_up_empty(path, volume.get("emptyDir") or {}, group)
@@ -205,7 +207,7 @@ def _read_only(volume: Obj) -> bool:
     """Content of the API, and claims that the pod itself wants only to read."""
     if (volume.get("persistentVolumeClaim") or {}).get("readOnly"):
         return True
-    return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected"))
+    return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected", "image"))
 
 
 def _sub_path(root: Path, sub_path: str, volume: str) -> Path:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from sparsam.agent import lifecycle
+from sparsam.agent.eviction import EVICTED
 from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key, decide
 from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
@@ -24,6 +25,8 @@ from sparsam.agent.payloads import has_content
 from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of, reported_status
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
+from sparsam.agent.resizer import Neighbours, Resizer
+from sparsam.agent.resizing import ResizeState
 from sparsam.agent.runtime import Container, RuntimeFault, Sandbox
 from sparsam.agent.starting import StartFailed
 from sparsam.agent.status import pod_status, status_patch
@@ -35,12 +38,21 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 10.0
 _MINIMUM_GRACE_SECONDS = 2
+_EVICTION_GRACE_SECONDS = 1
 
 
 class PodWorker:
     """Looks after one pod from its arrival to its end."""
 
-    def __init__(self, pod: Obj, node: NodeContext, operations: Operations, *, gone: bool = False) -> None:
+    def __init__(
+        self,
+        pod: Obj,
+        node: NodeContext,
+        operations: Operations,
+        *,
+        gone: bool = False,
+        neighbours: Neighbours = tuple,
+    ) -> None:
         self.pod = pod
         self._node = node
         self._operations = operations
@@ -53,13 +65,14 @@ class PodWorker:
         self._ips: dict[str, Sandbox] = {}
         self._messages = MessageReader(operations.directory)
         self._probes = Probes(self._on_probe)
+        self._resizer = Resizer(node, operations, neighbours)
+        self._resize = ResizeState()
         self._volumes_ready = False
         self._failures = 0
         self._retry_at = 0.0
         self._failure: Waiting | None = None
         self._refused = ""
         self._gone = gone
-        self._told_ephemeral = False
         self._torn_down = False
         self._adopted = False
         self._done = False
@@ -90,9 +103,14 @@ class PodWorker:
             refused=self._refused,
             failure=self._failure,
             terminating=terminating,
-            grace_seconds=max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0),
+            grace_seconds=self._grace_seconds(terminating),
             torn_down=self._torn_down,
         )
+
+    def _grace_seconds(self, terminating: bool) -> int:
+        if self._failure is not None and self._failure.reason == EVICTED:
+            return _EVICTION_GRACE_SECONDS
+        return max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0)
 
     def acted_within(self, seconds: float) -> bool:
         """Whether an operation runs or began so recently that its outcome may not have been seen."""
@@ -114,6 +132,14 @@ class PodWorker:
         """The pod is gone from the API: end it without a word to the API."""
         self._gone = True
         self.kick()
+
+    def evict(self, message: str) -> None:
+        """End the pod at once, since the node needs what it uses."""
+        if self._failure is None and not self.view.terminating:
+            self._failure = Waiting(EVICTED, message)
+            self._node.api.event(self.pod, "Warning", EVICTED, message)
+            self._cancel_starts()
+            self.kick()
 
     def refresh(self) -> None:
         """Bring the volumes of a pod that runs up to date with their sources."""
@@ -162,6 +188,7 @@ class PodWorker:
         self._failure = decision.failure
         for action in decision.actions:
             self._begin(action)
+        self._keep_resizing()
         self._keep_probes(now)
         self._announce(decision)
         status_due = self._report(decision, now)
@@ -197,9 +224,6 @@ class PodWorker:
             self._progress[run.name] = Progress(container_id=run.id, ready=ready, started=started)
 
     def _refuse(self) -> None:
-        if self.pod["spec"].get("ephemeralContainers") and not self._told_ephemeral:
-            self._told_ephemeral = True
-            self._node.api.event(self.pod, "Warning", "Unsupported", "not supported by this node: ephemeral containers")
         names = unsupported(self.pod)
         refused = f"not supported by this node: {'; '.join(names)}" if names else ""
         if refused and refused != self._refused:
@@ -209,7 +233,7 @@ class PodWorker:
     def _on_probe(self, report: ProbeReport) -> None:
         progress = self._progress.get(report.name, NO_PROGRESS)
         if progress.container_id != report.container_id:
-            progress = replace(progress, container_id=report.container_id, ready=None, started=None, unhealthy="")
+            progress = replace(progress, container_id=report.container_id, ready=None, started=None, failed_probe="")
         if report.attempt.success is False:
             message = f"{report.kind.capitalize()} probe failed: {report.attempt.message}"
             self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
@@ -222,6 +246,12 @@ class PodWorker:
         view = self.view
         wanted = {} if self._gone else wanted_probes(view, self._node.cri, self._node.config.node_ip, now)
         self._probes.keep(wanted)
+
+    def _keep_resizing(self) -> None:
+        view = self.view
+        self._resize = self._resizer.state(view)
+        if self._resize.steps and not view.busy:
+            self._launch(_RESIZE, self._resizer.carry_out(view, self._resize.steps))
 
     # -- doing ----------------------------------------------------------------------------------------------
 
@@ -294,14 +324,16 @@ class PodWorker:
         progress = self._progress.get(name, NO_PROGRESS)
         if action.restart:
             progress = self._progress[name] = lifecycle.next_backoff(progress, now)
+        view = self.view
         try:
-            container_id = await self._operations.start(self.view, action, self._started)
+            container_id = await self._operations.start(view, action, self._started)
         except StartFailed as error:
             self._progress[name] = _after_failure(progress, error, self._node.now())
             if error.event:
                 self._node.api.event(self.pod, "Warning", "Failed", error.event, name)
         else:
             health = self._progress.get(name, NO_PROGRESS)
+            self._resizer.started(view.pod, name, container_id)
             self._progress[name] = replace(health, container_id=container_id, fault=None, failures=0, retry_at=0.0)
         finally:
             self._starting.discard(container_key(name))
@@ -310,7 +342,7 @@ class PodWorker:
         """A container runs; its postStart hook may still be under way."""
         progress = self._progress.get(name, NO_PROGRESS)
         self._progress[name] = replace(
-            progress, container_id=container_id, ready=None, started=None, unhealthy="", fault=None, failures=0
+            progress, container_id=container_id, ready=None, started=None, failed_probe="", fault=None, failures=0
         )
         self.kick()
 
@@ -366,7 +398,7 @@ class PodWorker:
         """Send the status if it changed; returns when to try again after a failure."""
         if self._gone or self._torn_down or self._final is not None:
             return None
-        status = pod_status(self.view, decision, (self._node.config.node_ip,), now)
+        status = pod_status(self.view, decision, (self._node.config.node_ip,), now, self._resize)
         if lifecycle.TEARDOWN in self._tasks:
             self._final = status
         if _STATUS in self._tasks:
@@ -393,6 +425,7 @@ class PodWorker:
 
 _STATUS = "status"
 _REFRESH = "refresh"
+_RESIZE = "resize"
 
 
 def _with_verdict(progress: Progress, report: ProbeReport) -> Progress:
@@ -403,7 +436,7 @@ def _with_verdict(progress: Progress, report: ProbeReport) -> Progress:
     if report.kind == STARTUP and success:
         return replace(progress, started=True)
     if report.kind in (LIVENESS, STARTUP) and failure:
-        return replace(progress, unhealthy=f"Container {report.name} failed {report.kind} probe, will be restarted")
+        return replace(progress, failed_probe=report.kind)
     return progress
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
 from functools import lru_cache
 
@@ -29,12 +30,40 @@ class QuantityError(ValueError):
 @lru_cache(maxsize=4096)
 def canonical(text: str) -> str:
     """The canonical form: `1000m` becomes `1`, `0.5` `500m`, `1024Mi` `1Gi`; raises QuantityError."""
-    value, style = _parse(text)
+    return _shown(*_parse(text))
+
+
+def _shown(value: Decimal, style: str) -> str:
     if not value:
         return "0"
     if style == "binary" and abs(value) >= 1024 and value == value.to_integral_value():
         return _binary(int(value))
     return _decimal(value, exponent_style=style == "exponent")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A quantity to calculate with: sums are shown in the style of their first part that is not zero, as Go does."""
+
+    value: Decimal = Decimal(0)
+    style: str = "decimal"
+
+    def __add__(self, other: Amount) -> Amount:
+        """The sum."""
+        return Amount(self.value + other.value, self.style if self.value else other.style)
+
+    def __sub__(self, other: Amount) -> Amount:
+        """The difference."""
+        return Amount(self.value - other.value, self.style if self.value else other.style)
+
+    def __str__(self) -> str:
+        """The canonical form."""
+        return _shown(self.value, self.style)
+
+
+def amount(text: str | int | float) -> Amount:
+    """A quantity as text (or a plain number) to calculate with; raises QuantityError."""
+    return Amount(*_parse(str(text)))
 
 
 def _parse(text: str) -> tuple[Decimal, str]:
