@@ -7,40 +7,15 @@ from functools import partial
 import pytest
 
 from sparsam.client.informer import Informer
-from sparsam.controllers.deployment import DeploymentController, template_hash
+from sparsam.controllers.deployment import DeploymentController
 from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.replicaset import ReplicaSetController, pods_to_delete
 from sparsam.controllers.serviceaccount import ServiceAccountController
-from sparsam.errors import NotFound
+from sparsam.controllers.templatehash import template_hash
 from sparsam.objects.kinds import DEPLOYMENTS, EVENTS, PODS, REPLICASETS, SERVICEACCOUNTS
-from tests.support.controllers import controlled, eventually, gone, running
+from tests.support.controllers import READY, Kubelet, controlled, eventually, gone, running
 
-READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 PARTS = (ServiceAccountController, ReplicaSetController, DeploymentController, GarbageCollector)
-
-
-class Kubelet:
-    """Makes every pod run and be ready, except those of images it was told to break; removes those that are deleted."""
-
-    def __init__(self, context, broken=()):
-        self._client, self._broken = context.client, broken
-        self._queue = asyncio.Queue()
-        self.controller = self
-        context.informer(PODS).add_handler(lambda _kind, _old, new: new is not None and self._queue.put_nowait(new))
-
-    async def run(self):
-        while True:
-            pod = await self._queue.get()
-            name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-            with contextlib.suppress(NotFound):
-                if "deletionTimestamp" in pod["metadata"]:
-                    await self._client.delete(PODS, name, namespace, grace_seconds=0)
-                elif (
-                    pod.get("status", {}).get("phase") == "Pending"
-                    and pod["spec"]["containers"][0]["image"] not in self._broken
-                ):
-                    status = {"phase": "Running", "conditions": [READY]}
-                    await self._client.patch(PODS, name, {"status": status}, namespace=namespace, subresource="status")
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sparsam.errors import BadRequest
 from sparsam.objects import selectors
-from sparsam.objects.selectors import parse_field_selector, parse_label_selector
+from sparsam.objects.selectors import go_label_selector, parse_field_selector, parse_label_selector
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,11 @@ def test_any_text_is_parsed_or_refused(text):
     for parse in (parse_label_selector, parse_field_selector):
         with suppress(BadRequest):
             parse(text)
+
+
+def test_selectors_are_shown_as_go_shows_them():
+    selector = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]}
+    assert go_label_selector(selector) == (
+        "&LabelSelector{MatchLabels:map[string]string{a: b,},"
+        "MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:c,Operator:In,Values:[d e],},},}"
+    )

@@ -12,9 +12,35 @@ from sparsam.client.informer import InformerFactory
 from sparsam.clock import SystemClock
 from sparsam.controllers.runtime import Context
 from sparsam.errors import NotFound
+from sparsam.objects.kinds import PODS
 from tests.support.apiserver import serving
 
 WAIT_SECONDS = 30
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+class Kubelet:
+    """Makes every pod run and be ready, except those of images it was told to break; removes those that are deleted."""
+
+    def __init__(self, context: Context, broken: tuple[str, ...] = ()) -> None:
+        self._client, self._broken = context.client, broken
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.controller = self
+        context.informer(PODS).add_handler(lambda _kind, _old, new: self._queue.put_nowait(new) if new else None)
+
+    async def run(self) -> None:
+        while True:
+            pod = await self._queue.get()
+            name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            with contextlib.suppress(NotFound):
+                if "deletionTimestamp" in pod["metadata"]:
+                    await self._client.delete(PODS, name, namespace, grace_seconds=0)
+                elif (
+                    pod.get("status", {}).get("phase") == "Pending"
+                    and pod["spec"]["containers"][0]["image"] not in self._broken
+                ):
+                    status = {"phase": "Running", "conditions": [READY]}
+                    await self._client.patch(PODS, name, {"status": status}, namespace=namespace, subresource="status")
 
 
 @contextlib.asynccontextmanager

@@ -6,10 +6,7 @@ reasons, annotations and events are upstream's.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-
-import msgspec
 
 from sparsam.clock import format_time
 from sparsam.controllers.deployment_status import (
@@ -21,7 +18,7 @@ from sparsam.controllers.deployment_status import (
     json_name,
     set_condition,
 )
-from sparsam.controllers.replicaset import is_active
+from sparsam.controllers.podcontrol import is_active
 from sparsam.controllers.rollout import SetSize, bounds, new_set_size, old_set_sizes, proportional_sizes
 from sparsam.controllers.runtime import (
     Context,
@@ -34,6 +31,7 @@ from sparsam.controllers.runtime import (
     own_key,
     owner_key,
 )
+from sparsam.controllers.templatehash import template_hash
 from sparsam.errors import AlreadyExists, NotFound
 from sparsam.objects.kinds import DEPLOYMENTS, PODS, REPLICASETS
 from sparsam.objects.selectors import parse_label_selector_object
@@ -46,18 +44,6 @@ HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAX = "deployment.kubernetes.io/max-replicas"
 _OWN_ANNOTATIONS = frozenset({REVISION, HISTORY, DESIRED, MAX, "kubectl.kubernetes.io/last-applied-configuration"})
-_HASH_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-
-
-def template_hash(template: Obj, collisions: int) -> str:
-    """A short name for a pod template: stable over restarts, of letters that form no words."""
-    content = msgspec.json.encode(template, order="sorted") + (str(collisions).encode() if collisions else b"")
-    number = int.from_bytes(hashlib.sha256(content).digest()[:8])
-    letters = []
-    for _ in range(10):
-        number, rest = divmod(number, len(_HASH_LETTERS))
-        letters.append(_HASH_LETTERS[rest])
-    return "".join(letters)
 
 
 def same_template(replica_set: Obj, deployment: Obj) -> bool:

@@ -20,20 +20,32 @@ from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import InformerFactory
 from sparsam.client.leases import LeaderElector, LeadershipLost
 from sparsam.clock import SystemClock
+from sparsam.controllers.autoscaling.controller import HorizontalPodAutoscalers
+from sparsam.controllers.clusterroles import ClusterRoleAggregation
+from sparsam.controllers.cronjob import CronJobController
 from sparsam.controllers.csr import CertificateController, load_signer
+from sparsam.controllers.daemonset import DaemonSetController
 from sparsam.controllers.deployment import DeploymentController
+from sparsam.controllers.disruption import DisruptionController, StaleDisruptions
 from sparsam.controllers.endpoints import EndpointsController
+from sparsam.controllers.endpointsmirroring import EndpointsMirroring
 from sparsam.controllers.ephemeralvolumes import EphemeralVolumes
 from sparsam.controllers.events import EventExpiry
 from sparsam.controllers.garbage import GarbageCollector
+from sparsam.controllers.job import JobController
 from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.nodelifecycle import NodeLifecycleController
+from sparsam.controllers.podgc import PodGarbageCollector
 from sparsam.controllers.replicaset import ReplicaSetController
+from sparsam.controllers.replicationcontroller import ReplicationControllerController
+from sparsam.controllers.resourcequota import ResourceQuotaController
 from sparsam.controllers.runtime import Context, Controller
 from sparsam.controllers.scheduling.main import SchedulingConfig, run_scheduling
 from sparsam.controllers.servermodels import ServerModels
 from sparsam.controllers.serviceaccount import ServiceAccountController
+from sparsam.controllers.statefulset import StatefulSetController
 from sparsam.controllers.tokencleaner import TokenCleaner
+from sparsam.controllers.ttl import TtlController
 from sparsam.controllers.volumeprotection import VolumeProtection
 from sparsam.controllers.volumes import VolumeController
 from sparsam.errors import SparsamError
@@ -57,7 +69,14 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     NamespaceController,
     ServiceAccountController,
     ReplicaSetController,
+    ReplicationControllerController,
     DeploymentController,
+    StatefulSetController,
+    DaemonSetController,
+    JobController,
+    CronJobController,
+    TtlController,
+    PodGarbageCollector,
     EndpointsController,
     NodeLifecycleController,
     GarbageCollector,
@@ -67,6 +86,12 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     EphemeralVolumes,
     TokenCleaner,
     ServerModels,
+    DisruptionController,
+    StaleDisruptions,
+    HorizontalPodAutoscalers,
+    ResourceQuotaController,
+    ClusterRoleAggregation,
+    EndpointsMirroring,
 )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sparsam.clock import format_time
 from sparsam.controllers.nodehealth import eviction_time, ready_status, silent_conditions, wanted_taints
+from sparsam.controllers.podgc import mark, mark_and_delete
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, key_of
 from sparsam.errors import NotFound
 from sparsam.objects.kinds import LEASES, NODES, PODS
@@ -21,6 +22,9 @@ LEASE_NAMESPACE = "kube-node-lease"
 LOST_SECONDS = 40.0
 """How long a pod's node may be missing before the pod is removed; upstream's quarantine."""
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+_TAINT_WORDS = ("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+_LOST_WORDS = ("DeletionByPodGC", "PodGC: node no longer exists")
+_OUT_OF_SERVICE_WORDS = ("DeletionByPodGC", "PodGC: node is out of service")
 
 
 class NodeLifecycleController:
@@ -114,7 +118,7 @@ class NodeLifecycleController:
             namespace, name = key_of(pod)
             if "deletionTimestamp" in pod["metadata"]:
                 if gone_for_good and ready_status(node) != "True":
-                    await _if_there(self._client.delete(PODS, name, namespace, grace_seconds=0))
+                    await mark_and_delete(self._client, pod, _OUT_OF_SERVICE_WORDS, now)
                 continue
             leave = eviction_time(pod, taints, now)
             if leave is None:
@@ -123,6 +127,7 @@ class NodeLifecycleController:
                 message = f"Marking for deletion Pod {namespace}/{name}"
                 self.controller.recorder.event(pod, "Normal", "TaintManagerEviction", message)
                 log.info("evicted pod=%s/%s node=%s", namespace, name, key[1])
+                await mark(self._client, pod, _TAINT_WORDS, now, failed=False)
                 await _if_there(self._client.delete(PODS, name, namespace, uid=pod["metadata"]["uid"]))
             else:
                 self.controller.queue.add_after(key, (leave - now).total_seconds())
@@ -142,7 +147,7 @@ class NodeLifecycleController:
         for pod in pods:
             namespace, pod_name = key_of(pod)
             log.info("removed pod of a lost node pod=%s/%s node=%s", namespace, pod_name, name)
-            await _if_there(self._client.delete(PODS, pod_name, namespace, grace_seconds=0))
+            await mark_and_delete(self._client, pod, _LOST_WORDS, self._clock.now())
 
 
 def _node_of_pod(pod: Obj) -> list[Key]:

@@ -111,6 +111,19 @@ def format_label_selector(selector: Mapping[str, Any] | None) -> str:
     return ",".join(terms)
 
 
+def go_label_selector(selector: Mapping[str, Any] | None) -> str:
+    """A LabelSelector object as Go prints it in upstream's events and conditions."""
+    if selector is None:
+        return "nil"
+    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    terms = ""
+    for each in selector.get("matchExpressions") or ():
+        values = " ".join(each.get("values") or ())
+        terms += f"LabelSelectorRequirement{{Key:{each['key']},Operator:{each['operator']},Values:[{values}],}},"
+    matches = f"MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{terms}}},"
+    return f"&LabelSelector{{{matches}}}"
+
+
 class _LabelParser:
     """Recursive descent over the tokens; the words of its errors are upstream's lexer's."""
 

@@ -1,4 +1,4 @@
-"""The five fields of a cron schedule, checked with the wording of the library that upstream parses them with."""
+"""Cron schedules: their five fields, checked with the wording of the library that upstream parses them with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 
 _NUMBER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _DURATION = re.compile(r"[+-]?([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+\Z", re.ASCII)
-_DESCRIPTORS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_DESCRIPTORS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_PART = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|ms|s|m|h)")
+_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -26,6 +36,39 @@ _FIELDS = (
     _Bounds(1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     _Bounds(0, 6, {name: number for number, name in enumerate(_DAYS)}),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When something is due, in wall-clock time; or every so many seconds."""
+
+    minutes: frozenset[int] = frozenset()
+    hours: frozenset[int] = frozenset()
+    days: frozenset[int] = frozenset()
+    months: frozenset[int] = frozenset()
+    weekdays: frozenset[int] = frozenset()
+    """0 is Sunday."""
+    either_day: bool = False
+    """Days of the month and of the week are both restricted: then one of them is enough."""
+    every_seconds: float = 0.0
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Raises ValueError with what is wrong."""
+    error = schedule_error(text)
+    if error:
+        raise ValueError(error)
+    if text.startswith("@every "):
+        parts = _PART.findall(text)
+        return Schedule(every_seconds=max(round(sum(float(n) * _UNIT_SECONDS[unit] for n, unit in parts)), 1))
+    fields = _DESCRIPTORS.get(text, text).split()
+    sets = [_numbers(each, bounds) for each, bounds in zip(fields, _FIELDS, strict=True)]
+    stars = [any(part[:1] in ("*", "?") for part in each.split(",")) for each in fields]
+    return Schedule(sets[0], sets[1], sets[2], sets[3], sets[4], either_day=not (stars[2] or stars[4]))
+
+
+def _numbers(text: str, bounds: _Bounds) -> frozenset[int]:
+    return frozenset(number for each in filter(None, text.split(",")) for number in _check_range(each, bounds))
 
 
 def schedule_error(schedule: str) -> str:
@@ -55,7 +98,7 @@ def _descriptor_error(text: str) -> str:
     return f"unrecognized descriptor: {text}"
 
 
-def _check_range(text: str, bounds: _Bounds) -> None:
+def _check_range(text: str, bounds: _Bounds) -> range:
     spread, *steps = text.split("/")
     low_text, *high_texts = spread.split("-")
     if low_text in ("*", "?"):
@@ -73,6 +116,7 @@ def _check_range(text: str, bounds: _Bounds) -> None:
         if not high_texts and low_text not in ("*", "?"):
             high = bounds.high
     _check_order(low, high, step, text, bounds)
+    return range(low, high + 1, step)
 
 
 def _check_order(low: int, high: int, step: int, text: str, bounds: _Bounds) -> None:

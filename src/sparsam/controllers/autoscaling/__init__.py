@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: from metrics to a number of replicas, and to the target's scale."""
