@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.apiserver.pods import container_for_logs, needs_budget, set_condition
+from sparsam.apiserver.pods import container_for_logs, set_condition
 from sparsam.errors import BadRequest
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -32,12 +32,3 @@ def test_a_condition_keeps_the_time_of_its_last_change():
     set_condition(status, {"type": "T", "status": "False"}, LATER)
     assert status["conditions"][0]["lastTransitionTime"] == LATER
     assert len(status["conditions"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("phase", "expected"), [("Running", True), ("Pending", False), ("Succeeded", False), ("Failed", False)]
-)
-def test_only_pods_that_run_are_disrupted(phase, expected):
-    running = pod("a")
-    running["status"]["phase"] = phase
-    assert needs_budget(running) is expected

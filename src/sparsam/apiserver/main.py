@@ -10,10 +10,19 @@ import msgspec
 
 from sparsam.apiserver import discovery, openapi
 from sparsam.apiserver.addresses import ServiceAddresses
-from sparsam.apiserver.admission import Admission, Plugin
+from sparsam.apiserver.admission import Admission, Plugin, Validator
+from sparsam.apiserver.admission.classes import (
+    claim_resize,
+    default_ingress_class,
+    default_storage_class,
+    runtime_class,
+)
 from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
+from sparsam.apiserver.admission.limitranger import limit_defaults, limits
+from sparsam.apiserver.admission.podsecurity import pod_security
 from sparsam.apiserver.admission.priority import priority
+from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
 from sparsam.apiserver.admission.signing import requester_identity
 from sparsam.apiserver.agents import AgentLink
@@ -36,7 +45,19 @@ from sparsam.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
-PLUGINS: tuple[Plugin, ...] = (namespace_lifecycle, service_account, priority, fixed_additions, requester_identity)
+PLUGINS: tuple[Plugin, ...] = (
+    namespace_lifecycle,
+    limit_defaults,
+    service_account,
+    priority,
+    fixed_additions,
+    default_storage_class,
+    runtime_class,
+    requester_identity,
+    default_ingress_class,
+)
+VALIDATORS: tuple[Validator, ...] = (limits, pod_security, claim_resize)
+"""Before these, objects are valid by themselves; after them, quotas are charged."""
 
 VERSION = {
     "major": "1",
@@ -90,7 +111,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
         config.service_cidr, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
-    registry = Registry(store, clock, Admission(PLUGINS, reader), reservers)
+    registry = Registry(store, clock, Admission(PLUGINS, reader, (*VALIDATORS, QuotaCharging(store, clock))), reservers)
     await bootstrap(registry, config)
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)

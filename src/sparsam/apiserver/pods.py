@@ -1,18 +1,14 @@
-"""What can be done to a Pod besides writing it: binding it to a node, and evicting it. Pure."""
+"""What can be done to a Pod besides writing it: binding it to a node, asking for a container of it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sparsam.apiserver.statuses import conflict, invalid
-from sparsam.errors import BadRequest, Cause, InternalError, StatusError, TooManyRequests
+from sparsam.errors import BadRequest, Cause, StatusError
 from sparsam.objects.kinds import Resource
-from sparsam.objects.selectors import parse_label_selector_object
 from sparsam.objects.strategy import Obj
 
-EVICTIONS = Resource("policy", "v1", "Eviction", "evictions", verbs=("create",))
-VIOLATION = "Cannot evict pod as it would violate the pod's disruption budget."
 _BINDINGS_OF_PODS = Resource("", "v1", "Binding", "pods/binding")
 
 
@@ -60,17 +56,6 @@ def bind(pod: Obj, binding: Obj, now: str) -> None:
     set_condition(status, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}, now)
 
 
-def mark_disrupted(pod: Obj, now: str) -> None:
-    """Say in the Pod's conditions that an eviction ends it."""
-    condition = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting",
-    }
-    set_condition(pod.setdefault("status", {}), condition, now)
-
-
 def set_condition(status: dict[str, Any], condition: dict[str, Any], now: str) -> None:
     """Put a condition among a Pod's, keeping the time of its last change of status."""
     conditions: list[dict[str, Any]] = status.setdefault("conditions", [])
@@ -81,48 +66,6 @@ def set_condition(status: dict[str, Any], condition: dict[str, Any], now: str) -
             conditions[index] = {"lastProbeTime": None, **condition, "lastTransitionTime": moment}
             return
     conditions.append({"lastProbeTime": None, **condition, "lastTransitionTime": now})
-
-
-def needs_budget(pod: Obj) -> bool:
-    """Whether evicting the Pod disrupts anything: those that ended, wait for a node or go already do not."""
-    phase = pod.get("status", {}).get("phase")
-    return phase not in ("Succeeded", "Failed", "Pending") and "deletionTimestamp" not in pod["metadata"]
-
-
-def budget_of(pod: Obj, budgets: Sequence[Obj]) -> Obj | None:
-    """The one disruption budget that covers a Pod; raises InternalError for several."""
-    labels = pod["metadata"].get("labels") or {}
-    covering = [
-        budget
-        for budget in budgets
-        if budget["spec"].get("selector") is not None
-        and parse_label_selector_object(budget["spec"]["selector"]).matches(labels)
-    ]
-    if len(covering) > 1:
-        raise InternalError(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-            details={},
-        )
-    return covering[0] if covering else None
-
-
-def spend(budget: Obj, pod: Obj, now: str) -> None:
-    """Take one disruption from a budget, in place; raises TooManyRequests when there is none left."""
-    name, status = budget["metadata"]["name"], budget.setdefault("status", {})
-    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
-        raise _too_many(f"The disruption budget {name} is still being processed by the server.", retry_seconds=10)
-    if status.get("disruptionsAllowed", 0) < 1:
-        healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
-        raise _too_many(f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently")
-    status["disruptionsAllowed"] -= 1
-    status.setdefault("disruptedPods", {})[pod["metadata"]["name"]] = now
-
-
-def _too_many(message: str, *, retry_seconds: int = 0) -> StatusError:
-    details: dict[str, Any] = {"causes": [{"reason": "DisruptionBudget", "message": message}]}
-    if retry_seconds:
-        details["retryAfterSeconds"] = retry_seconds
-    return TooManyRequests(VIOLATION, details=details)
 
 
 def _cannot_bind(name: str, why: str) -> StatusError:

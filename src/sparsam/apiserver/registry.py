@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -125,10 +125,7 @@ class Registry:
         )
 
     async def _admitting(self, call: Call, operation: str, obj: Obj | None) -> pipeline.Context:
-        attributes = Attributes(
-            operation, call.resource, call.namespace, call.name, call.user, call.subresource, call.dry_run
-        )
-        admit = await self._admission.admit(attributes, obj)
+        admit = await self._admission.admit(_attributes(call, operation), obj)
         return pipeline.Context(
             now=self.now(),
             uid=str(uuid.uuid4()),
@@ -154,6 +151,7 @@ class Registry:
         obj, more = pipeline.create(resource, obj, ctx)
         warnings = [] if warnings is None else warnings
         warnings += more
+        warnings += await self._admission.validate(_attributes(call, "CREATE"), obj, None)
         reserver = self._reservers.get(resource)
         reservation = reserver.reserve(obj, None) if reserver else None
         try:
@@ -194,7 +192,10 @@ class Registry:
             updated, more = pipeline.update(call.resource, new, old, ctx, subresource=call.subresource)
             return updated, [*warnings, *more]
 
-        return await self._swap(call, compute, reserver)
+        async def validate(new: Obj, old: Obj) -> list[str]:
+            return await self._admission.validate(_attributes(call, "UPDATE"), new, old)
+
+        return await self._swap(call, compute, reserver, validate)
 
     async def mutate(self, call: Call, mutate: Callable[[Obj], None]) -> Outcome:
         """Change an object in place without an update's checks: for bindings and the server's own marks."""
@@ -206,12 +207,18 @@ class Registry:
         return await self._swap(call, compute, None)
 
     async def _swap(
-        self, call: Call, compute: Callable[[Obj, Entry], tuple[Obj, list[str]]], reserver: Reserver | None
+        self,
+        call: Call,
+        compute: Callable[[Obj, Entry], tuple[Obj, list[str]]],
+        reserver: Reserver | None,
+        validate: Callable[[Obj, Obj], Awaitable[list[str]]] | None = None,
     ) -> Outcome:
         entry = await self.get(call.resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
             old = conversion.decode(call.resource, entry.value, entry.revision)
             new, warnings = compute(old, entry)
+            if validate is not None:
+                warnings = [*warnings, *await validate(new, old)]
             reservation = reserver.reserve(new, old) if reserver else None
             try:
                 stored = await self._replace(call, new, entry)
@@ -301,6 +308,10 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         return
     if version != stored["resourceVersion"]:
         raise statuses.conflict(call.resource, name)
+
+
+def _attributes(call: Call, operation: str) -> Attributes:
+    return Attributes(operation, call.resource, call.namespace, call.name, call.user, call.subresource, call.dry_run)
 
 
 def _version_required(resource: Resource, name: str) -> StatusError:

@@ -11,8 +11,8 @@ import msgspec
 
 from sparsam.apiserver import conversion, output, pods, statuses
 from sparsam.apiserver.app import method_not_allowed, not_served
-from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.discovery import subresource_verbs
+from sparsam.apiserver.evictions import EVICTIONS, Evictions
 from sparsam.apiserver.http import Answer, Reply, Request
 from sparsam.apiserver.media import negotiate
 from sparsam.apiserver.options import delete_options
@@ -22,7 +22,7 @@ from sparsam.apiserver.routes import Route
 from sparsam.apiserver.tokens import BINDABLE, BoundObject, ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
 from sparsam.clock import format_time, parse_time
-from sparsam.errors import BadRequest, Cause, TooManyRequests
+from sparsam.errors import BadRequest, Cause
 from sparsam.objects import pipeline, scale
 from sparsam.objects.kinds import PODS, SERVICEACCOUNTS, Resource, find
 from sparsam.objects.strategy import Obj
@@ -43,6 +43,7 @@ class Subresources:
         self._registry = registry
         self._reader = reader
         self._tokens = tokens
+        self._evictions = Evictions(registry, reader, verbs.remove)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("pods", "binding"): self._bind,
             ("pods", "eviction"): self._evict,
@@ -130,7 +131,7 @@ class Subresources:
     async def _evict(self, request: Request, route: Route, resource: Resource) -> Answer:
         raw, content_type = await self._verbs.object_body(request)
         call = self._verbs.call(request, route, resource, "CreateOptions")
-        eviction, _ = pipeline.decode(pods.EVICTIONS, raw, content_type, self._registry.context(call))
+        eviction, _ = pipeline.decode(EVICTIONS, raw, content_type, self._registry.context(call))
         name = (eviction.get("metadata") or {}).get("name") or route.name
         if name != route.name:
             raise BadRequest("name in URL does not match name in Eviction object")
@@ -138,32 +139,8 @@ class Subresources:
         options = delete_options(encoded, "application/json", {})
         options = replace(options, dry_run=options.dry_run or call.dry_run)
         call = replace(call, subresource="", dry_run=options.dry_run)
-        await self._evict_pod(call, options)
+        await self._evictions.evict(call, options)
         return _success(201)
-
-    async def _evict_pod(self, call: Call, options: DeleteOptions) -> None:
-        pod = await self._reader.find(PODS, call.name, call.namespace)
-        if pod is None:
-            raise statuses.not_found(PODS, call.name)
-        if pods.needs_budget(pod):
-            await self._spend_budget(call, pod)
-            now = self._registry.now()
-            await self._registry.mutate(call, lambda found: pods.mark_disrupted(found, now))
-        await self._verbs.remove(call, options)
-
-    async def _spend_budget(self, call: Call, pod: Obj) -> None:
-        budgets = _known("policy", "poddisruptionbudgets")
-        budget = pods.budget_of(pod, await self._reader.items(budgets, call.namespace))
-        if budget is None:
-            return
-        about = replace(call, resource=budgets, name=budget["metadata"]["name"])
-        now = self._registry.now()
-        try:
-            await self._registry.mutate(about, lambda found: pods.spend(found, pod, now))
-        except TooManyRequests:
-            # A Pod that is not ready does not count as healthy, so that its going costs the budget nothing.
-            if _is_ready(pod):
-                raise
 
     async def _token(self, request: Request, route: Route, _resource: Resource) -> Answer:
         media = negotiate(request.header(b"accept"))
@@ -227,11 +204,6 @@ def _known(group: str, plural: str) -> Resource:
     if resource is None:
         raise ValueError(f"{plural} is not served")
     return resource
-
-
-def _is_ready(pod: Obj) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _check_duration(name: str, seconds: int) -> None:

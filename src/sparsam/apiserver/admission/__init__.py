@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sparsam.apiserver import statuses
 from sparsam.apiserver.authentication import User
+from sparsam.errors import Forbidden
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 
@@ -44,16 +46,38 @@ class Reader(Protocol):
         ...
 
 
+def forbidden(attributes: Attributes, obj: Obj | None, why: str) -> Forbidden:
+    """A refusal in upstream's words, by the name that the object has so far."""
+    metadata = (obj or {}).get("metadata") or {}
+    name = attributes.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
+    return Forbidden(
+        f'{attributes.resource.group_resource} "{name}" is forbidden: {why}',
+        details=statuses.details_of(attributes.resource, name),
+    )
+
+
 Plugin = Callable[[Attributes, Obj | None, Reader], Awaitable[Admit | None]]
 """(request, object as sent if there is one, reader): a function to run on the object, None to abstain, or an error."""
 
 
-class Admission:
-    """Runs the plug-ins in order."""
+Validator = Callable[[Attributes, Obj, Obj | None, Reader], Awaitable[list[str]]]
+"""(request, object as it would be stored, object as it is stored, reader): warnings, or an error. Changes nothing."""
 
-    def __init__(self, plugins: Sequence[Plugin], reader: Reader) -> None:
+
+class Admission:
+    """Runs the plug-ins in order; the validators come last, when the object is known to be valid by itself."""
+
+    def __init__(self, plugins: Sequence[Plugin], reader: Reader, validators: Sequence[Validator] = ()) -> None:
         self._plugins = tuple(plugins)
+        self._validators = tuple(validators)
         self._reader = reader
+
+    async def validate(self, attributes: Attributes, new: Obj, old: Obj | None) -> list[str]:
+        """All validators' warnings; raises StatusError."""
+        warnings: list[str] = []
+        for validator in self._validators:
+            warnings += await validator(attributes, new, old, self._reader)
+        return warnings
 
     async def admit(self, attributes: Attributes, obj: Obj | None) -> Admit:
         """All plug-ins' verdicts as one function; raises StatusError."""
