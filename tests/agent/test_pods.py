@@ -13,7 +13,19 @@ import msgspec
 import pytest
 
 from sparsam.agent.cgroups import CGROUP_ROOT
-from tests.support.agent import BUSYBOX, Engine, FakeApi, Node, container, machine_traces, phase, pod, ready, waiting
+from tests.support.agent import (
+    BUSYBOX,
+    Engine,
+    FakeApi,
+    Node,
+    Obj,
+    container,
+    machine_traces,
+    phase,
+    pod,
+    ready,
+    waiting,
+)
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs_root, pytest.mark.needs_containerd]
 
@@ -329,6 +341,22 @@ async def test_unsupported_features_are_refused_by_name(node: Node):
     state = await node.api.until(refused, waiting("Unsupported"))
     assert "volume data: nfs" in state["status"]["message"]
     assert ("Warning", "Unsupported", state["status"]["message"]) in node.api.events
+
+
+async def test_a_pod_without_room_is_turned_away_and_takes_none(node: Node):
+    node.object = {"metadata": {"name": "n"}, "spec": {}, "status": {"allocatable": {"cpu": "1", "memory": "1Gi"}}}
+
+    def asking(cpu: str) -> Obj:
+        return node.run(pod(container(resources={"requests": {"cpu": cpu}})))
+
+    first, refused, second = asking("600m"), asking("600m"), asking("400m")
+    status = (await node.api.until(refused, phase("Failed")))["status"]
+    assert (status["reason"], status["message"].split(":")[0]) == ("OutOfcpu", "Pod was rejected")
+    for each in (first, second):
+        await node.api.until(each, phase("Running"))
+    assert not await node.cri.list_sandboxes(refused["metadata"]["uid"])
+    node.delete(refused)
+    await node.api.until_gone(refused)
 
 
 async def test_memory_limits_kill_and_say_so(node: Node):

@@ -178,8 +178,10 @@ class Node:
     engine: Containerd
     cri: Cri
     api: FakeApi
-    pods: Pods
     context: NodeContext
+    pods: Pods = field(init=False)
+    object: Obj | None = None
+    """The Node by which new pods are taken or not; without one all are."""
 
     def run(self, pod: Obj) -> Obj:
         self.api.add(pod)
@@ -247,13 +249,14 @@ class Engine:
                 allocatable={"cpu": "2", "memory": "8Gi"},
             )
             async with asyncio.TaskGroup() as group:
-                pods = Pods(context, group)
-                listener = group.create_task(listen(cri, pods.notice))
+                node = Node(self.config, self.containerd, cri, api, context)
+                node.pods = Pods(context, group, lambda: node.object)
+                listener = group.create_task(listen(cri, node.pods.notice))
                 try:
-                    yield Node(self.config, self.containerd, cri, api, pods, context)
+                    yield node
                 finally:
                     listener.cancel()
-                    for task in pods.tasks():
+                    for task in node.pods.tasks():
                         task.cancel()
 
 

@@ -39,7 +39,7 @@ from sparsam.clock import Clock, SystemClock
 from sparsam.metering.node import NodeMeter
 from sparsam.metering.publish import Metering
 from sparsam.metering.setup import MeterConfig, NodeModelHolder, make_node_meter
-from sparsam.objects.kinds import PODS, SERVICES
+from sparsam.objects.kinds import NODES, PODS, SERVICES
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ class Agent:
         self._recorder = EventRecorder(client, "kubelet", host=config.node_name, clock=clock)
         self._services = Informer(client, SERVICES)
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
         self._reporter = NodeReporter(config, client, cri, clock, self._machine)
         api = ClusterApi(client, self._services, self._recorder, clock)
         self._context = _context(config, cri, api, clock, self._machine)
@@ -100,13 +101,15 @@ class Agent:
     async def run(self, engine_address: str, serve: Serve | None = None) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
-            pods = Pods(self._context, group)
+            pods = Pods(self._context, group, lambda: self._node_informer.get("", self._config.node_name))
             group.create_task(self._recorder.run(), name="events")
             group.create_task(self._services.run(), name="services")
             await self._reporter.register()
             group.create_task(self._reporter.keep_lease(), name="lease")
             group.create_task(self._reporter.keep_status(), name="node status")
+            group.create_task(self._node_informer.run(), name="node")
             await self._services.synced.wait()
+            await self._node_informer.synced.wait()
             self._pod_informer.add_handler(_follow(pods))
             group.create_task(self._pod_informer.run(), name="pods")
             await self._pod_informer.synced.wait()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from sparsam.agent.admission import rejection, was_taken
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podspec import Obj
@@ -26,8 +27,12 @@ _UNSEEN_SECONDS = 5.0
 class Pods:
     """The pods of one node. `upsert` and `remove` come from the API, `notice` from the engine."""
 
-    def __init__(self, node: NodeContext, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, node: NodeContext, group: asyncio.TaskGroup, node_object: Callable[[], Obj | None] = lambda: None
+    ) -> None:
+        """`node_object` gives the Node as last seen, by which new pods are taken or not; without one all are."""
         self._node = node
+        self._node_object = node_object
         self._group = group
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -107,6 +112,11 @@ class Pods:
         directory = PodDirectory(self._node.config.pods_dir, uid)
         operations = Operations(self._node, directory, Starter(self._node, directory, self._puller))
         worker = PodWorker(pod, self._node, operations, gone=gone, neighbours=self.all)
+        node = self._node_object()
+        if node is not None and not gone and not was_taken(pod):
+            why = rejection(pod, [other.pod for other in self._workers.values() if other.holds_room], node)
+            if why is not None:
+                worker.reject(why)
         self._workers[uid] = worker
         self._tasks[uid] = self._group.create_task(self._run(uid, worker), name=f"pod {uid}")
 

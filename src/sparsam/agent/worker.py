@@ -72,6 +72,7 @@ class PodWorker:
         self._retry_at = 0.0
         self._failure: Waiting | None = None
         self._refused = ""
+        self._rejected = False
         self._gone = gone
         self._torn_down = False
         self._adopted = False
@@ -133,13 +134,26 @@ class PodWorker:
         self._gone = True
         self.kick()
 
+    @property
+    def holds_room(self) -> bool:
+        """Whether the pod takes room on the node: it was not turned away, and is not through with its end."""
+        return not (self._rejected or self._gone or self._torn_down)
+
+    def reject(self, why: Waiting) -> None:
+        """The node does not take the pod, which never starts."""
+        self._rejected = True
+        self._fail(why)
+
     def evict(self, message: str) -> None:
         """End the pod at once, since the node needs what it uses."""
         if self._failure is None and not self.view.terminating:
-            self._failure = Waiting(EVICTED, message)
-            self._node.api.event(self.pod, "Warning", EVICTED, message)
+            self._fail(Waiting(EVICTED, message))
             self._cancel_starts()
-            self.kick()
+
+    def _fail(self, why: Waiting) -> None:
+        self._failure = why
+        self._node.api.event(self.pod, "Warning", why.reason, why.message)
+        self.kick()
 
     def refresh(self) -> None:
         """Bring the volumes of a pod that runs up to date with their sources."""
