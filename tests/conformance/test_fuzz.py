@@ -23,7 +23,7 @@ SEED = os.environ.get("SPARSAM_FUZZ_SEED", "1")
 REQUESTS = int(os.environ.get("SPARSAM_FUZZ_REQUESTS", "32000"))
 CONNECTIONS = 16
 WATCH_SECONDS = 0.05
-ANSWER_SECONDS = 3
+ANSWER_SECONDS = 30
 FORMS = ("application/json;as=Table;g=meta.k8s.io;v=v1", "application/yaml")
 # Upstream's own answers: what is not offered, and a resource version that the store has not reached.
 HONEST = {501: "NotImplemented", 504: "Timeout"}

@@ -21,7 +21,7 @@ async def test_the_node_is_metered_through_failures_of_one_source_after_another(
     warner = Warner(LOGGER)
     zones = sysfs.two_sockets()
     async with bmc("dell", tmp_path) as service:
-        redfish = RedfishMeter(RedfishConfig(service.url, USER, PASSWORD, service.ca_file, timeout_seconds=0.4), clock)
+        redfish = RedfishMeter(RedfishConfig(service.url, USER, PASSWORD, service.ca_file, timeout_seconds=1.5), clock)
         model = ModelMeter(lambda u: (80.0 + 200.0 * u, 0.26), lambda: 0.5, clock, why="no sensors")
         meters = [redfish, *rapl_meters(sysfs.root, clock, warner), model]
         node = Supervisor(meters, clock, warner, SupervisorConfig(freshest_seconds=8.0))

@@ -178,7 +178,8 @@ async def disturb(world, seconds):
 async def settle(world):
     """No more changes and no more losses: everything is delivered until nothing happens."""
     world.chance.random = lambda: 0.99
-    for _ in range(2000):
+    deadline = asyncio.get_running_loop().time() + 60.0
+    while asyncio.get_running_loop().time() < deadline:
         for resource, informer in world.informers.items():
             informer.deliver({NODES: world.nodes, PODS: world.pods}.get(resource, {}))
         if all(each["spec"].get("nodeName") for each in world.pods.values()):
