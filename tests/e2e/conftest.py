@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 ROOT = Path(__file__).parents[2]
 _NUMBERS = itertools.count(1)
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -107,11 +107,20 @@ def until(condition: Any, seconds: float = 60, what: str = "") -> Any:
         time.sleep(0.2)
 
 
-def own_network() -> None:
-    """Move this process into a fresh network namespace; it goes when the last process in it ends."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        pytest.skip(f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+def own_place() -> None:
+    """Move this process into fresh network and mount namespaces; they go when the last process in them ends.
+
+    The nodes' named network namespaces are files below /run/netns: with that private, clusters may run at once.
+    """
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
+        pytest.skip(f"cannot make namespaces: {os.strerror(ctypes.get_errno())}")
+    Path("/run/netns").mkdir(exist_ok=True)
+    for command in (
+        ("mount", "--make-rprivate", "/"),
+        ("mount", "-t", "tmpfs", "tmpfs", "/run/netns"),
+        ("ip", "link", "set", "lo", "up"),
+    ):
+        subprocess.run(command, check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -121,7 +130,7 @@ def _isolated() -> None:
     for program in ("containerd", "runc", "nft", "ip"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
-    own_network()
+    own_place()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """`down --purge` leaves the machine as it was."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from tests.e2e.conftest import running_cluster, until
 
 SHELL = "localhost/sparsam/busybox:1"
+RUN_DIR = f"/run/spt{os.getpid()}-"
 
 
 def traces(cluster_dirs: tuple[Path, ...]) -> dict[str, list[str]]:
-    """What a cluster could leave behind on this machine."""
+    """What a cluster of this process could leave behind on this machine; others may run beside it."""
 
     def lines(*command: str) -> list[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
@@ -22,8 +24,8 @@ def traces(cluster_dirs: tuple[Path, ...]) -> dict[str, list[str]]:
         "nftables": lines("nft", "list", "ruleset"),
         "routes": sorted(lines("ip", "route")),
         "mounts": sorted(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/sparsam*")),
-        "shims": [line for line in lines("ps", "-eo", "args") if "containerd-shim" in line and "/run/spt" in line],
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/sparsam/brief*")),
+        "shims": [line for line in lines("ps", "-eo", "args") if "containerd-shim" in line and RUN_DIR in line],
         "directories": [str(path) for path in cluster_dirs if path.exists()],
     }
 

@@ -173,9 +173,10 @@ class StatefulSetController:
         namespace, name = key_of(action.pod)
         set_name, recorder = stateful_set["metadata"]["name"], self.controller.recorder
         if action.recreated:
-            message = f"StatefulSet {namespace}/{set_name} is recreating {_ended_word(action.pod)} Pod {name}"
-            reason = "RecreatingFailedPod" if _ended_word(action.pod) == "failed" else "RecreatingTerminatedPod"
-            recorder.event(stateful_set, "Normal", reason, message)
+            word = _ended_word(action.pod)
+            message = f"StatefulSet {namespace}/{set_name} is recreating {word} Pod {name}"
+            kind = "Warning" if word == "failed" else "Normal"
+            recorder.event(stateful_set, kind, f"Recreating{word.capitalize()}Pod", message)
         words = f"delete Pod {name} in StatefulSet {set_name}"
         try:
             await self._client.delete(PODS, name, namespace, uid=action.pod["metadata"]["uid"])
