@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 _ENGINE_CHECK_SECONDS = 3.0
 
-Serve = Callable[[AgentConfig, PodRegistry, NodeMeter], Coroutine[Any, Any, None]]
+Serve = Callable[[AgentConfig, PodRegistry, NodeMeter, ApiClient], Coroutine[Any, Any, None]]
 
 
 async def run(config: AgentConfig, serve: Serve | None = None) -> None:
@@ -109,7 +109,7 @@ class Agent:
             metering = self._metering(pods)
             static = self._start_own(group, pods)
             if serve is not None:
-                group.create_task(serve(self._config, registry, metering.meter), name="server")
+                group.create_task(serve(self._config, registry, metering.meter, self._client), name="server")
             group.create_task(self._recorder.run(), name="events")
             group.create_task(self._services.run(), name="services")
             await self._reporter.register()

@@ -42,6 +42,10 @@ class Pods:
         """Every pod as last seen."""
         return [worker.pod for worker in self._workers.values()]
 
+    def workers(self) -> list[PodWorker]:
+        """Every pod's worker."""
+        return list(self._workers.values())
+
     def tasks(self) -> list[asyncio.Task[None]]:
         """The workers' tasks, to be cancelled when the agent ends: containers run on."""
         return list(self._tasks.values())
