@@ -71,6 +71,8 @@ class Settings:
     """DNS domain of the cluster."""
     cri_socket: str = ""
     """Socket of a container engine that runs already; empty starts a containerd of our own."""
+    static_pods: str = ""
+    """Folder of pod manifests that each node of this machine runs, also without an API server."""
     hollow: str = ""
     """A fleet of modelled nodes beside the real ones: a YAML file, or a built-in fleet such as rise-215."""
     server: str = ""
@@ -176,7 +178,7 @@ class Settings:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
 
-_PATHS = frozenset({"data_dir", "run_dir", "cri_socket", "hollow"})
+_PATHS = frozenset({"data_dir", "run_dir", "cri_socket", "static_pods", "hollow"})
 _NETWORKS = {"cluster_cidr": 22, "service_cidr": 24, "machine_cidr": 24}
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sparsam.agent import evictor as module
-from sparsam.agent.evictor import Evictor, disk_usage
+from sparsam.agent.diskuse import disk_usage
+from sparsam.agent.evictor import Evictor
 from sparsam.agent.images import ImageConfig, build_image, busybox_entries
 from sparsam.agent.machine import Room, read_machine
 from sparsam.agent.registry import PodRegistry

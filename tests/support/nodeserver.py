@@ -14,10 +14,11 @@ import aiohttp
 import msgspec
 
 from sparsam.agent.config import AgentConfig
-from sparsam.agent.registry import ContainerTarget, PodRegistry, SandboxTarget
+from sparsam.agent.registry import ContainerTarget, PodRegistry, ProbeCount, SandboxTarget
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.agent.server.main import serve
 from sparsam.apiserver.pki import ensure_pki, node_identity, node_serving_identity
+from sparsam.client.api import ApiClient
 from tests.support.agent import Engine, Node
 from tests.support.apiserver import free_port
 
@@ -96,6 +97,7 @@ class FakeRegistry:
     runs: tuple[Container, ...] = ()
     """Newest first."""
     cri: Any = None
+    probes: tuple[ProbeCount, ...] = ()
 
     def pods(self) -> Iterator[Obj]:
         yield from self.pod_list
@@ -114,6 +116,15 @@ class FakeRegistry:
             return None
         return ContainerTarget(pod, runs[0], "sandbox", Path(runs[0].log_path), "", "k8s.io")
 
+    def sandbox_ids(self) -> dict[str, str]:
+        return {}
+
+    def pods_with_runs(self) -> Iterator[tuple[Obj, tuple[Container, ...]]]:
+        yield from ((pod, self.runs) for pod in self.pod_list)
+
+    def probe_counts(self) -> Iterator[ProbeCount]:
+        return iter(self.probes)
+
     async def sandbox(self, namespace: str, name: str) -> SandboxTarget | None:
         return None
 
@@ -127,10 +138,14 @@ def run_of(name: str = "main", state: ContainerState = ContainerState.RUNNING, *
 
 @contextlib.asynccontextmanager
 async def serving_node(
-    config: AgentConfig, registry: Any, pki_dir: Path, node: Node | None = None
+    config: AgentConfig,
+    registry: Any,
+    pki_dir: Path,
+    node: Node | None = None,
+    client: ApiClient | None = None,
 ) -> AsyncIterator[NodeServer]:
     """A server in the running loop; `config` comes from `with_certificates`."""
-    task = asyncio.create_task(serve(config, registry))
+    task = asyncio.create_task(serve(config, registry, None, client))
     connector = aiohttp.TCPConnector(ssl=tls(pki_dir, "kubelet-client"))
     try:
         async with aiohttp.ClientSession(connector=connector) as session:

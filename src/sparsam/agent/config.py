@@ -76,6 +76,8 @@ class AgentConfig(AgentPaths):
     serving_key: Path | None = None
     ca: Path | None = None
     """Authority that signed the API server's client certificate."""
+    static_pods: Path | None = None
+    """Folder of manifests to run without the API; None runs none."""
     port: int = 10250
     """Where logs, exec and statistics are served."""
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsam.agent.machine import Room
+from sparsam.agent.manifests import is_static
 from sparsam.agent.podspec import Obj, all_containers, is_terminal, main_containers
 from sparsam.scheduling.demand import effective_requests
 from sparsam.units import parse_bytes
@@ -74,8 +75,8 @@ def victim(pressure: Pressure, uses: Iterable[PodUse]) -> PodUse | None:
 
 
 def may_go(pod: Obj) -> bool:
-    """Whether a pod may be evicted: not ended, not leaving, not critical."""
-    critical = (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
+    """Whether a pod may be evicted: not ended, not leaving, not critical. Static pods are the node's own."""
+    critical = is_static(pod) or (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
     return not (is_terminal(pod) or critical or "deletionTimestamp" in pod["metadata"])
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsam.agent.cgroups import CGROUP_ROOT
+from sparsam.agent.diskuse import disk_usage
 from sparsam.agent.eviction import (
     DISK,
     DiskUse,
@@ -169,29 +169,6 @@ class Evictor:
             if any(source.get("reference") and normalized(source["reference"]) in names for source in mounted):
                 return True
         return False
-
-
-def disk_usage(root: Path) -> int:
-    """Bytes that a tree takes on its file system, links and other file systems aside."""
-    try:
-        device = root.stat().st_dev
-    except OSError:
-        return 0
-    total, pending = 0, [root]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            try:
-                stat = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            total += stat.st_blocks * 512
-            if entry.is_dir(follow_symlinks=False) and stat.st_dev == device:
-                pending.append(Path(entry.path))
-    return total
 
 
 def _processes(group: str, unified: bool) -> int:

@@ -22,16 +22,19 @@ from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import Machine, read_machine
+from sparsam.agent.manifests import is_mirror
 from sparsam.agent.network import write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.node_object import allocatable
+from sparsam.agent.podapi import PodApi
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.runtime_events import listen
 from sparsam.agent.server.main import serve as serve_pods
 from sparsam.agent.server.usage import Sampler
+from sparsam.agent.staticpods import Folder, Mirrors, StaticApi, StaticPods
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder
 from sparsam.client.informer import Informer
@@ -46,7 +49,7 @@ log = logging.getLogger(__name__)
 
 _ENGINE_CHECK_SECONDS = 3.0
 
-Serve = Callable[[AgentConfig, PodRegistry, NodeMeter], Coroutine[Any, Any, None]]
+Serve = Callable[[AgentConfig, PodRegistry, NodeMeter, ApiClient], Coroutine[Any, Any, None]]
 
 
 async def run(config: AgentConfig, serve: Serve | None = None) -> None:
@@ -95,13 +98,19 @@ class Agent:
         self._pod_informer = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._node_informer = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
         self._reporter = NodeReporter(config, client, cri, clock, self._machine)
-        api = ClusterApi(client, self._services, self._recorder, clock)
-        self._context = _context(config, cri, api, clock, self._machine)
+        self._api = StaticApi(ClusterApi(client, self._services, self._recorder, clock))
+        self._mirrors = Mirrors(client, self._pod_informer, self._api, lambda: self._reporter.node)
+        self._context = _context(config, cri, self._api, clock, self._machine)
 
     async def run(self, engine_address: str, serve: Serve | None = None) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             pods = Pods(self._context, group, lambda: self._node_informer.get("", self._config.node_name))
+            registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
+            metering = self._metering(pods)
+            static = self._start_own(group, pods)
+            if serve is not None:
+                group.create_task(serve(self._config, registry, metering.meter, self._client), name="server")
             group.create_task(self._recorder.run(), name="events")
             group.create_task(self._services.run(), name="services")
             await self._reporter.register()
@@ -110,27 +119,33 @@ class Agent:
             group.create_task(self._node_informer.run(), name="node")
             await self._services.synced.wait()
             await self._node_informer.synced.wait()
-            self._pod_informer.add_handler(_follow(pods))
+            self._pod_informer.add_handler(_follow(pods, self._mirrors))
             group.create_task(self._pod_informer.run(), name="pods")
             await self._pod_informer.synced.wait()
+            if static is not None:
+                await static.looked.wait()
             await pods.adopt_orphans(())
-            group.create_task(listen(self._cri, pods.notice), name="engine events")
-            group.create_task(self._refresh(pods), name="refresh")
-            group.create_task(self._keep_engine(), name="engine")
-            group.create_task(
-                keep_rotating(
-                    pods, self._cri, max_bytes=self._config.log_max_bytes, max_files=self._config.log_max_files
-                ),
-                name="log rotation",
-            )
-            registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
+            group.create_task(self._mirrors.run(), name="mirrors")
+            # Not before all pods are known: what they use must not be taken for unused.
             evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
             group.create_task(evictor.run(), name="eviction")
-            metering = self._metering(pods)
             group.create_task(metering.run(), name="metering")
-            if serve is not None:
-                group.create_task(serve(self._config, registry, metering.meter), name="server")
             log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
+
+    def _start_own(self, group: asyncio.TaskGroup, pods: Pods) -> StaticPods | None:
+        """What needs no API: static pods start although it is away."""
+        config = self._config
+        group.create_task(listen(self._cri, pods.notice), name="engine events")
+        group.create_task(self._refresh(pods), name="refresh")
+        group.create_task(self._keep_engine(), name="engine")
+        rotating = keep_rotating(pods, self._cri, max_bytes=config.log_max_bytes, max_files=config.log_max_files)
+        group.create_task(rotating, name="log rotation")
+        if config.static_pods is None:
+            return None
+        folder = Folder(config.static_pods, config.node_name)
+        static = StaticPods(folder, pods, self._api, self._context.clock)
+        group.create_task(static.run(), name="static pods")
+        return static
 
     def _metering(self, pods: Pods) -> Metering:
         name, model = self._config.node_name, NodeModelHolder()
@@ -161,9 +176,11 @@ class Agent:
             pods.refresh()
 
 
-def _follow(pods: Pods) -> Callable[[str, Obj | None, Obj | None], None]:
+def _follow(pods: Pods, mirrors: Mirrors) -> Callable[[str, Obj | None, Obj | None], None]:
     def handle(kind: str, old: Obj | None, new: Obj | None) -> None:
-        if new is not None:
+        if is_mirror(new or old or {}):
+            mirrors.kick()
+        elif new is not None:
             if old is not None and old["metadata"]["uid"] != new["metadata"]["uid"]:
                 pods.remove(old)
             pods.upsert(new)
@@ -173,7 +190,7 @@ def _follow(pods: Pods) -> Callable[[str, Obj | None, Obj | None], None]:
     return handle
 
 
-def _context(config: AgentConfig, cri: Cri, api: ClusterApi, clock: Clock, machine: Machine) -> NodeContext:
+def _context(config: AgentConfig, cri: Cri, api: PodApi, clock: Clock, machine: Machine) -> NodeContext:
     return NodeContext(
         config=config,
         cri=cri,

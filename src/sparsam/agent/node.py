@@ -45,6 +45,11 @@ class NodeReporter:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _pressed_at: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def node(self) -> Obj:
+        """The Node as it was last seen; empty before it is registered."""
+        return self._node
+
     async def register(self) -> None:
         """Create the Node, or bring an existing one up to date; retries until the API answers."""
         wanted = node_object(self.config)

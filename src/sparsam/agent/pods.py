@@ -47,6 +47,10 @@ class Pods:
         """Every pod as last seen."""
         return [worker.pod for worker in self._workers.values()]
 
+    def workers(self) -> list[PodWorker]:
+        """Every pod's worker."""
+        return list(self._workers.values())
+
     def tasks(self) -> list[asyncio.Task[None]]:
         """The workers' tasks, to be cancelled when the agent ends: containers run on."""
         return list(self._tasks.values())
@@ -58,6 +62,29 @@ class Pods:
             if metadata["name"] == name and metadata["namespace"] == namespace:
                 return worker
         return None
+
+    def has(self, uid: str) -> bool:
+        """Whether a pod is still looked after."""
+        return uid in self._workers
+
+    async def end_namesakes(self, pod: Obj) -> bool:
+        """End whatever else runs here under a pod's name; whether there is something yet. For pods that the API
+        does not keep apart: a static pod whose file changed, perhaps while no agent ran.
+        """
+        metadata = pod["metadata"]
+        name, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
+        for worker in self._workers.values():
+            other = worker.pod["metadata"]
+            if (other["namespace"], other["name"]) == name and other["uid"] != uid:
+                return True
+        found = False
+        for sandbox in await self._node.cri.list_sandboxes():
+            mine = sandbox.node == self._node.config.node_name
+            if mine and (sandbox.namespace, sandbox.name) == name and sandbox.uid != uid:
+                found = True
+                if sandbox.uid not in self._workers:
+                    self._start(await self._orphan(sandbox), gone=True)
+        return found
 
     def running_containers(self) -> list[Container]:
         """Every run that is running, as last seen."""

@@ -41,6 +41,20 @@ class SandboxTarget:
     ip: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeCount:
+    """How often a probe of a container had a result, while this agent ran."""
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    kind: str
+    result: str
+    """successful, failed or unknown."""
+    count: int
+
+
 class PodRegistry:
     """Finds pods, containers and sandboxes of this node by name."""
 
@@ -64,6 +78,18 @@ class PodRegistry:
         worker = self._pods.find(namespace, name)
         return worker.view.containers if worker is not None else ()
 
+    def pods_with_runs(self) -> Iterator[tuple[Obj, tuple[Container, ...]]]:
+        """Every pod with the runs that the engine has of its containers."""
+        yield from ((worker.pod, worker.view.containers) for worker in self._pods.workers())
+
+    def probe_counts(self) -> Iterator[ProbeCount]:
+        """What all probes found so far."""
+        for worker in self._pods.workers():
+            metadata = worker.pod["metadata"]
+            where = (metadata["namespace"], metadata["name"], metadata["uid"])
+            for (container, kind, result), count in sorted(worker.probe_counts.items()):
+                yield ProbeCount(*where, container, kind, result, count)
+
     def container(self, namespace: str, name: str, container: str, *, previous: bool = False) -> ContainerTarget | None:
         """The newest run of a container, or the one before it; None when there is none."""
         worker = self._pods.find(namespace, name)
@@ -73,6 +99,11 @@ class PodRegistry:
         if run is None:
             return None
         return ContainerTarget(worker.pod, run, run.sandbox_id, Path(run.log_path), self._engine_address, NAMESPACE)
+
+    def sandbox_ids(self) -> dict[str, str]:
+        """The sandbox in use of each pod that has one, by the pod's uid."""
+        found = ((worker.uid, worker.view.sandbox) for worker in self._pods.workers())
+        return {uid: sandbox.id for uid, sandbox in found if sandbox is not None}
 
     async def sandbox(self, namespace: str, name: str) -> SandboxTarget | None:
         """The sandbox in use; None when there is none."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -65,6 +66,8 @@ class PodWorker:
         self._ips: dict[str, Sandbox] = {}
         self._messages = MessageReader(operations.directory)
         self._probes = Probes(self._on_probe)
+        self.probe_counts: Counter[tuple[str, str, str]] = Counter()
+        """By container, kind of probe and result."""
         self._resizer = Resizer(node, operations, neighbours)
         self._resize = ResizeState()
         self._volumes_ready = False
@@ -245,6 +248,8 @@ class PodWorker:
         self._refused = refused
 
     def _on_probe(self, report: ProbeReport) -> None:
+        result = {True: "successful", False: "failed", None: "unknown"}[report.attempt.success]
+        self.probe_counts[report.name, report.kind, result] += 1
         progress = self._progress.get(report.name, NO_PROGRESS)
         if progress.container_id != report.container_id:
             progress = replace(progress, container_id=report.container_id, ready=None, started=None, failed_probe="")

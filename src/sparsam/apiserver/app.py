@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -128,7 +129,8 @@ class App:
             route = routes.parse(request.path) if request.path.startswith("/") else None
             if route is None or route.resource is None:
                 raise not_served()
-            action = route.action("GET", watch="watch" in request.query)
+            # The handshake is a GET; what comes of it is more than reading.
+            action = replace(route.action("GET", watch="watch" in request.query), verb="create")
             if not self._authorizer.allows(request.user, action):
                 raise denial(request.user, action)
             await self._sockets(route, scope, receive, send)

@@ -1,7 +1,6 @@
-"""Who may do what. Until role-based access control lands, the cluster's own components may do everything.
+"""Who may do what: the cluster's own components may do everything, others what `roles` grants them.
 
-The seam is `Authorizer.allows`: an implementation that reads Roles and bindings takes the place of
-`ComponentAuthorizer` and nothing else changes.
+The seam is `Authorizer.allows`.
 """
 
 from __future__ import annotations

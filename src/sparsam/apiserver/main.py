@@ -28,7 +28,7 @@ from sparsam.apiserver.admission.signing import requester_identity
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App, PathHandler
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
-from sparsam.apiserver.authorization import ComponentAuthorizer
+from sparsam.apiserver.authorization import Authorizer, ComponentAuthorizer
 from sparsam.apiserver.bootstrap import api_service_ip, bootstrap
 from sparsam.apiserver.bootstraptokens import BootstrapTokens
 from sparsam.apiserver.config import ApiServerConfig
@@ -36,6 +36,7 @@ from sparsam.apiserver.http import TEXT, Reply, Request
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry, Reserver
 from sparsam.apiserver.resources import Resources
+from sparsam.apiserver.roles import RoleAuthorizer
 from sparsam.apiserver.server import bind, make_server, serve
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.clock import Clock, SystemClock
@@ -91,20 +92,24 @@ async def serve_store(
 ) -> None:
     """Serve any store until cancelled; `ready` is set once requests are answered."""
     sockets, link = bind(config.listen), AgentLink(config.pki_dir)
-    app = await make_app(store, config, clock or SystemClock(), link)
+    authorizer = RoleAuthorizer(ComponentAuthorizer(), store)
+    app = await make_app(store, config, clock or SystemClock(), link, authorizer)
     server = make_server(app, config)
     for listener in sockets:
         listener.listen(2048)
     log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
     if ready:
         ready.set()
+    roles = asyncio.create_task(authorizer.run(), name="roles")
     try:
         await serve(server, sockets, before_stop=app.stopping)
     finally:
+        roles.cancel()
+        await asyncio.gather(roles, return_exceptions=True)
         await link.close()
 
 
-async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink) -> App:
+async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink, authorizer: Authorizer) -> App:
     """The application over a store, with the cluster's first objects in place."""
     reader = StoreReader(store)
     addresses = ServiceAddresses(
@@ -118,7 +123,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
     known: list[TokenAuthenticator] = [tokens, BootstrapTokens(reader, clock)]
     if config.token_file:
         known.append(StaticTokens(config.token_file))
-    authenticator, authorizer = Authenticator(tuple(known)), ComponentAuthorizer()
+    authenticator = Authenticator(tuple(known))
     resources = Resources(
         registry=registry,
         reader=reader,

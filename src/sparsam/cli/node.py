@@ -91,6 +91,7 @@ def token(data_dir: Path, ttl: timedelta) -> None:
 @click.option("--node-name", help="Name of the node [the host name].")
 @click.option("--node-ip", help="Address of the node [the one towards the API server].")
 @click.option("--cri-socket", default="", help="Use the container engine at this socket.")
+@click.option("--static-pods", default="", metavar="DIR", help="Folder of pod manifests to run.")
 @click.option("--detach", is_flag=True, help="Return once the node is ready; it runs on in the background.")
 def join(invitation: str | None, data_dir: Path, detach: bool, **flags: Any) -> None:
     """Make this machine a node of a cluster, with the line that `sparsam node token` printed there.
@@ -127,6 +128,7 @@ def _settings_of(invitation: Invitation, data_dir: Path, flags: Mapping[str, Any
         service_cidr=invitation.service_cidr,
         cluster_domain=invitation.cluster_domain,
         cri_socket=flags["cri_socket"],
+        static_pods=str(Path(flags["static_pods"]).absolute()) if flags["static_pods"] else "",
         server=invitation.server,
     )
 

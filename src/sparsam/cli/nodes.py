@@ -81,6 +81,7 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
         serving_key=settings.pki_dir / f"node-{node.name}-serving.key",
         ca=settings.pki_dir / "ca.crt",
         machine_nodes=settings.nodes,
+        static_pods=Path(settings.static_pods) if settings.static_pods else None,
     )
 
 

@@ -59,6 +59,7 @@ class StartError(SparsamError):
 @click.option("--node-name", help="Name of the only node, or prefix of several [the host name].")
 @click.option("--node-ip", help="Address of the only node [the one of the default route].")
 @click.option("--cri-socket", help="Use the container engine at this socket instead of a containerd of our own.")
+@click.option("--static-pods", metavar="DIR", help="Folder of pod manifests to run, also without the API server.")
 @click.option("--hollow", metavar="FLEET", help="Modelled nodes too: a YAML file, rise-N, mixed-N or uniform-N.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with the same settings.")
 @click.option("--detach", is_flag=True, help="Return once the cluster is ready; it runs on in the background.")

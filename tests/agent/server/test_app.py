@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.runtime import ContainerState
-from sparsam.agent.server.identity import may_enter
+from sparsam.agent.server.identity import caller_of, may_enter
 from tests.support.agent import container, pod
 from tests.support.nodeserver import FakeRegistry, NodeServer, run_of, serving_node, tls, with_certificates
 
@@ -52,9 +52,8 @@ async def test_administrators_and_the_api_server_may_enter_and_nodes_may_not(ser
     assert await status_as(server, "control") == 403
 
 
-async def test_without_a_certificate_there_is_no_answer_at_all(server: NodeServer):
-    with pytest.raises(aiohttp.ClientError):
-        await status_as(server, None)
+async def test_without_certificate_and_token_nobody_is_known(server: NodeServer):
+    assert await status_as(server, None) == 401
 
 
 async def test_a_websocket_of_a_stranger_is_refused(server: NodeServer):
@@ -76,13 +75,13 @@ async def test_a_websocket_of_a_stranger_is_refused(server: NodeServer):
     ],
 )
 def test_the_subject_decides(subject: object, allowed: bool):
-    assert may_enter(subject) is allowed
+    assert may_enter(caller_of(subject)) is allowed
 
 
 async def test_paths_answer_as_a_kubelet_does(server: NodeServer):
     assert await server.get("/healthz") == (200, "ok")
     assert await server.get("/nothing") == (404, "404 page not found\n")
-    assert (await server.get("/metrics/cadvisor"))[0] == 501
+    assert (await server.get("/metrics/other"))[0] == 404
     assert (await server.get("/exec/default/web/main"))[0] == 400
     status, text = await server.get("/pods")
     assert status == 200

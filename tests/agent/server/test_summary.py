@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sparsam.agent.diskuse import TreeUse
+from sparsam.agent.server.disks import PodDisk, VolumeUse
+from sparsam.agent.server.groups import Interface, Usage
 from sparsam.agent.server.summary import nano_cores, resource_metrics, summary
-from sparsam.agent.server.usage import FileSystem, Snapshot, Usage
+from sparsam.agent.server.usage import FileSystem, Processes, Snapshot
 from tests.support.agent import container, pod
 
 SECOND = 10**9
@@ -78,3 +83,46 @@ def test_metrics_are_in_prometheus_text_format():
 
 def test_an_engine_that_does_not_answer_is_told_in_the_metrics():
     assert "scrape_error 1" in resource_metrics([], snapshot(1, 1.0, "uid", complete=False)).splitlines()
+
+
+def test_the_summary_is_complete():
+    web = pod(container(), name="web", uid="u1")
+    through = pod(container(), name="through")
+    through["status"]["phase"] = "Succeeded"
+    newer = replace(
+        snapshot(12, 2.0, "u1"),
+        interfaces=(Interface("ens3", 1), Interface("eth0", 2, 0, 3, 0, 4, 0, 5)),
+        pod_interfaces={"u1": (Interface("eth0", 9),)},
+        processes=Processes(1000, 77),
+        images_bytes=33,
+        swap_bytes=10,
+        swap_free_bytes=4,
+        agent=usage(12, 1.0, memory_working_set_bytes=8),
+    )
+    volumes = {"data": VolumeUse(100, 40, 60, 10, 4, 6, claim="c"), "tmp": VolumeUse(100, 40, 5, 10, 4, 1)}
+    disks = {"u1": PodDisk(volumes, {"main": TreeUse(11, 1)}, files=5)}
+    found = summary("n1", [web, through], snapshot(10, 1.0, "u1"), newer, started="x", disks=disks)
+    node, (one,) = found["node"], found["pods"]
+    assert node["rlimit"] == {"time": "1970-01-01T00:00:12Z", "maxpid": 1000, "curproc": 77}
+    assert node["runtime"]["imageFs"]["usedBytes"] == 33
+    assert node["runtime"]["containerFs"]["usedBytes"] == 9
+    assert node["swap"]["swapUsageBytes"] == 6
+    assert {**node["network"], "interfaces": None, "time": None} == {
+        "name": "eth0",
+        "rxBytes": 2,
+        "rxErrors": 3,
+        "txBytes": 4,
+        "txErrors": 5,
+        "interfaces": None,
+        "time": None,
+    }
+    assert [each["name"] for each in node["network"]["interfaces"]] == ["ens3", "eth0"]
+    assert [each["name"] for each in node["systemContainers"]] == ["kubelet", "pods"]
+    assert one["network"]["rxBytes"] == 9
+    claim, scratch = one["volume"]
+    assert claim["pvcRef"] == {"name": "c", "namespace": "default"}
+    assert "pvcRef" not in scratch
+    assert one["ephemeral-storage"]["usedBytes"] == 5 + 11 + 9
+    (main,) = one["containers"]
+    assert main["logs"]["usedBytes"] == 11
+    assert "swap" not in summary("n1", [], newer, snapshot(13, 3.0, "u1"), started="x")["node"]

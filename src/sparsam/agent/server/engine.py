@@ -10,6 +10,7 @@ from sparsam.agent.cri import Cri, translated
 from sparsam.agent.server.exec import ExecRequest
 
 _SERVICE = "/runtime.v1.RuntimeService"
+_IMAGE_SERVICE = "/runtime.v1.ImageService"
 _CALL_SECONDS = 10.0
 
 
@@ -44,9 +45,15 @@ async def container_stats(cri: Cri) -> list[Any]:
     return list(answer.stats)
 
 
-async def _call(cri: Cri, method: str, message: Any, answer: Any) -> Any:
+async def image_file_systems(cri: Cri) -> list[Any]:
+    """What images take on the file systems that they are on; raises RuntimeFault."""
+    answer = await _call(cri, "ImageFsInfo", pb.ImageFsInfoRequest(), pb.ImageFsInfoResponse, _IMAGE_SERVICE)
+    return list(answer.image_filesystems)
+
+
+async def _call(cri: Cri, method: str, message: Any, answer: Any, service: str = _SERVICE) -> Any:
     call = cri.channel.unary_unary(
-        f"{_SERVICE}/{method}",
+        f"{service}/{method}",
         request_serializer=type(message).SerializeToString,
         response_deserializer=answer.FromString,
     )

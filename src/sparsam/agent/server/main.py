@@ -1,4 +1,4 @@
-"""The node's server, wired together: TLS with a client certificate required, uvicorn, the application."""
+"""The node's server, wired together: TLS with a client certificate or none, uvicorn, the application."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.registry import PodRegistry
-from sparsam.agent.server.app import STATE_ALLOWED, App
-from sparsam.agent.server.identity import may_enter
+from sparsam.agent.server.access import STATE_CALLER, Access
+from sparsam.agent.server.app import App
+from sparsam.agent.server.identity import caller_of
+from sparsam.client.api import ApiClient
 from sparsam.metering.node import NodeMeter
 from sparsam.serving.embedded import EmbeddedServer
 from sparsam.serving.handshake import WebSocketProtocol
@@ -25,10 +27,12 @@ _SHUTDOWN_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 600
 
 
-async def serve(config: AgentConfig, registry: PodRegistry, meter: NodeMeter | None = None) -> None:
-    """Serve a node's pods until cancelled."""
+async def serve(
+    config: AgentConfig, registry: PodRegistry, meter: NodeMeter | None = None, client: ApiClient | None = None
+) -> None:
+    """Serve a node's pods until cancelled; the client asks the API server who may come in."""
     listener = bind(config.node_ip, config.port)
-    app = App(config, registry, meter)
+    app = App(config, registry, Access(config.node_name, client), meter)
     server = EmbeddedServer(_settings(app, config))
     log.info("node server up node=%s address=%s:%d", config.node_name, config.node_ip, config.port)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -54,25 +58,25 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def tls_context(config: AgentConfig) -> ssl.SSLContext:
-    """TLS 1.2 and up; nobody without a certificate of our authority gets as far as a request."""
+    """TLS 1.2 and up; a certificate has to be of our authority, without one a token may say who is there."""
     if config.serving_cert is None or config.serving_key is None or config.ca is None:
         raise ValueError("the node's server needs serving_cert, serving_key and ca")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(config.serving_cert, config.serving_key)
     context.load_verify_locations(config.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class _CertificateProtocol(AutoZttpProtocol):
-    """Tells the application whether the client's certificate lets it in."""
+    """Tells the application whom the client's certificate names."""
 
     def connection_made(self, transport: Any) -> None:
         ssl_object = transport.get_extra_info("ssl_object")
         certificate = ssl_object.getpeercert() if ssl_object is not None else None
-        self.app_state = {STATE_ALLOWED: may_enter((certificate or {}).get("subject"))}
+        self.app_state = {STATE_CALLER: caller_of((certificate or {}).get("subject"))}
         super().connection_made(transport)
 
 

@@ -5,38 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sparsam.agent.cgroups import CGROUP_ROOT, Cgroups
+from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, uses_host_network
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import CONTAINER_NAME, POD_UID, RuntimeFault
-from sparsam.agent.server.engine import container_stats
+from sparsam.agent.server.engine import container_stats, image_file_systems
+from sparsam.agent.server.groups import (
+    NANOSECONDS,
+    Interface,
+    Usage,
+    first_process,
+    node_usage,
+    pairs,
+    read_group,
+    read_interfaces,
+    read_meminfo,
+)
 
-_NANOSECONDS = 10**9
-_FRESH_NANOSECONDS = 1 * _NANOSECONDS
+_FRESH_NANOSECONDS = 1 * NANOSECONDS
 """Askers within this time share one look."""
-_STALE_NANOSECONDS = 60 * _NANOSECONDS
+_STALE_NANOSECONDS = 60 * NANOSECONDS
 """A rate over longer than this says little about now."""
 _QUICK_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Use of one node, pod or container."""
-
-    time_nanoseconds: int
-    cpu_nanoseconds: int
-    """Cumulative."""
-    memory_usage_bytes: int = 0
-    memory_working_set_bytes: int = 0
-    memory_rss_bytes: int = 0
-    layer_bytes: int | None = None
-    """Size of a container's writable layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,14 @@ class FileSystem:
     available_bytes: int
     inodes: int
     inodes_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Process numbers: how many there may be and how many are in use."""
+
+    limit: int = 0
+    running: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,21 @@ class Snapshot:
     containers: dict[tuple[str, str], Usage] = field(default_factory=dict)
     complete: bool = True
     """False when the engine did not answer."""
+    swap_bytes: int = 0
+    swap_free_bytes: int = 0
+    processes: Processes = Processes()
+    images_bytes: int = 0
+    images_inodes: int = 0
+    agent: Usage | None = None
+    """This very process."""
+    interfaces: tuple[Interface, ...] = ()
+    """The node's own."""
+    pod_interfaces: Mapping[str, tuple[Interface, ...]] = field(default_factory=dict)
+    """By pod uid; pods on the node's network have none of their own."""
+    pod_paths: Mapping[str, str] = field(default_factory=dict)
+    """Control groups by pod uid."""
+    sandboxes: Mapping[str, str] = field(default_factory=dict)
+    """Sandbox ids by pod uid."""
 
 
 class Sampler:
@@ -98,30 +118,66 @@ class Sampler:
 
     async def _take(self) -> Snapshot:
         try:
-            containers = {_key(stats): _container_usage(stats) for stats in await container_stats(self._registry.cri)}
+            stats = await container_stats(self._registry.cri)
+            images = await image_file_systems(self._registry.cri)
         except RuntimeFault:
-            return self._observe({}, complete=False)
-        return self._observe(containers, complete=True)
+            return self._observe([], [], complete=False)
+        return self._observe(stats, images, complete=True)
 
-    def _observe(self, containers: dict[tuple[str, str], Usage], *, complete: bool) -> Snapshot:
-        memory = read_meminfo(Path("/proc/meminfo").read_text())
+    def _observe(self, stats: list[Any], images: list[Any], *, complete: bool) -> Snapshot:
+        memory, pods = read_meminfo(Path("/proc/meminfo").read_text()), list(self._registry.pods())
+        paths = {pod["metadata"]["uid"]: self._path(pod) for pod in pods}
+        sandboxes = self._registry.sandbox_ids()
+        containers = {_key(each): self._container(each, paths) for each in stats if _key(each)[0] in paths}
         return Snapshot(
             time_nanoseconds=time.time_ns(),
-            node=node_usage(Path("/proc/stat").read_text(), memory, time.time_ns()),
+            node=node_usage(Path("/proc/stat").read_text(), memory, time.time_ns(), pairs(Path("/proc/vmstat"))),
             memory_bytes=memory["MemTotal"],
+            swap_bytes=memory.get("SwapTotal", 0),
+            swap_free_bytes=memory.get("SwapFree", 0),
             file_system=_file_system(self._config.data_dir),
-            pods={pod["metadata"]["uid"]: self._pod(pod, containers) for pod in self._registry.pods()},
+            processes=_processes(),
+            images_bytes=sum(each.used_bytes.value for each in images),
+            images_inodes=sum(each.inodes_used.value for each in images),
+            agent=_own_use(),
+            interfaces=read_interfaces("self"),
+            pod_interfaces={
+                pod["metadata"]["uid"]: self._interfaces(paths[pod["metadata"]["uid"]], sandboxes, pod) for pod in pods
+            },
+            pods={pod["metadata"]["uid"]: self._pod(paths[pod["metadata"]["uid"]], pod, containers) for pod in pods},
             containers=containers,
             complete=complete,
+            pod_paths=paths,
+            sandboxes=sandboxes,
         )
 
-    def _pod(self, pod: Obj, containers: dict[tuple[str, str], Usage]) -> Usage:
-        uid = pod["metadata"]["uid"]
-        path = self._cgroups.pod_path((pod.get("status") or {}).get("qosClass") or qos_class(pod), uid)
+    def _path(self, pod: Obj) -> str:
+        qos = (pod.get("status") or {}).get("qosClass") or qos_class(pod)
+        return self._cgroups.pod_path(qos, pod["metadata"]["uid"])
+
+    def _interfaces(self, path: str, sandboxes: Mapping[str, str], pod: Obj) -> tuple[Interface, ...]:
+        sandbox = sandboxes.get(pod["metadata"]["uid"])
+        if sandbox is None or uses_host_network(pod):
+            return ()
+        pid = first_process(f"{path}/{sandbox}", unified=self._cgroups.unified)
+        return read_interfaces(pid) if pid is not None else ()
+
+    def _container(self, stats: Any, paths: Mapping[str, str]) -> Usage:
+        """The kernel's books where they can be found, else the engine's words; a layer only the engine knows."""
+        layer = {
+            "layer_bytes": stats.writable_layer.used_bytes.value,
+            "layer_inodes": stats.writable_layer.inodes_used.value,
+            "run_id": stats.attributes.id,
+        }
+        path = f"{paths[_key(stats)[0]]}/{stats.attributes.id}"
+        usage = read_group(path, unified=self._cgroups.unified) or _container_usage(stats)
+        return replace(usage, **layer)
+
+    def _pod(self, path: str, pod: Obj, containers: dict[tuple[str, str], Usage]) -> Usage:
         usage = read_group(path, unified=self._cgroups.unified)
         if usage is not None:
             return usage
-        mine = [usage for (owner, _), usage in containers.items() if owner == uid]
+        mine = [usage for (owner, _), usage in containers.items() if owner == pod["metadata"]["uid"]]
         return Usage(
             time_nanoseconds=time.time_ns(),
             cpu_nanoseconds=sum(each.cpu_nanoseconds for each in mine),
@@ -145,69 +201,26 @@ def _container_usage(stats: Any) -> Usage:
         memory_usage_bytes=stats.memory.usage_bytes.value or working_set,
         memory_working_set_bytes=working_set,
         memory_rss_bytes=stats.memory.rss_bytes.value,
-        layer_bytes=stats.writable_layer.used_bytes.value,
     )
 
 
-def node_usage(stat: str, memory: dict[str, int], now_nanoseconds: int) -> Usage:
-    """The whole machine's use, from the texts of `/proc/stat` and `/proc/meminfo`."""
-    words = [int(word) for word in stat.split("\n", 1)[0].split()[1:9]]
-    # Fields 4 and 5 are idle and iowait; everything else up to steal is work.
-    busy_ticks = sum(words) - words[3] - words[4]
-    used = memory["MemTotal"] - memory["MemFree"]
-    return Usage(
-        time_nanoseconds=now_nanoseconds,
-        cpu_nanoseconds=busy_ticks * (_NANOSECONDS // os.sysconf("SC_CLK_TCK")),
-        memory_usage_bytes=used,
-        memory_working_set_bytes=max(0, used - memory.get("Inactive(file)", 0)),
-        memory_rss_bytes=memory.get("AnonPages", 0),
-    )
-
-
-def read_meminfo(text: str) -> dict[str, int]:
-    """Sizes in bytes."""
-    lines = (line.split() for line in text.splitlines())
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
-
-
-def read_group(path: str, *, unified: bool, root: Path = CGROUP_ROOT) -> Usage | None:
-    """A control group's use; None when there is no such group."""
-    name = path.lstrip("/")
-    try:
-        if unified:
-            return _read_v2(root / name)
-        return _read_v1(root / "cpuacct" / name, root / "memory" / name)
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _read_v1(cpu: Path, memory: Path) -> Usage:
-    stat = _pairs(memory / "memory.stat")
-    used = int((memory / "memory.usage_in_bytes").read_text())
+def _own_use() -> Usage:
+    """What this process took so far."""
+    times, pages = os.times(), Path("/proc/self/statm").read_text().split()
+    resident = int(pages[1]) * os.sysconf("SC_PAGE_SIZE")
     return Usage(
         time_nanoseconds=time.time_ns(),
-        cpu_nanoseconds=int((cpu / "cpuacct.usage").read_text()),
-        memory_usage_bytes=used,
-        memory_working_set_bytes=max(0, used - stat.get("total_inactive_file", 0)),
-        memory_rss_bytes=stat.get("total_rss", 0),
+        cpu_nanoseconds=round((times.user + times.system) * NANOSECONDS),
+        memory_usage_bytes=resident,
+        memory_working_set_bytes=resident,
+        memory_rss_bytes=resident,
     )
 
 
-def _read_v2(group: Path) -> Usage:
-    stat = _pairs(group / "memory.stat")
-    used = int((group / "memory.current").read_text())
-    return Usage(
-        time_nanoseconds=time.time_ns(),
-        cpu_nanoseconds=_pairs(group / "cpu.stat")["usage_usec"] * 1000,
-        memory_usage_bytes=used,
-        memory_working_set_bytes=max(0, used - stat.get("inactive_file", 0)),
-        memory_rss_bytes=stat.get("anon", 0),
-    )
-
-
-def _pairs(path: Path) -> dict[str, int]:
-    lines = (line.split() for line in path.read_text().splitlines())
-    return {words[0]: int(words[1]) for words in lines if len(words) == 2}
+def _processes() -> Processes:
+    limit = min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
+    running = Path("/proc/loadavg").read_text().split()[3].partition("/")[2]
+    return Processes(limit, int(running or 0))
 
 
 def _file_system(path: Path) -> FileSystem:

@@ -1,0 +1,143 @@
+"""Role-based access: what Roles and ClusterRoles grant through their bindings.
+
+The rules are held in memory, kept by watching the store. One thing no role can grant here: writing roles and
+bindings. Upstream lets those do so who hold all that they hand out; until that is checked, administrators alone do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+
+from sparsam.apiserver import conversion
+from sparsam.apiserver.authentication import User
+from sparsam.apiserver.authorization import Action, Authorizer
+from sparsam.objects.kinds import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES, Resource
+from sparsam.objects.strategy import Obj
+from sparsam.store.interface import EventType, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+_GROUP = "rbac.authorization.k8s.io"
+_READING = frozenset({"get", "list", "watch"})
+_ACCOUNT_PREFIX = "system:serviceaccount:"
+_RETRY_SECONDS = 1.0
+_KINDS = (ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
+
+Book = dict[Resource, dict[tuple[str, str], Obj]]
+"""Objects by kind, namespace and name."""
+
+
+class RoleAuthorizer:
+    """Grants what another authorizer does, and what roles say."""
+
+    def __init__(self, first: Authorizer, store: Store) -> None:
+        self._first, self._store = first, store
+        self.book: Book = {kind: {} for kind in _KINDS}
+
+    def allows(self, user: User, action: Action) -> bool:
+        """Whether the user may."""
+        return self._first.allows(user, action) or granted(self.book, user, action)
+
+    async def run(self) -> None:
+        """Keep the roles like the store until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in _KINDS:
+                group.create_task(self._follow(kind), name=f"roles {kind.plural}")
+
+    async def _follow(self, kind: Resource) -> None:
+        while True:
+            try:
+                page = await self._store.list(kind.storage_prefix)
+                found = [conversion.decode(kind, entry.value, entry.revision) for entry in page.entries]
+                self.book[kind] = {_key(obj): obj for obj in found}
+                async with self._store.watch(kind.storage_prefix, since=page.revision) as batches:
+                    async for batch in batches:
+                        for event in batch:
+                            obj = conversion.decode(kind, event.entry.value, event.entry.revision)
+                            if event.type is EventType.DELETED:
+                                self.book[kind].pop(_key(obj), None)
+                            else:
+                                self.book[kind][_key(obj)] = obj
+            except StoreError as error:
+                log.warning("roles are read again kind=%s error=%s", kind.plural, error or type(error).__name__)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def granted(book: Book, user: User, action: Action) -> bool:
+    """Whether some role that is bound to the user holds a rule for the action."""
+    if action.group == _GROUP and action.resource and action.verb not in _READING:
+        return False
+    return any(rule_allows(rule, action) for rule in _rules_of(book, user, action.namespace))
+
+
+def rule_allows(rule: Mapping[str, list[str]], action: Action) -> bool:
+    """Whether one rule is about this action."""
+    if not _has(rule.get("verbs"), action.verb):
+        return False
+    if not action.resource:
+        return any(_path_matches(pattern, action.path) for pattern in rule.get("nonResourceURLs") or ())
+    names = rule.get("resourceNames")
+    return (
+        _has(rule.get("apiGroups"), action.group)
+        and _has_resource(rule.get("resources") or (), action)
+        and (not names or action.name in names)
+    )
+
+
+def subject_matches(subject: Mapping[str, str], user: User, namespace: str) -> bool:
+    """Whether a binding's subject is this user; `namespace` is the binding's own."""
+    match subject.get("kind"):
+        case "User":
+            return subject.get("name") == user.name
+        case "Group":
+            return subject.get("name") in user.groups
+        case "ServiceAccount":
+            where = subject.get("namespace") or namespace
+            return user.name == f"{_ACCOUNT_PREFIX}{where}:{subject.get('name')}"
+        case _:
+            return False
+
+
+def _rules_of(book: Book, user: User, namespace: str) -> Iterator[Mapping[str, list[str]]]:
+    for binding in book[CLUSTERROLEBINDINGS].values():
+        if _binds(binding, user):
+            yield from _rules(book[CLUSTERROLES].get(("", binding["roleRef"]["name"])))
+    if not namespace:
+        return
+    for (where, _), binding in book[ROLEBINDINGS].items():
+        if where != namespace or not _binds(binding, user):
+            continue
+        role = binding["roleRef"]
+        if role["kind"] == "ClusterRole":
+            yield from _rules(book[CLUSTERROLES].get(("", role["name"])))
+        else:
+            yield from _rules(book[ROLES].get((namespace, role["name"])))
+
+
+def _binds(binding: Obj, user: User) -> bool:
+    namespace = binding["metadata"].get("namespace", "")
+    return any(subject_matches(subject, user, namespace) for subject in binding.get("subjects") or ())
+
+
+def _rules(role: Obj | None) -> Iterable[Mapping[str, list[str]]]:
+    return (role or {}).get("rules") or ()
+
+
+def _has(values: list[str] | None, wanted: str) -> bool:
+    return values is not None and (wanted in values or "*" in values)
+
+
+def _has_resource(resources: Iterable[str], action: Action) -> bool:
+    what = f"{action.resource}/{action.subresource}" if action.subresource else action.resource
+    wanted = {"*", what} | ({f"*/{action.subresource}"} if action.subresource else set())
+    return not wanted.isdisjoint(resources)
+
+
+def _path_matches(pattern: str, path: str) -> bool:
+    return pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def _key(obj: Obj) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]

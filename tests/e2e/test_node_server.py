@@ -1,0 +1,202 @@
+"""What a node offers to others: static pods, its endpoints to Prometheus, streams, credentials and an orderly end."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import lack
+from tests.e2e.conftest import KUBECTL, Cluster, running_cluster, until
+
+SHELL = "localhost/sparsam/busybox:1"
+FIRST = "first-srv"
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("static")
+    write(folder, "first")
+    (folder / "broken.yaml").write_text("kind: Pod\napiVersion: v1\nmetadata: {name: broken}\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, static: Path) -> Iterator[Cluster]:
+    flags = ("--node-name", "srv", "--static-pods", str(static))
+    with running_cluster(tmp_path_factory.mktemp("s"), *flags) as one:
+        yield one
+
+
+def shell(command: str = "sleep 3600", **fields: Any) -> dict[str, Any]:
+    return {"name": "c", "image": SHELL, "command": ["sh", "-c", command], **fields}
+
+
+def pod(name: str, command: str = "sleep 3600", container: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    body = {"terminationGracePeriodSeconds": 0, "containers": [shell(command, **(container or {}))], **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}
+
+
+def write(folder: Path, name: str, **labels: str) -> None:
+    manifest = pod(name)
+    manifest["metadata"]["labels"] = labels
+    (folder / f".{name}").write_text(json.dumps(manifest))
+    (folder / f".{name}").replace(folder / f"{name}.yaml")
+
+
+def ready(cluster: Cluster, name: str, namespace: str = "default") -> dict[str, Any] | None:
+    found = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]
+    for each in found:
+        conditions = {one["type"]: one["status"] for one in each["status"].get("conditions") or ()}
+        if each["metadata"]["name"] == name and conditions.get("Ready") == "True":
+            return each
+    return None
+
+
+def test_static_pods_run_are_shown_come_back_and_outlive_the_agent(cluster: Cluster, static: Path):
+    first = until(lambda: ready(cluster, FIRST), what="mirror")
+    run = first["status"]["containerStatuses"][0]["containerID"]
+    assert first["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
+    assert first["metadata"]["ownerReferences"][0]["name"] == "srv"
+    assert cluster.kubectl("exec", FIRST, "--", "hostname").strip() == FIRST
+    cluster.kubectl("delete", "pod", FIRST, "--wait=false")
+    again = until(
+        lambda: (now := ready(cluster, FIRST)) and now["metadata"]["uid"] != first["metadata"]["uid"] and now,
+        what="mirror made anew",
+    )
+    assert again["status"]["containerStatuses"][0]["containerID"] == run
+    # Neither the API server's death nor the agent's touches it; a file written meanwhile is heeded.
+    for name in ("api", "node-srv"):
+        os.kill(cluster.children()[name], signal.SIGKILL)
+    write(static, "second")
+    until(lambda: ready(cluster, "second-srv"), what="static pod written while all was down")
+    assert ready(cluster, FIRST)["status"]["containerStatuses"][0]["containerID"] == run
+    write(static, "second", version="2")
+    until(lambda: (now := ready(cluster, "second-srv")) and now["metadata"].get("labels") == {"version": "2"})
+    (static / "second.yaml").unlink()
+    until(lambda: "second-srv" not in cluster.kubectl("get", "pods", "-o", "name"), what="second gone")
+    log = (cluster.data_dir / "log" / "node-srv.log").read_text()
+    assert "manifest is no static pod file=" in log
+    assert 'broken-srv" is invalid: spec.containers: Required value' in log
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, cluster: Cluster, token: str) -> Iterator[str]:
+    (folder / "token").write_text(token)
+    address = cluster.get("node", "srv")["status"]["addresses"][0]["address"]
+    jobs = [
+        {
+            "job_name": name,
+            "metrics_path": path,
+            "scheme": "https",
+            "authorization": {"credentials_file": str(folder / "token")},
+            "tls_config": {"ca_file": str(cluster.data_dir / "pki" / "ca.crt")},
+            "static_configs": [{"targets": [f"{address}:10250"]}],
+        }
+        for name, path in (
+            ("cadvisor", "/metrics/cadvisor"),
+            ("resource", "/metrics/resource"),
+            ("kubelet", "/metrics"),
+            ("probes", "/metrics/probes"),
+        )
+    ]
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:19090", "--log.level=error"])
+    try:
+        yield "http://127.0.0.1:19090"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask(url: str, query: str) -> list[dict[str, Any]]:
+    """An instant query's result; nothing while Prometheus does not answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query?query={urllib.parse.quote(query)}", timeout=10) as answer:
+            return json.load(answer)["data"]["result"]
+    except OSError:
+        return []
+
+
+@pytest.mark.skipif(bool(lack("prometheus")), reason=lack("prometheus"))
+def test_prometheus_scrapes_a_node_with_a_service_account_token(cluster: Cluster, namespace: str, tmp_path: Path):
+    cluster.kubectl("create", "serviceaccount", "prometheus", "-n", namespace)
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    limits = {"limits": {"cpu": "500m", "memory": "64Mi"}}
+    busy = pod("busy", "while true; do :; done", {"resources": limits, "livenessProbe": probe})
+    busy["metadata"]["namespace"] = namespace
+    cluster.apply(busy)
+    cluster.kubectl("create", "clusterrole", namespace, "--verb=get", "--resource=nodes/metrics")
+    account = f"--serviceaccount={namespace}:prometheus"
+    cluster.kubectl("create", "clusterrolebinding", namespace, f"--clusterrole={namespace}", account)
+    token = cluster.kubectl("create", "token", "prometheus", "-n", namespace).strip()
+    until(lambda: ready(cluster, "busy", namespace), what="busy pod")
+    mine = f'namespace="{namespace}",pod="busy"'
+    with prometheus(tmp_path, cluster, token) as url:
+        until(lambda: len(ask(url, "up == 1")) == 4, what="all four endpoints up")
+        rate = until(
+            lambda: ask(url, f'rate(container_cpu_usage_seconds_total{{job="cadvisor",container="c",{mine}}}[10s])'),
+            what="a rate",
+        )
+        assert 0 < float(rate[0]["value"][1]) < 0.75
+        for series, expected in {
+            f'container_spec_memory_limit_bytes{{container="c",{mine}}}': 64 << 20,
+            f'container_spec_cpu_quota{{container="c",{mine}}}': 50_000,
+            "machine_cpu_cores": os.cpu_count(),
+        }.items():
+            assert [float(each["value"][1]) for each in ask(url, series)] == [expected], series
+        for series in (
+            f'container_memory_working_set_bytes{{container="c",{mine}}} > 0',
+            f'container_network_receive_bytes_total{{interface="eth0",{mine}}} > 0',
+            f'container_start_time_seconds{{job="cadvisor",container="c",{mine}}} > 0',
+            f"pod_memory_working_set_bytes{{{mine}}} > 0",
+            'kubelet_running_pods{job="kubelet"} >= 2',
+            'sparsam_node_power_watts{job="kubelet"} > 0',
+            f'prober_probe_total{{probe_type="Liveness",result="successful",{mine}}} > 0',
+        ):
+            until(lambda wanted=series: ask(url, wanted), what=series)
+    # The same token opens nothing else, and the API server's way in shows the rest.
+    address = cluster.get("node", "srv")["status"]["addresses"][0]["address"]
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", f"{cluster.data_dir}/pki/ca.crt"]
+    for path, code in (("/pods", "403"), ("/stats/summary", "403"), ("/metrics", "200")):
+        asked = [*command, "-H", f"Authorization: Bearer {token}", f"https://{address}:10250{path}"]
+        assert subprocess.run(asked, capture_output=True, text=True, check=False).stdout == code
+    summary = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/srv/proxy/stats/summary"))
+    (one,) = [each for each in summary["pods"] if each["podRef"]["name"] == "busy"]
+    assert one["network"]["name"] == "eth0"
+    assert one["cpu"]["usageNanoCores"] > 0
+    assert summary["node"]["rlimit"]["curproc"] > 0
+    configz = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/srv/proxy/configz"))
+    assert configz["kubeletconfig"]["authorization"]["mode"] == "Webhook"
+
+
+def test_streams_carry_pipes_and_their_ends(cluster: Cluster, namespace: str, tmp_path: Path):
+    def run(*arguments: str, stdin: bytes = b"") -> bytes:
+        command = [str(KUBECTL), "--kubeconfig", str(cluster.kubeconfig), "-n", namespace, *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    waiting = pod("waits", "cat; echo done", {"stdin": True, "stdinOnce": True}, restartPolicy="Never")
+    for each in (pod("shell"), waiting):
+        each["metadata"]["namespace"] = namespace
+        cluster.apply(each)
+    until(lambda: ready(cluster, "shell", namespace) and ready(cluster, "waits", namespace))
+    payload = os.urandom(3_000_000)
+    assert run("exec", "-i", "shell", "--", "cat", stdin=payload) == payload
+    assert run("exec", "-i", "shell", "--", "sh", "-c", "cat >/dev/null; echo over", stdin=b"x") == b"over\n"
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_bytes(payload)
+    run("cp", str(tmp_path / "there"), "shell:/tmp/there")
+    run("cp", "shell:/tmp/there", str(tmp_path / "back"))
+    assert (tmp_path / "back" / "file").read_bytes() == payload
+    assert b"hello\ndone" in run("attach", "-i", "waits", stdin=b"hello\n")
