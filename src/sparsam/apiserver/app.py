@@ -27,6 +27,7 @@ from sparsam.apiserver.http import (
     Send,
     StreamReply,
 )
+from sparsam.apiserver.impersonation import impersonated
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.server import STATE_USER
 from sparsam.errors import (
@@ -92,7 +93,8 @@ class App:
 
     async def _answer(self, request: Request, scope: Scope) -> Answer:
         state = scope.get("state", {})
-        request.user = await self._authenticator.authenticate(request.header(b"authorization"), state.get(STATE_USER))
+        user = await self._authenticator.authenticate(request.header(b"authorization"), state.get(STATE_USER))
+        request.user = impersonated(user, request.headers, self._authorizer)
         if not request.path.startswith("/"):
             # `OPTIONS *` and the like: asked of a proxy, or of no resource at all.
             raise BadRequest("the request is not for a path")
@@ -123,9 +125,10 @@ class App:
         request = Request(scope, receive)
         try:
             state = scope.get("state", {})
-            request.user = await self._authenticator.authenticate(
+            user = await self._authenticator.authenticate(
                 request.header(b"authorization") or _socket_token(scope), state.get(STATE_USER)
             )
+            request.user = impersonated(user, request.headers, self._authorizer)
             route = routes.parse(request.path) if request.path.startswith("/") else None
             if route is None or route.resource is None:
                 raise not_served()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sparsam.apiserver.authentication import AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, User
 from sparsam.errors import Forbidden, StatusError, Unauthorized
+from sparsam.objects.strategy import Obj
 
 OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"})
 _OPEN_PREFIXES = ("/healthz/", "/livez/", "/readyz/")
@@ -49,13 +50,17 @@ class Authorizer(Protocol):
         """Whether the user may."""
         ...
 
+    def rules(self, user: User, namespace: str) -> list[Obj]:
+        """What the user may do in a namespace and outside of any, as rules of roles."""
+        ...
+
 
 class ComponentAuthorizer:
     """Administrators and the cluster's components may do all; other known users see what is served and who they are."""
 
     def allows(self, user: User, action: Action) -> bool:
         """Whether the user may."""
-        if user.name in _ALMIGHTY_USERS or not _ALMIGHTY_GROUPS.isdisjoint(user.groups):
+        if _is_almighty(user):
             return True
         if action.path in OPEN_PATHS or action.path.startswith(_OPEN_PREFIXES):
             return True
@@ -66,6 +71,19 @@ class ComponentAuthorizer:
                 return True
             return action.resource in _SELF_REVIEWS and action.verb == "create"
         return action.verb == "get" and action.path.startswith(_DISCOVERY_PREFIXES)
+
+    def rules(self, user: User, namespace: str) -> list[Obj]:
+        """Everything for the almighty; what others may by themselves the default roles say too."""
+        if not _is_almighty(user):
+            return []
+        return [
+            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+            {"verbs": ["*"], "nonResourceURLs": ["*"]},
+        ]
+
+
+def _is_almighty(user: User) -> bool:
+    return user.name in _ALMIGHTY_USERS or not _ALMIGHTY_GROUPS.isdisjoint(user.groups)
 
 
 def _asks_for_certificate(action: Action) -> bool:

@@ -1,19 +1,32 @@
 """What every cluster has from the first second.
 
-The four namespaces, the two system priority classes, and the `kubernetes` Service with its endpoints.
+The four namespaces, the two system priority classes, the default roles, and the `kubernetes` Service with its
+endpoints.
 """
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
+from sparsam.apiserver import conversion
 from sparsam.apiserver.admission.priority import SYSTEM_CLASSES
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.config import ApiServerConfig
+from sparsam.apiserver.defaultroles import AUTOUPDATE, default_bindings, default_roles
 from sparsam.apiserver.registry import Call, Registry
 from sparsam.errors import AlreadyExists, NotFound
-from sparsam.objects.kinds import ENDPOINTS, ENDPOINTSLICES, NAMESPACES, PRIORITYCLASSES, SERVICES, Resource
+from sparsam.objects.kinds import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    ENDPOINTS,
+    ENDPOINTSLICES,
+    NAMESPACES,
+    PRIORITYCLASSES,
+    SERVICES,
+    Resource,
+)
 from sparsam.objects.strategy import Obj
 
 SELF = User("system:apiserver", ("system:masters",))
@@ -36,6 +49,8 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
         await _ensure(
             registry, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": description}
         )
+    await asyncio.gather(*(_grant(registry, CLUSTERROLES, role, "rules") for role in default_roles()))
+    await asyncio.gather(*(_grant(registry, CLUSTERROLEBINDINGS, each, "subjects") for each in default_bindings()))
     await _ensure(registry, SERVICES, _service(config))
     host, port = config.advertised
     if ip_address(host).is_loopback or ip_address(host).is_unspecified:
@@ -43,6 +58,25 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
         return
     await _ensure(registry, ENDPOINTS, _endpoints(host, port), keep="subsets")
     await _ensure(registry, ENDPOINTSLICES, _endpoint_slice(host, port), keep="endpoints")
+
+
+async def _grant(registry: Registry, resource: Resource, obj: Obj, field: str) -> None:
+    """Create a default role or binding; to an existing one add what it lacks, unless its owner forbade that."""
+    name = obj["metadata"]["name"]
+    try:
+        entry = await registry.get(resource, name, "")
+    except NotFound:
+        await _ensure(registry, resource, obj)
+        return
+    found = conversion.decode(resource, entry.value, entry.revision)
+    metadata, missing = found["metadata"], [each for each in obj[field] if each not in (found.get(field) or ())]
+    if not missing or (metadata.get("annotations") or {}).get(AUTOUPDATE) != "true":
+        return
+
+    def add(old: Obj) -> None:
+        old[field] = [*(old.get(field) or ()), *missing]
+
+    await registry.mutate(Call(resource, "", name, SELF), add)
 
 
 def api_service_ip(config: ApiServerConfig) -> str:

@@ -18,6 +18,7 @@ from sparsam.apiserver.admission.classes import (
     runtime_class,
 )
 from sparsam.apiserver.admission.defaults import fixed_additions
+from sparsam.apiserver.admission.escalation import Escalation
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.limitranger import limit_defaults, limits
 from sparsam.apiserver.admission.podsecurity import pod_security
@@ -116,7 +117,8 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
         config.service_cidr, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
-    registry = Registry(store, clock, Admission(PLUGINS, reader, (*VALIDATORS, QuotaCharging(store, clock))), reservers)
+    validators: tuple[Validator, ...] = (*VALIDATORS, Escalation(authorizer), QuotaCharging(store, clock))
+    registry = Registry(store, clock, Admission(PLUGINS, reader, validators), reservers)
     await bootstrap(registry, config)
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)

@@ -67,16 +67,13 @@ class Reviews:
         action = _action(resource, spec)
         if resource.kind == "LocalSubjectAccessReview" and action.namespace != namespace:
             raise BadRequest(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
-        allowed = self._authorizer.allows(user, action)
-        return {"allowed": allowed} if allowed else {"allowed": False, "reason": "no rule allows this"}
+        return {"allowed": self._authorizer.allows(user, action)}
 
     def _rules(self, user: User, spec: dict[str, Any]) -> dict[str, Any]:
-        """All or nothing: without roles a user either may do everything here or has nothing to list."""
-        probe = Action(verb="*", group="*", version="*", resource="*", namespace=spec.get("namespace", ""))
-        everything = self._authorizer.allows(user, probe)
+        rules = self._authorizer.rules(user, spec.get("namespace", ""))
         return {
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}] if everything else [],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}] if everything else [],
+            "resourceRules": [rule for rule in rules if "nonResourceURLs" not in rule],
+            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
             "incomplete": False,
         }
 

@@ -1,7 +1,7 @@
 """Role-based access: what Roles and ClusterRoles grant through their bindings.
 
-The rules are held in memory, kept by watching the store. One thing no role can grant here: writing roles and
-bindings. Upstream lets those do so who hold all that they hand out; until that is checked, administrators alone do.
+The rules are held in memory, kept by watching the store. Who may write roles and bindings hands out no more than what
+they hold themselves: see `admission.escalation`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from sparsam.store.interface import EventType, Store, StoreError
 
 log = logging.getLogger(__name__)
 
-_GROUP = "rbac.authorization.k8s.io"
-_READING = frozenset({"get", "list", "watch"})
 _ACCOUNT_PREFIX = "system:serviceaccount:"
 _RETRY_SECONDS = 1.0
 _KINDS = (ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
@@ -34,11 +32,19 @@ class RoleAuthorizer:
 
     def __init__(self, first: Authorizer, store: Store) -> None:
         self._first, self._store = first, store
-        self.book: Book = {kind: {} for kind in _KINDS}
+        self._book: Book = {kind: {} for kind in _KINDS}
 
     def allows(self, user: User, action: Action) -> bool:
         """Whether the user may."""
-        return self._first.allows(user, action) or granted(self.book, user, action)
+        return self._first.allows(user, action) or granted(self._book, user, action)
+
+    def rules(self, user: User, namespace: str) -> list[Obj]:
+        """What the user may do, each rule once."""
+        found = self._first.rules(user, namespace)
+        for rule in _rules_of(self._book, user, namespace):
+            if rule not in found:
+                found.append(dict(rule))
+        return found
 
     async def run(self) -> None:
         """Keep the roles like the store until cancelled."""
@@ -51,15 +57,15 @@ class RoleAuthorizer:
             try:
                 page = await self._store.list(kind.storage_prefix)
                 found = [conversion.decode(kind, entry.value, entry.revision) for entry in page.entries]
-                self.book[kind] = {_key(obj): obj for obj in found}
+                self._book[kind] = {_key(obj): obj for obj in found}
                 async with self._store.watch(kind.storage_prefix, since=page.revision) as batches:
                     async for batch in batches:
                         for event in batch:
                             obj = conversion.decode(kind, event.entry.value, event.entry.revision)
                             if event.type is EventType.DELETED:
-                                self.book[kind].pop(_key(obj), None)
+                                self._book[kind].pop(_key(obj), None)
                             else:
-                                self.book[kind][_key(obj)] = obj
+                                self._book[kind][_key(obj)] = obj
             except StoreError as error:
                 log.warning("roles are read again kind=%s error=%s", kind.plural, error or type(error).__name__)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -67,8 +73,6 @@ class RoleAuthorizer:
 
 def granted(book: Book, user: User, action: Action) -> bool:
     """Whether some role that is bound to the user holds a rule for the action."""
-    if action.group == _GROUP and action.resource and action.verb not in _READING:
-        return False
     return any(rule_allows(rule, action) for rule in _rules_of(book, user, action.namespace))
 
 

@@ -1,0 +1,25 @@
+"""The default roles hang together."""
+
+from __future__ import annotations
+
+from sparsam.apiserver.defaultroles import default_bindings, default_roles
+
+
+def test_each_role_is_named_once_and_each_binding_has_its_role():
+    names = [each["metadata"]["name"] for each in default_roles()]
+    assert len(names) == len(set(names))
+    assert {each["roleRef"]["name"] for each in default_bindings()} <= set(names)
+
+
+def test_who_views_reads_only_and_no_secrets():
+    roles = {each["metadata"]["name"]: each for each in default_roles()}
+    for rule in roles["system:aggregate-to-view"]["rules"]:
+        assert set(rule["verbs"]) <= {"get", "list", "watch"}
+        assert "secrets" not in rule["resources"]
+
+
+def test_admin_gathers_edit_and_edit_gathers_view():
+    roles = {each["metadata"]["name"]: each for each in default_roles()}
+    for gathered, by in (("view", "edit"), ("edit", "admin"), ("system:aggregate-to-view", "view")):
+        (selector,) = roles[by]["aggregationRule"]["clusterRoleSelectors"]
+        assert selector["matchLabels"].items() <= roles[gathered]["metadata"]["labels"].items()
