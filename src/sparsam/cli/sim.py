@@ -30,6 +30,7 @@ from sparsam.simulation.experiment import Row, Run, compare, play
 from sparsam.simulation.facility import BadFacility, Facility, parse_facility
 from sparsam.simulation.failures import Failures
 from sparsam.simulation.fleet import Fleet
+from sparsam.simulation.headline import headline, label
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
 from sparsam.simulation.traces.openb import without_cards
@@ -361,11 +362,10 @@ def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
         heads, lines = _with_building(heads, lines, rows, runs)
     table = plain_table(heads, lines)
     first = rows[0]
-    said = [f"saved: of the energy of {first.policy} with sleep {'on' if first.sleep else 'off'}; estimated"]
-    said += [
-        f"{row.policy}, sleep {'on' if row.sleep else 'off'}: not compared, {row.why_not}"
-        for row in rows
-        if row.why_not
+    said = [
+        headline(rows),
+        f"saved: of the energy of {first.policy} with sleep {'on' if first.sleep else 'off'}; estimated",
+        *(f"{label(row)}: not compared, {row.why_not}" for row in rows if row.why_not),
     ]
     table.caption, table.caption_justify = "\n".join(said), "left"
     return table

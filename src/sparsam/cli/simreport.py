@@ -18,7 +18,9 @@ import numpy.typing as npt
 from sparsam.cli.charts import Chart, Series, svg
 from sparsam.cli.report import draw
 from sparsam.cli.tables import BadInput
+from sparsam.scheduling.watts import SparsamPolicy
 from sparsam.simulation.experiment import Row
+from sparsam.simulation.headline import headline, label
 from sparsam.simulation.story import PERCENTILES, SHADE_ASLEEP, SHADE_CHANGING, SHADE_FAILED, Chapter, Shades, Story
 from sparsam.units import joules_to_kwh
 
@@ -80,20 +82,6 @@ def html(story: Story, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
     )
 
 
-def headline(rows: Sequence[Row]) -> str:
-    """The best saving that may be stated, in a sentence."""
-    base = rows[0]
-    stated = [row for row in rows[1:] if row.saved_ratio is not None]
-    if not stated:
-        return "No saving is stated: the runs did unequal work, or there was only one."
-    best = max(stated, key=lambda row: row.saved_ratio or 0.0)
-    error = "" if best.saved_error is None else f" ±{best.saved_error:.1%}"
-    return (
-        f"{_label(best)} uses {best.saved_ratio:.1%}{error} less energy than {_label(base)} for the same work; "
-        f"no scheduler could save more than {best.bound_ratio:.1%}."
-    )
-
-
 def charts(story: Story) -> list[Chart]:
     """Lines over time, and distributions."""
     chapters, hours = story.chapters, story.hours
@@ -116,9 +104,14 @@ def charts(story: Story) -> list[Chart]:
 
 
 def maps(story: Story) -> dict[str, bytes]:
-    """Heat maps of the first run and of the last, as PNG by name."""
-    shown = {"utilization-first": story.chapters[0], "utilization-last": story.chapters[-1]}
-    return {name: png(colours(chapter.load)) for name, chapter in shown.items()}
+    """Heat maps of the first run and of ours, as PNG by name."""
+    return {name: png(colours(chapter.load)) for name, chapter in _mapped(story).items()}
+
+
+def _mapped(story: Story) -> dict[str, Chapter]:
+    """The default beside ours, the last of these; where that did not run, the last of all."""
+    ours = [each for each in story.chapters if each.run.policy == SparsamPolicy.name]
+    return {"utilization-first": story.chapters[0], "utilization-last": (ours or story.chapters)[-1]}
 
 
 def colours(load: Shades) -> Pixels:
@@ -171,10 +164,6 @@ def numbers(story: Story) -> dict[str, Any]:
     }
 
 
-def _label(row: Row) -> str:
-    return f"{row.policy}{' with sleep' if row.sleep else ''}"
-
-
 def _energy_table(story: Story, rows: Sequence[Row]) -> str:
     runs = {(each.run.policy, each.run.sleep): each.run for each in story.chapters}
     heads = ("", "kWh", "saved", "bound", "late", "dropped", "pending p99", "decision p99", "moved", "sleeps")
@@ -184,7 +173,7 @@ def _energy_table(story: Story, rows: Sequence[Row]) -> str:
         saved = "unequal work" if row.saved_ratio is None else f"{row.saved_ratio:.1%}"
         decision = "-" if run.decision_p99_ms is None else f"{run.decision_p99_ms:.2f} ms"
         cells = (
-            *(_label(row), f"{row.energy_kwh:.1f}", saved, f"{row.bound_ratio:.1%}", str(run.late), str(run.dropped)),
+            *(label(row), f"{row.energy_kwh:.1f}", saved, f"{row.bound_ratio:.1%}", str(run.late), str(run.dropped)),
             *(f"{run.pending_p99_s:.0f} s", decision, str(run.moves + run.evictions), str(run.transitions)),
         )
         lines.append(cells)
@@ -220,8 +209,7 @@ def _order_chart(story: Story) -> Chart:
 
 
 def _map_figures(story: Story) -> str:
-    first, last = story.chapters[0], story.chapters[-1]
-    figures = "".join(_map_figure(name, chapter) for name, chapter in zip(maps(story), (first, last), strict=True))
+    figures = "".join(_map_figure(name, chapter) for name, chapter in _mapped(story).items())
     keys = (
         ("#E8F0F8", "idle"),
         ("#08306B", "full"),

@@ -23,6 +23,7 @@ from sparsam.scheduling.population import PodClass, Population
 from sparsam.scheduling.powercolumns import PowerColumns
 from sparsam.scheduling.storage import Storage
 from sparsam.scheduling.usage import Usage, UseLevels
+from sparsam.scheduling.wishes import Wishes
 
 Obj = Mapping[str, Any]
 
@@ -84,6 +85,8 @@ class Snapshot:
         self.images = Images()
         self.power = PowerColumns()
         self.usage = Usage()
+        self.wishes = Wishes()
+        """What pods want of cards and the like."""
         self.storage = Storage()
         self.services: dict[str, dict[str, LabelSelector]] = {}
         """What Services select, by namespace and name."""
@@ -299,6 +302,8 @@ class Snapshot:
         self.residents[row][resident.key] = resident
         self.replicas[resident.demand.namespace, resident.demand.owner] += 1
         self._count(row, resident, +1)
+        if self.wishes.see(resident.demand):
+            self.dynamic.add_all()
 
     def _displace(self, resident: Resident) -> None:
         row = self.rows[resident.node]

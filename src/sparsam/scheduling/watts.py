@@ -21,6 +21,7 @@ from sparsam.scheduling.assessment import BALANCE, FIT, RowColumns
 from sparsam.scheduling.columns import Bools, Floats, Rows, clipped
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
+from sparsam.scheduling.devices import Rooms
 from sparsam.scheduling.policy import Ranking, plugin_total
 from sparsam.scheduling.population import Matching
 from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO
@@ -66,6 +67,7 @@ class SparsamPolicy:
     def __init__(self, weights: Weights | None = None) -> None:
         self.weights = weights or Weights()
         self.row_columns: RowColumns | None = self._row_columns
+        self._rooms = Rooms()
         self._scarcity = Scarcity(sleeps=self.weights.sleeps, headroom_ratio=self.weights.headroom_ratio)
 
     def profile(self, profile: Profile) -> Profile:
@@ -79,7 +81,7 @@ class SparsamPolicy:
         own: dict[str, Any] = {
             "joules": weights.joules * fewest(self._price(view), feasible),
             "performance": weights.performance * columns["performance"],
-            "devices": weights.devices * columns["devices"],
+            "devices": weights.devices * fewest(columns["devices"], feasible),
             "tie": columns["tie"],
         }
         if not view.assessment.demand.spread and "PodTopologySpread" in parts:
@@ -122,7 +124,7 @@ class SparsamPolicy:
             "cost": np.round(doubted * facility, DIGITS).astype(np.float32),
             "opening": np.round(awake * facility, DIGITS).astype(np.float32),
             "performance": self._performance(snapshot, demand, rows, load).astype(np.float32),
-            "devices": devices_kept(snapshot, demand, rows).astype(np.float32),
+            "devices": self._rooms.taken(snapshot, demand, rows).astype(np.float32),
             # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
             "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
         }
@@ -211,24 +213,6 @@ def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicor
     """What a pod that takes so much of a core of speed 1 takes of each node (see `PowerColumns.time_ratio`)."""
     capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     return np.asarray(millicores / (capacity if demand.is_batch else capacity * snapshot.power.speed[rows]))
-
-
-def devices_kept(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
-    """0 to 100: how full a pod makes a node's devices, or for one that wants none, how few of them are free.
-
-    Best fit, since a pod that wants eight cards needs a node where all are free, and one that wants one needs cores
-    beside it. 100 on a node that has none.
-    """
-    devices = {name: number for name, number in snapshot.resources.numbers.items() if "/" in name}
-    if not devices:
-        return np.full(snapshot.alive[rows].shape, float(FULL))
-    numbers = list(devices.values())
-    wanted = np.array([demand.amount(name) for name in devices], np.float64)[:, None]
-    asked = wanted[:, 0] > 0.0
-    capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
-    share = clipped((snapshot.requested[numbers][:, rows] + wanted) / np.maximum(capacity, 1.0))
-    share = np.where(capacity > 0.0, share, 1.0)
-    return np.asarray(FULL * (share[asked].mean(axis=0) if asked.any() else share.min(axis=0)))
 
 
 def fewest(cost: Floats, feasible: Bools) -> Floats:

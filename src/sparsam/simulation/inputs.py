@@ -56,7 +56,7 @@ def rack_numbers(nodes: Sequence[Obj]) -> Ints:
 
 
 def teach(snapshot: Snapshot, trace: Trace, demands: Sequence[PodDemand]) -> None:
-    """What a day before the trace would have taught of its services, and of all pods together."""
+    """What a day before the trace would have taught of its services, of all pods together, and of their devices."""
     usage = snapshot.usage
     peaks = np.ones(0) if trace.usage_series is None else trace.usage_series.values.max(axis=1)
     for number, demand in enumerate(demands):
@@ -68,6 +68,9 @@ def teach(snapshot: Snapshot, trace: Trace, demands: Sequence[PodDemand]) -> Non
             usage.teach(demand, requested * float(trace.usage[pods].mean()), requested * peak)
     stay = np.minimum(trace.duration_seconds, trace.horizon_seconds - trace.arrival_seconds)
     present = np.bincount(trace.template, stay, len(demands)) / max(trace.horizon_seconds, 1e-9)
+    came = np.bincount(trace.template, minlength=len(demands))
+    for demand, pods in zip(demands, came.tolist(), strict=True):
+        snapshot.wishes.see(demand, pods)
     for demand, pods_there in zip(demands, present.tolist(), strict=True):
         snapshot.expected_use.add(
             pods_there * demand.scored_cpu_millicores, pods_there * usage.expected_millicores(demand)

@@ -1,0 +1,81 @@
+"""What pods want of cards and other devices, learned from the pods that were seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from sparsam.scheduling.demand import PodDemand, Term
+
+KINDS = 32
+"""So many of the most frequent kinds count."""
+UNIT_STEPS = 8
+"""Amounts of a device above so many are known to four binary digits, since shares of cards come in any size."""
+
+
+class Kind(NamedTuple):
+    """Pods that want the same devices on the same nodes."""
+
+    devices: tuple[tuple[str, int], ...]
+    selector: tuple[tuple[str, str], ...]
+    required: tuple[Term, ...] | None
+
+
+@dataclass(slots=True)
+class Wish:
+    """A kind of pods, and what they asked for together."""
+
+    demand: PodDemand
+    """The first of the kind; what it tolerates holds for all."""
+    pods: float = 0.0
+    millicores: float = 0.0
+    memory_bytes: float = 0.0
+
+
+class Wishes:
+    """The kinds of pods that want devices, and how often they were seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Kind, Wish] = {}
+        self._pods = 0.0
+        self.version = 0
+        """Rises when what was learned would change decisions."""
+
+    def see(self, demand: PodDemand, pods: float = 1.0) -> bool:
+        """A pod that wants devices came, or so many; whether the version rose."""
+        devices = devices_of(demand)
+        if not devices or pods <= 0.0:
+            return False
+        kind = Kind(tuple((name, _rounded(amount)) for name, amount in devices), demand.selector, demand.required)
+        seen = self._seen.get(kind)
+        if seen is None:
+            seen = self._seen[kind] = Wish(replace(demand, requests=kind.devices))
+        seen.pods += pods
+        seen.millicores += pods * demand.amount("cpu")
+        seen.memory_bytes += pods * demand.amount("memory")
+        before, self._pods = self._pods, self._pods + pods
+        # Often at first, then each time that as many have come again.
+        rises = int(np.log2(1.0 + before)) != int(np.log2(1.0 + self._pods))
+        self.version += rises
+        return rises
+
+    def frequent(self) -> list[Wish]:
+        """The most frequent kinds."""
+        return sorted(self._seen.values(), key=lambda each: -each.pods)[:KINDS]
+
+    @property
+    def pods(self) -> float:
+        """How many pods were seen."""
+        return self._pods
+
+
+def devices_of(demand: PodDemand) -> list[tuple[str, int]]:
+    """Extended resources that a pod asks for."""
+    return sorted((name, amount) for name, amount in demand.requests if "/" in name and amount > 0)
+
+
+def _rounded(amount: int) -> int:
+    shift = max(amount.bit_length() - UNIT_STEPS.bit_length() + 1, 0)
+    return amount >> shift << shift
