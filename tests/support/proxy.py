@@ -191,6 +191,12 @@ class KernelModel:
         assert sets == self.sets.keys()
 
 
+def comparable(listing: str) -> list[str]:
+    """What nft lists of one table; chains and elements come in the order they were made."""
+    blocks = listing.rstrip().removesuffix("}").split("\n\n")
+    return sorted(" ".join(sorted(block.replace(",", " ").split())) for block in blocks)
+
+
 @cache
 def has_nft() -> bool:
     """Whether nftables works here, in a network namespace of its own."""
