@@ -99,9 +99,8 @@ def outside(cluster: Cluster) -> Iterator[Namespace]:
 
 def asked(cluster: Cluster, who: str, host: str, times: int = 1) -> set[str]:
     """The names of the pods that answer a pod; empty when nobody does."""
-    loop = f"for i in $(seq {times}); do wget -qO- -T 2 http://{host}/; done"
-    answers = cluster.kubectl("exec", who, "--", "sh", "-c", loop, check=False)
-    return {line.split()[0] for line in answers.splitlines() if len(line.split()) == 2 and "wget" not in line}
+    loop = f"for i in $(seq {times}); do timeout 3 wget -qO- http://{host}/ 2>/dev/null; done; true"
+    return {line.split()[0] for line in cluster.kubectl("exec", who, "--", "sh", "-c", loop).splitlines()}
 
 
 def from_machine(host: str) -> str:
@@ -115,8 +114,9 @@ def from_outside(outside: Namespace, host: str) -> list[str]:
     """Name of the pod that answers the client outside, and the address it sees."""
 
     def ask() -> list[str]:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}/", timeout=2) as answer:
-            return answer.read().decode().split()
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}/", timeout=3) as answer:
+            name, client = answer.read().decode().split()
+            return [name, client.strip("[]").removeprefix("::ffff:")]
         return []
 
     return outside.call(ask)
@@ -223,7 +223,7 @@ def test_the_last_endpoint_serves_while_it_ends(cluster: Cluster):
 
     def terminating() -> bool:
         slices = cluster.get("endpointslices", "-l", "kubernetes.io/service-name=going")["items"]
-        found = [each["conditions"] for each in slices for each in each["endpoints"]]
+        found = [each["conditions"] for one in slices for each in one["endpoints"] or ()]
         return found == [{"ready": False, "serving": True, "terminating": True}]
 
     until(terminating, what="conditions of an endpoint that ends")
@@ -233,7 +233,7 @@ def test_the_last_endpoint_serves_while_it_ends(cluster: Cluster):
 
 def test_unready_endpoints_are_hidden_unless_they_are_to_be_published(cluster: Cluster):
     until(lambda: asked(cluster, "a", "shown") == {"never"}, what="the published one")
-    refused = cluster.kubectl("exec", "a", "--", "wget", "-qO-", "-T", "5", "http://hidden/", check=False)
+    refused = cluster.kubectl("exec", "a", "--", "timeout", "5", "wget", "-qO-", "http://hidden/", check=False)
     assert "Connection refused" in refused
 
 
