@@ -81,7 +81,8 @@ class Transaction:
         """As nft reads it; applied as a whole or not at all."""
         lines = [*_elements("delete", table, dict.fromkeys(self.gone_elements))]
         for name, seconds in sorted(self.new_sets.items()):
-            kind = f"type ipv4_addr; size 65535; flags dynamic,timeout; timeout {seconds}s;"
+            # Without a size: the kernel would make room for as many at once, a megabyte for each endpoint.
+            kind = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
             lines.append(f"add set ip {table} {name} {{ {kind} }}")
         lines += _chains(table, self.chains)
         lines += _elements("add", table, self.new_elements)
