@@ -67,6 +67,8 @@ class Settings:
     """Network of ClusterIPs; .1 is the API server, .10 is DNS."""
     machine_cidr: str = "10.245.0.0/24"
     """Machine-internal network between the API server (.1) and this machine's nodes (.11 on)."""
+    load_balancer_cidr: str = "10.245.1.0/24"
+    """Addresses for Services of type LoadBalancer, this machine's own; empty leaves them to another controller."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster."""
     cri_socket: str = ""
@@ -93,18 +95,24 @@ class Settings:
             raise SettingsError("cri_socket: one engine cannot serve several nodes; leave it out with nodes > 1")
         if not 0 <= self.scheduler_port <= 65535:
             raise SettingsError(f"scheduler_port: {self.scheduler_port} is not between 0 and 65535")
-        networks = {name: _network(name, getattr(self, name)) for name in _NETWORKS}
-        for name, widest in _NETWORKS.items():
-            if networks[name].prefixlen > widest:
-                raise SettingsError(f"{name}: {networks[name]} is too small; use a /{widest} or wider")
+        for name in ("listen", "node_ip"):
+            _address(name, getattr(self, name))
+        self._check_networks()
+        self._check_node_of_another()
+
+    def _check_networks(self) -> None:
+        optional = {"load_balancer_cidr": 32} if self.load_balancer_cidr else {}
+        narrowest = _NETWORKS | optional
+        networks = {name: _network(name, getattr(self, name)) for name in narrowest}
+        for name, longest in narrowest.items():
+            if networks[name].prefixlen > longest:
+                raise SettingsError(f"{name}: {networks[name]} is too small; use a /{longest} or wider")
         for (first, one), (second, other) in combinations(networks.items(), 2):
             if one.overlaps(other):
                 raise SettingsError(f"{first}: {one} overlaps {second} {other}")
-        for name in ("listen", "node_ip"):
-            _address(name, getattr(self, name))
-        self._check_node_of_another(networks["cluster_cidr"])
 
-    def _check_node_of_another(self, cluster: IPv4Network) -> None:
+    def _check_node_of_another(self) -> None:
+        cluster = _network("cluster_cidr", self.cluster_cidr)
         if self.pod_cidr and not _network("pod_cidr", self.pod_cidr).subnet_of(cluster):
             raise SettingsError(f"pod_cidr: {self.pod_cidr} is not within cluster_cidr {self.cluster_cidr}")
         if self.server and (self.part_list != ("node",) or self.nodes != 1):

@@ -25,6 +25,7 @@ from sparsam.agent.lifecycle import (
     decide,
     finished,
     go_duration,
+    is_ready,
     next_backoff,
     should_restart,
 )
@@ -212,6 +213,19 @@ def test_deletion_kills_tears_down_and_finishes():
     assert decide(view(run(), busy=frozenset({"container/main"}), **ending), NOW).actions == ()
     assert decide(view(run(state="exited"), **ending), NOW).actions == (TearDown(),)
     assert decide(view(sandboxes=(), torn_down=True, **ending), NOW).actions == (Finish(),)
+
+
+def test_a_container_that_had_started_serves_on_while_it_is_being_stopped():
+    ending = {"terminating": True, "busy": frozenset({"container/main"})}
+    wanted = pod()
+    assert not is_ready(view(run(), wanted=wanted, **ending), wanted["spec"]["containers"][0])
+    reported = {"name": "main", "started": True, "containerID": "containerd://main-0"}
+    wanted["status"]["containerStatuses"] = [reported]
+    spec = wanted["spec"]["containers"][0]
+    assert is_ready(view(run(), wanted=wanted, **ending), spec)
+    # Another run of it, or one whose hook runs, is not yet ready.
+    assert not is_ready(view(run(id="main-1"), wanted=wanted, **ending), spec)
+    assert not is_ready(view(run(), wanted=wanted, busy=ending["busy"]), spec)
 
 
 def test_deletion_ends_sidecars_after_the_containers_last_one_first():

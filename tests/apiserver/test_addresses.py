@@ -117,3 +117,17 @@ def test_a_full_range_says_so():
     tiny.reserve(service(type="NodePort"), None)
     with pytest.raises(InternalError, match="range is full"):
         tiny.reserve(service("o", type="NodePort"), None)
+
+
+def test_a_load_balancer_that_keeps_traffic_local_gets_a_port_for_health_checks():
+    pool = addresses()
+    first = service(type="LoadBalancer", externalTrafficPolicy="Local", ports=[])
+    pool.reserve(first, None)
+    port = first["spec"]["healthCheckNodePort"]
+    assert 30000 <= port <= 32767
+    asks = service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=port, ports=[])
+    with pytest.raises(InternalError, match=f"failed to allocate requested HealthCheck NodePort {port}"):
+        pool.reserve(asks, None)
+    pool.reserve(service(type="ClusterIP", ports=[]), first)
+    pool.reserve(asks, None)
+    assert asks["spec"]["healthCheckNodePort"] == port

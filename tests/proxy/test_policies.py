@@ -1,30 +1,17 @@
-"""NetworkPolicies: what each pod may, and real packets that come through or do not."""
+"""NetworkPolicies as what each pod may."""
 
 from __future__ import annotations
 
-import re
+from itertools import pairwise
 from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sparsam.proxy.policies import EGRESS, INGRESS, Allowed, Cluster, Isolation, facts_of, isolations, render
-from tests.proxy.test_traffic import CLIENT_IP, A, B, World
-from tests.support.netns import namespaces
-from tests.support.proxy import has_nft
+from sparsam.proxy.policies import EGRESS, INGRESS, Allowed, Cluster, compile_policies, facts_of, port_ranges
+from tests.support.policies import pod, policy
 
 LABELS = {"default": {"team": "a"}, "other": {"team": "b"}}
-
-
-def pod(name: str, ip: str, namespace: str = "default", **fields: Any) -> dict[str, Any]:
-    ports = [{"name": "web", "containerPort": fields.pop("port", 8080)}]
-    labels = fields.pop("labels", {"app": name})
-    spec = {"nodeName": fields.pop("node", "n1"), "containers": [{"name": "c", "ports": ports}], **fields}
-    metadata = {"name": name, "namespace": namespace, "labels": labels}
-    return {"metadata": metadata, "spec": spec, "status": {"podIP": ip, "phase": "Running"}}
-
-
-def policy(name: str = "p", namespace: str = "default", **spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"podSelector": {}, **spec}}
 
 
 def cluster(*pods: dict[str, Any]) -> Cluster:
@@ -34,117 +21,92 @@ def cluster(*pods: dict[str, Any]) -> Cluster:
 DB, WEB = pod("db", "10.0.0.1"), pod("web", "10.0.0.2", port=9090)
 FAR, ALIEN = pod("far", "10.0.1.1", node="n2"), pod("alien", "10.0.2.1", "other")
 ALL = cluster(DB, WEB, FAR, ALIEN)
+DATABASE = {"matchLabels": {"app": "db"}}
 
 
-def only(found: list[Isolation], ip: str = "10.0.0.1") -> tuple[Allowed, ...]:
-    (isolation,) = [each for each in found if each.ip == ip]
-    return isolation.allowed
+def allowed(among: Cluster, *policies: dict[str, Any], direction: str = INGRESS) -> list[dict[str, Any]]:
+    """What the database may, with the addresses in place of the sets."""
+    compiled = compile_policies(policies, among)
+    found = compiled.isolated[direction, "10.0.0.1"]
+    return [
+        {"who": sorted(compiled.members[each.peers]) if each.peers else each.block or "all", "ports": each.ports}
+        | ({"but": each.excluded} if each.excluded else {})
+        for each in found
+    ]
 
 
 def test_only_selected_pods_of_this_node_are_isolated():
-    found = isolations([policy(policyTypes=["Ingress"])], ALL)
-    assert found == [Isolation("10.0.0.1", INGRESS, ()), Isolation("10.0.0.2", INGRESS, ())]
-    chosen = policy(podSelector={"matchLabels": {"app": "db"}}, policyTypes=["Ingress", "Egress"])
-    assert [(each.ip, each.direction) for each in isolations([chosen], ALL)] == [
-        ("10.0.0.1", EGRESS),
-        ("10.0.0.1", INGRESS),
-    ]
-    assert [each.direction for each in isolations([policy(egress=[{}])], cluster(DB))] == [EGRESS, INGRESS]
+    assert compile_policies([policy(policyTypes=["Ingress"])], ALL).isolated == {
+        (INGRESS, "10.0.0.1"): (),
+        (INGRESS, "10.0.0.2"): (),
+    }
+    chosen = policy(podSelector=DATABASE, policyTypes=["Ingress", "Egress"])
+    assert compile_policies([chosen], ALL).isolated.keys() == {(EGRESS, "10.0.0.1"), (INGRESS, "10.0.0.1")}
+    assert compile_policies([policy(egress=[{}])], cluster(DB)).isolated == {
+        (INGRESS, "10.0.0.1"): (),
+        (EGRESS, "10.0.0.1"): (Allowed(),),
+    }
 
 
 def test_peers_are_pods_namespaces_both_or_addresses():
-    database = {"matchLabels": {"app": "db"}}
+    def peers(*each: dict[str, Any]) -> list[dict[str, Any]]:
+        return allowed(ALL, policy(podSelector=DATABASE, ingress=[{"from": list(each)}]))
 
-    def peers(*each: dict[str, Any]) -> tuple[Allowed, ...]:
-        return only(isolations([policy(podSelector=database, ingress=[{"from": list(each)}])], ALL))
-
-    assert peers({"podSelector": {}}) == (Allowed(("10.0.0.1", "10.0.1.1", "10.0.0.2")),)
-    assert peers({"namespaceSelector": {"matchLabels": {"team": "b"}}}) == (Allowed(("10.0.2.1",)),)
+    assert peers({"podSelector": {}}) == [{"who": ["10.0.0.1", "10.0.0.2", "10.0.1.1"], "ports": ()}]
+    assert peers({"namespaceSelector": {"matchLabels": {"team": "b"}}}) == [{"who": ["10.0.2.1"], "ports": ()}]
     named = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
     both = {"namespaceSelector": named, "podSelector": {"matchLabels": {"app": "web"}}}
-    assert peers(both) == (Allowed(("10.0.0.2",)),)
-    block = {"ipBlock": {"cidr": "10.9.0.0/16", "except": ["10.9.1.0/24"]}}
-    assert peers(block) == (Allowed(("10.9.0.0/16",), ("10.9.1.0/24",)),)
-    assert peers({"ipBlock": {"cidr": "fd00::/8"}}) == ()
-    assert peers({"podSelector": {"matchLabels": {"app": "nobody"}}}) == ()
+    assert peers(both) == [{"who": ["10.0.0.2"], "ports": ()}]
+    block = {"ipBlock": {"cidr": "10.9.0.7/16", "except": ["10.9.1.0/24", "10.9.1.8/32", "10.9.0.0/24"]}}
+    assert peers(block) == [{"who": "10.9.0.0/16", "ports": (), "but": ("10.9.0.0/23",)}]
+    assert peers({"ipBlock": {"cidr": "fd00::/8"}}) == []
+    assert peers({"podSelector": {"matchLabels": {"app": "nobody"}}}) == [{"who": [], "ports": ()}]
 
 
 def test_ports_are_numbers_ranges_names_or_whole_protocols():
-    database = {"matchLabels": {"app": "db"}}
+    def ports(*each: dict[str, Any], direction: str = INGRESS) -> list[dict[str, Any]]:
+        rule = {"ports": list(each), "to" if direction == EGRESS else "from": [{"podSelector": {}}]}
+        made = policy(podSelector=DATABASE, policyTypes=[direction], **{direction.lower(): [rule]})
+        return allowed(cluster(DB, WEB), made, direction=direction)
 
-    def ports(*each: dict[str, Any], direction: str = "ingress") -> tuple[Allowed, ...]:
-        peer = {"podSelector": {}}
-        rule = {"ports": list(each), "to" if direction == "egress" else "from": [peer]}
-        kind = [direction.capitalize()]
-        return only(
-            isolations([policy(podSelector=database, policyTypes=kind, **{direction: [rule]})], cluster(DB, WEB))
-        )
+    def one(*span: Any) -> list[dict[str, Any]]:
+        return [{"who": ["10.0.0.1", "10.0.0.2"], "ports": (span,)}]
 
-    everybody = ("10.0.0.1", "10.0.0.2")
-    assert ports({"port": 80}) == (Allowed(everybody, (), (("tcp", "80"),)),)
-    assert ports({"port": 80, "endPort": 90, "protocol": "UDP"}) == (Allowed(everybody, (), (("udp", "80-90"),)),)
-    assert ports({"protocol": "SCTP"}) == (Allowed(everybody, (), (("sctp", ""),)),)
-    assert ports({"port": "web"}) == (Allowed(everybody, (), (("tcp", "8080"),)),)
-    assert ports({"port": "none"}) == ()
-    out = ports({"port": "web"}, direction="egress")
-    assert out == (Allowed(("10.0.0.1",), (), (("tcp", "8080"),)), Allowed(("10.0.0.2",), (), (("tcp", "9090"),)))
+    assert ports({"port": 80}) == one("tcp", 80, 80)
+    assert ports({"port": 80, "endPort": 90, "protocol": "UDP"}) == one("udp", 80, 90)
+    assert ports({"protocol": "SCTP"}) == one("sctp", 0, 65535)
+    assert ports({"port": "web"}) == one("tcp", 8080, 8080)
+    assert ports({"port": "none"}) == []
+    assert ports({"port": "web"}, direction=EGRESS) == [
+        {"who": ["10.0.0.1"], "ports": (("tcp", 8080, 8080),)},
+        {"who": ["10.0.0.2"], "ports": (("tcp", 9090, 9090),)},
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), max_size=8))
+def test_ranges_cover_the_same_ports_and_do_not_touch(spans):
+    ports = [{"port": first, "endPort": first + more} for first, more in spans]
+    ranges = port_ranges(ports, None)
+    wanted = {number for first, more in spans for number in range(first, first + more + 1)}
+    assert [number for _, first, last in ranges for number in range(first, last + 1)] == sorted(wanted)
+    assert all(one[2] + 1 < other[1] for one, other in pairwise(ranges))
 
 
 def test_policies_add_up_and_pods_without_an_address_of_their_own_are_left_out():
     rules = [policy(name, ingress=[{"ports": [{"port": number}]}]) for name, number in (("b", 2), ("a", 1))]
-    assert only(isolations(rules, cluster(DB))) == (
-        Allowed(None, (), (("tcp", "1"),)),
-        Allowed(None, (), (("tcp", "2"),)),
-    )
+    assert [each["ports"] for each in allowed(cluster(DB), *rules)] == [(("tcp", 1, 1),), (("tcp", 2, 2),)]
     assert facts_of(pod("host", "192.0.2.1", hostNetwork=True), "n1") is None
     ended = pod("over", "10.0.0.3")
     ended["status"]["phase"] = "Succeeded"
     assert facts_of(ended, "n1") is None
 
 
-def test_without_isolation_the_table_goes():
-    assert render("t", []) == "add table ip t\ndelete table ip t\n"
-    assert not re.search(r"\{\s*\}", render("t", isolations([policy(policyTypes=["Ingress"])], ALL)))
-
-
-@pytest.fixture
-def world() -> Any:
-    with namespaces(4) as made:
-        yield World(*made)
-
-
-def apply(world: World, *policies: dict[str, Any]) -> None:
-    """Put policies in force for both pods of the world."""
-    text = render("sparsam-policy", isolations(policies, cluster(pod("a", A), pod("b", B))))
-    world.node.call(lambda: world.nft.run(text))
-
-
-def reaches(who: Any, ip: str, port: int) -> bool:
-    try:
-        who.ask(ip, port)
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.needs_root
-@pytest.mark.needs_nft
-@pytest.mark.skipif(not has_nft(), reason="nftables needs root and a kernel that has it")
-def test_packets_obey(world: World):
-    assert reaches(world.a, B, 8080)
-    apply(world, policy(podSelector={"matchLabels": {"app": "b"}}, policyTypes=["Ingress"]))
-    assert not reaches(world.a, B, 8080)
-    assert reaches(world.b, A, 8080)
-    assert reaches(world.node, B, 8080)
-    friend = {"podSelector": {"matchLabels": {"app": "a"}}}
-    apply(world, policy(ingress=[{"from": [friend], "ports": [{"port": "web"}]}]))
-    assert reaches(world.a, B, 8080)
-    assert not reaches(world.b, A, 8080)
-    apply(world, policy(policyTypes=["Egress"]))
-    assert not reaches(world.a, CLIENT_IP, 9000)
-    outside = {"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.200/32"]}}
-    apply(world, policy(policyTypes=["Egress"], egress=[{"to": [outside], "ports": [{"port": 8000, "endPort": 9001}]}]))
-    assert reaches(world.a, CLIENT_IP, 9000)
-    assert not reaches(world.a, B, 8080)
-    apply(world)
-    assert reaches(world.a, B, 8080)
+def test_only_what_matters_of_a_pod_or_a_namespace_is_news():
+    known = cluster(DB)
+    before, after = facts_of(DB, "n1"), facts_of(pod("db", "10.0.0.1", labels={"app": "x"}), "n1")
+    assert not known.replace_pod(before, facts_of(DB, "n1"))
+    assert known.replace_pod(before, after)
+    assert known.replace_pod(after, None)
+    assert not known.label_namespace("other", {"team": "b"})
+    assert known.label_namespace("other", None)
+    assert known.namespaces({}, "default") == ["default"]

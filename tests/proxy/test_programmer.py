@@ -5,7 +5,7 @@ from sparsam.proxy.nftables import NftablesError
 from sparsam.proxy.programmer import Programmer
 from sparsam.proxy.view import View
 from sparsam.proxy.zone import Zone
-from tests.support.proxy import NETWORK, endpoint_slice, service
+from tests.support.proxy import NETWORK, endpoint, endpoint_slice, service
 
 
 class Kernel:
@@ -43,9 +43,11 @@ class QuickClock:
 
 
 @contextlib.asynccontextmanager
-async def running(kernel, view, *, check_seconds=60.0):
+async def running(kernel, view, *, check_seconds=60.0, followers=()):
     zone = Zone("cluster.local", "10.96.0.10")
-    programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=kernel, table="sparsam")
+    programmer = Programmer(
+        view=view, zone=zone, network=NETWORK, nftables=kernel, table="sparsam", followers=followers
+    )
     clock = QuickClock()
     task = asyncio.create_task(programmer.run(clock, batch_seconds=0.05, check_seconds=check_seconds))
     try:
@@ -127,6 +129,50 @@ async def test_what_is_not_supported_is_said_once(caplog):
     zone = Zone("cluster.local", "10.96.0.10")
     programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=Kernel(), table="sparsam")
     for _ in range(2):
-        view.put_service(service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8"]))
+        view.put_service(service(ip="fd00::5"))
         await programmer.apply_changes()
-    assert caplog.text.count("loadBalancerSourceRanges") == 1
+    assert caplog.text.count("IPv6 is not supported") == 1
+
+
+class Noted:
+    """A follower that fails once."""
+
+    def __init__(self):
+        self.fragments, self.settled = {}, []
+
+    def put(self, key, fragment):
+        self.fragments[key] = fragment
+
+    async def settle(self, *, healthy):
+        self.settled.append(healthy)
+        return len(self.settled) > 1
+
+
+async def test_followers_hear_of_every_service_and_whether_the_kernel_has_the_rules(monkeypatch):
+    monkeypatch.setattr("sparsam.proxy.programmer._RETRY_SECONDS", 0.01)
+    kernel, view, noted = Kernel(), View(), Noted()
+    view.put_service(service())
+    async with running(kernel, view, followers=(noted,)) as (programmer, clock):
+        # What failed is tried again soon, not at the next look at the table.
+        await clock.slept.get()
+        assert noted.settled[:2] == [True, True]
+        kernel.refuse = 100
+        view.put_service(service("db", ip="10.96.0.6"))
+        programmer.notice()
+        await clock.slept.get()
+        while noted.settled[-1]:
+            await clock.slept.get()
+    assert set(noted.fragments) == {("default", "web"), ("default", "db")}
+
+
+async def test_a_node_that_moves_to_another_zone_prefers_that_ones_endpoints():
+    kernel, view = Kernel(), View()
+    near, far = (endpoint(f"10.244.1.{n}", hints={"forZones": [{"name": f"z{n}"}]}) for n in (1, 2))
+    view.put_service(service())
+    view.put_slice(endpoint_slice(near, far))
+    async with running(kernel, view) as (programmer, clock):
+        assert all(ip in kernel.seen[-1] for ip in ("10.244.1.1", "10.244.1.2"))
+        programmer.move("z2")
+        await clock.slept.get()
+        assert "10.244.1.2" in kernel.seen[-1]
+        assert "10.244.1.1" not in kernel.seen[-1]

@@ -1,25 +1,36 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsam.proxy.rules import Balance, Drop, Element, Goto, Spread
 from sparsam.proxy.ruleset import Ruleset
-from sparsam.proxy.services import EMPTY, HAIRPIN, NODE_PORTS, REFUSE, SERVICE_IPS, compile_service
+from sparsam.proxy.services import (
+    EMPTY,
+    HAIRPIN,
+    NODE_PORTS,
+    REFUSE,
+    SERVICE_IPS,
+    SOURCE_RANGES,
+    HealthCheck,
+    compile_service,
+)
 from tests.support.proxy import NETWORK, KernelModel, Tracer, endpoint, endpoint_slice, service
 
 POD, OTHER_POD, HOST, CLIENT = "10.244.1.9", "10.244.2.9", "192.0.2.10", "198.51.100.7"
 
 
-def trace(*objects, **tracer):
+def trace(*objects, network=NETWORK, **tracer):
     """Services each followed by their slices."""
-    ruleset = Ruleset(NETWORK)
+    ruleset = Ruleset(network)
     services = [each for each in objects if "spec" in each]
     for each in services:
         key = (each["metadata"]["namespace"], each["metadata"]["name"])
         slices = [
             s for s in objects if "endpoints" in s and s["metadata"]["labels"]["kubernetes.io/service-name"] == key[1]
         ]
-        ruleset.replace({key: compile_service(each, slices, NETWORK)})
+        ruleset.replace({key: compile_service(each, slices, network)})
     return Tracer(ruleset.chains, ruleset.elements, **tracer)
 
 
@@ -150,9 +161,87 @@ def test_pods_of_this_node_are_known_for_traffic_to_themselves():
     assert [each.key for each in fragment.elements if each.container == HAIRPIN] == ["10.244.1.1 . 10.244.1.1"]
 
 
-def test_what_is_not_supported_is_said():
-    fragment = compile_service(service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8"]), [], NETWORK)
-    assert "loadBalancerSourceRanges" in fragment.warnings[0]
+def balanced(ip="203.0.113.9", **spec):
+    made = service(type="LoadBalancer", status={"loadBalancer": {"ingress": [{"ip": ip}]}}, **spec)
+    return made, endpoint_slice("10.244.1.1")
+
+
+def test_a_load_balancer_lets_in_whom_its_source_ranges_name():
+    ranges = ["198.51.0.0/16", "198.51.100.0/24", "fd00::/8"]
+    tracer = trace(*balanced(loadBalancerSourceRanges=ranges, externalIPs=["203.0.113.8"]))
+    assert tracer.send(CLIENT, "203.0.113.9", 80).targets
+    assert tracer.send("192.0.2.77", "203.0.113.9", 80).dropped
+    assert tracer.send(HOST, "203.0.113.9", 80, hook="output").dropped
+    assert tracer.send("192.0.2.77", "203.0.113.8", 80).targets
+    assert tracer.send(POD, "10.96.0.5", 80).targets
+    by_annotation, slices = balanced()
+    by_annotation["metadata"]["annotations"] = {SOURCE_RANGES: "192.0.2.0/25, 10.0.0.0/8"}
+    tracer = trace(by_annotation, slices, network=replace(NETWORK, node_ip=HOST))
+    assert tracer.send(CLIENT, "203.0.113.9", 80).dropped
+    # The node may come from any of its addresses when it is among those let in.
+    assert tracer.send("203.0.113.9", "203.0.113.9", 80, hook="output", local=("203.0.113.9",)).targets
+    assert trace(*balanced(loadBalancerSourceRanges=["fd00::/8"])).send(CLIENT, "203.0.113.9", 80).dropped
+
+
+def test_an_address_of_the_pool_leads_nowhere_but_to_its_service():
+    network = replace(NETWORK, balancer_cidr="203.0.113.0/24")
+    tracer = trace(*balanced(), network=network)
+    assert tracer.send(CLIENT, "203.0.113.9", 81, hook="filter-input").rejected
+    assert tracer.send(CLIENT, "203.0.113.10", 81, hook="filter-input").passed
+    made, slices = balanced()
+    assert compile_service(made, [slices], network).own_ips == {"203.0.113.9"}
+    assert compile_service(made, [slices], NETWORK).own_ips == set()
+    assert trace(*balanced()).send(CLIENT, "203.0.113.9", 81, hook="filter-input").passed
+
+
+def test_before_its_nodes_a_machine_chooses_among_all_and_shows_them_the_client():
+    made, slices = balanced(externalTrafficPolicy="Local")
+    outcome = trace(made, slices, network=replace(NETWORK, node_name="")).send(CLIENT, "203.0.113.9", 80)
+    assert (outcome.targets, outcome.marked) == ({("10.244.1.1", 8080)}, {False})
+
+
+def test_load_balancers_are_told_how_many_endpoints_are_ready_here():
+    ending = endpoint("10.244.1.3", ready=False, serving=True, terminating=True)
+    slices = [endpoint_slice("10.244.1.1", "10.244.1.2", ending, endpoint("10.244.2.1", node="n2"))]
+    spec = {"type": "LoadBalancer", "healthCheckNodePort": 32000}
+    local = service(**spec, externalTrafficPolicy="Local")
+    assert compile_service(local, slices, NETWORK).health_check == HealthCheck(32000, 2)
+    assert compile_service(local, slices, replace(NETWORK, node_name="")).health_check is None
+    assert compile_service(service(**spec), slices, NETWORK).health_check is None
+
+
+NEAR, SAME_ZONE, FAR = ("10.244.1.1", "n1", "z1"), ("10.244.2.1", "n2", "z1"), ("10.244.3.1", "n3", "z2")
+
+
+@pytest.mark.parametrize(
+    ("by_node", "who", "reached"),
+    [
+        (True, (NEAR, SAME_ZONE, FAR), (NEAR,)),
+        (True, (SAME_ZONE, FAR), (SAME_ZONE,)),
+        (True, (FAR,), (FAR,)),
+        (False, (NEAR, SAME_ZONE, FAR), (NEAR, SAME_ZONE)),
+        (False, (FAR,), (FAR,)),
+    ],
+)
+def test_hints_prefer_the_node_then_the_zone_then_anybody(by_node, who, reached):
+    def hints(node, zone):
+        return {"forZones": [{"name": zone}]} | ({"forNodes": [{"name": node}]} if by_node else {})
+
+    slices = endpoint_slice(*(endpoint(ip, node=node, hints=hints(node, zone)) for ip, node, zone in who))
+    tracer = trace(service(), slices, network=replace(NETWORK, zone="z1"))
+    assert tracer.send(POD, "10.96.0.5", 80).targets == {(ip, 8080) for ip, _, _ in reached}
+
+
+def test_an_endpoint_without_a_hint_makes_hints_void():
+    hinted = endpoint("10.244.1.1", hints={"forZones": [{"name": "z1"}]})
+    network = replace(NETWORK, zone="z1")
+    both = trace(service(), endpoint_slice(hinted, "10.244.2.1"), network=network)
+    assert len(both.send(POD, "10.96.0.5", 80).targets) == 2
+    # One that takes no traffic anyway has no say.
+    waiting = endpoint_slice(hinted, endpoint("10.244.2.1", ready=False))
+    assert len(trace(service(), waiting, network=network).send(POD, "10.96.0.5", 80).targets) == 1
+    zoneless = trace(service(), endpoint_slice(hinted, endpoint("10.244.2.1", hints=hinted["hints"])))
+    assert len(zoneless.send(POD, "10.96.0.5", 80).targets) == 2
 
 
 def test_two_services_with_one_address_are_settled_by_name():

@@ -16,7 +16,7 @@ from sparsam.proxy.ruleset import Ruleset
 from sparsam.proxy.services import EMPTY, compile_service
 from sparsam.proxy.zone import Zone, compile_records
 from tests.support.netns import namespaces, talk
-from tests.support.proxy import NETWORK, endpoint, endpoint_slice, has_nft, service
+from tests.support.proxy import NETWORK, comparable, endpoint, endpoint_slice, has_nft, service
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -222,15 +222,9 @@ def test_the_kernel_holds_the_same_after_steps_as_after_a_whole_build(world):
         world.program(*endpoints, **spec)
         stepwise = world.node.run("nft", "list", "table", "ip", "sparsam")
         world.node.call(lambda: world.nft.run(world.ruleset.render("sparsam")))
-        assert _normal(world.node.run("nft", "list", "table", "ip", "sparsam")) == _normal(stepwise)
+        assert comparable(world.node.run("nft", "list", "table", "ip", "sparsam")) == comparable(stepwise)
     world.change(EMPTY)
     assert "default/web" not in world.node.run("nft", "list", "table", "ip", "sparsam")
-
-
-def _normal(listing):
-    """Chains and elements come in the order they were made."""
-    blocks = listing.rstrip().removesuffix("}").split("\n\n")
-    return sorted(" ".join(sorted(block.replace(",", " ").split())) for block in blocks)
 
 
 def test_the_library_and_the_program_do_the_same_and_leave_other_tables_alone(world):

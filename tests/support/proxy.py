@@ -42,10 +42,10 @@ def service(name="web", *, namespace="default", ip="10.96.0.5", ports=None, stat
     return made
 
 
-def endpoint(ip, *, node="n1", ready=True, serving=None, terminating=False, hostname=None) -> Obj:
+def endpoint(ip, *, node="n1", ready=True, serving=None, terminating=False, hostname=None, hints=None) -> Obj:
     conditions = {"ready": ready, "serving": ready if serving is None else serving, "terminating": terminating}
     made: Obj = {"addresses": [ip], "conditions": conditions, "nodeName": node}
-    return made | ({"hostname": hostname} if hostname else {})
+    return made | ({"hostname": hostname} if hostname else {}) | ({"hints": hints} if hints else {})
 
 
 def endpoint_slice(*endpoints, name="web-1", of="web", namespace="default", ports=None) -> Obj:
@@ -77,12 +77,12 @@ class Tracer:
         self.local = set(local)
         self.remembered = set(remembered)
 
-    def send(self, source: str, destination: str, port: int, *, protocol="tcp", hook="prerouting") -> Outcome:
+    def send(self, source: str, destination: str, port: int, *, protocol="tcp", hook="prerouting", local=()) -> Outcome:
         outcome = Outcome()
         packet = {Field.SOURCE: source, Field.DESTINATION: destination, Field.PROTOCOL: protocol}
-        packet[Field.DESTINATION_PORT] = str(port)
+        packet |= {Field.DESTINATION_PORT: str(port), Field.STATE: "new"}
         for where, value in ((source, Field.SOURCE_TYPE), (destination, Field.DESTINATION_TYPE)):
-            packet[value] = "local" if where in self.local or where.startswith("127.") else "unicast"
+            packet[value] = "local" if where in self.local | set(local) or where.startswith("127.") else "unicast"
         ended, marked = self._chain(hook, packet, False, outcome)
         if not ended:
             outcome.passed = True
@@ -142,9 +142,10 @@ class Tracer:
         assert isinstance(match.field, Field)
         value = packet[match.field]
         if match.value.startswith("@"):
-            found = match.value[1:] in self.remembered
+            found = match.value[1:] in self.remembered or Element(match.value[1:], value) in self.elements
         elif match.field in (Field.SOURCE, Field.DESTINATION):
-            found = IPv4Address(value) in IPv4Network(match.value)
+            networks = match.value.strip("{} ").split(", ")
+            found = any(IPv4Address(value) in IPv4Network(each) for each in networks)
         else:
             found = value == match.value
         return found != match.negated
@@ -188,6 +189,12 @@ class KernelModel:
                         sets.add(name)
         assert wanted <= self.chains.keys()
         assert sets == self.sets.keys()
+
+
+def comparable(listing: str) -> list[str]:
+    """What nft lists of one table; chains and elements come in the order they were made."""
+    blocks = listing.rstrip().removesuffix("}").split("\n\n")
+    return sorted(" ".join(sorted(block.replace(",", " ").split())) for block in blocks)
 
 
 @cache

@@ -264,10 +264,23 @@ def finished(view: PodView) -> bool:
     )
 
 
+def is_changing(view: PodView, spec: Obj) -> bool:
+    """Whether an operation keeps a container from being looked at: it is being made, and its hook may still run.
+
+    One that had started before its pod was told to go serves on while it is being stopped.
+    """
+    if container_key(spec["name"]) not in view.busy:
+        return False
+    reported = reported_status(view.pod, spec["name"]) or {}
+    run = view.run(spec["name"])
+    same = run is not None and (reported.get("containerID") or "").endswith(run.id)
+    return not (view.terminating and same and reported.get("started"))
+
+
 def is_started(view: PodView, spec: Obj) -> bool:
     """Whether a container runs and its startup probe and postStart hook are through."""
     run = view.run(spec["name"])
-    if run is None or not run.running or container_key(spec["name"]) in view.busy:
+    if run is None or not run.running or is_changing(view, spec):
         return False
     health = view.health(spec["name"])
     return health.started if health.started is not None else "startupProbe" not in spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparsam.agent.checks import check
 from sparsam.agent.cri import Cri
-from sparsam.agent.lifecycle import PodView, container_key, is_started
+from sparsam.agent.lifecycle import PodView, is_changing, is_started
 from sparsam.agent.podspec import Obj, all_containers
 from sparsam.agent.probing import LIVENESS, STARTUP, Attempt, Check, probe_kinds
 
@@ -17,7 +17,7 @@ def wanted_probes(view: PodView, cri: Cri, node_ip: str, now: float) -> Wanted:
     ips = (node_ip,) if view.pod["spec"].get("hostNetwork") else (view.sandbox.ips if view.sandbox else ())
     for spec in all_containers(view.pod):
         run = view.run(spec["name"])
-        if run is None or not run.running or container_key(spec["name"]) in view.busy or not ips:
+        if run is None or not run.running or is_changing(view, spec) or not ips:
             continue
         for kind in probe_kinds(spec, is_started(view, spec)):
             if view.terminating and kind in (LIVENESS, STARTUP):

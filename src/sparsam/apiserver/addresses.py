@@ -17,6 +17,7 @@ from typing import Any
 
 from sparsam.apiserver.statuses import invalid
 from sparsam.errors import Cause, InternalError, StatusError
+from sparsam.objects.strategies.service import needs_health_check
 from sparsam.objects.strategy import Obj
 
 RANDOM_TRIES = 64
@@ -55,6 +56,7 @@ class ServiceAddresses:
         try:
             self._reserve_ip(new, old, taken)
             self._reserve_ports(new, old, taken)
+            self._reserve_health_port(new, old, taken)
         except StatusError:
             taken.undo()
             raise
@@ -132,6 +134,21 @@ class ServiceAddresses:
             mine.add(key)
             taken.undo_steps.append(partial(self._ports.discard, key))
 
+    def _reserve_health_port(self, new: Obj, old: Obj | None, taken: Taken) -> None:
+        spec = new["spec"]
+        if not needs_health_check(spec):
+            return
+        wanted: int = spec.get("healthCheckNodePort") or 0
+        held = (old["spec"].get("healthCheckNodePort") or 0) if old else 0
+        if wanted and wanted == held:
+            return
+        if wanted and (why := self._not_free(("TCP", wanted))):
+            raise InternalError(f"failed to allocate requested HealthCheck NodePort {wanted}: {why}", details={})
+        spec["healthCheckNodePort"] = wanted or self._free_port("TCP")
+        key = ("TCP", spec["healthCheckNodePort"])
+        self._ports.add(key)
+        taken.undo_steps.append(partial(self._ports.discard, key))
+
     def _sibling(self, port: Obj, siblings: list[Obj], mine: set[tuple[str, int]]) -> int:
         """The node port of the same port number under another protocol, which upstream shares."""
         for other in siblings:
@@ -150,16 +167,16 @@ class ServiceAddresses:
         raise InternalError(f"failed to allocate a nodePort for {protocol}: range is full", details={})
 
     def _claim_port(self, service: Obj, index: int, key: tuple[str, int]) -> None:
+        if why := self._not_free(key):
+            cause = Cause("FieldValueInvalid", f"Invalid value: {key[1]}: {why}", f"spec.ports[{index}].nodePort")
+            raise invalid("Service", service["metadata"]["name"], [cause])
+
+    def _not_free(self, key: tuple[str, int]) -> str:
+        """Why a protocol's port cannot be had; empty if it can."""
         first, last = self._node_ports
-        number = key[1]
-        if not first <= number <= last:
-            why = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
-        elif key in self._ports:
-            why = "provided port is already allocated"
-        else:
-            return
-        cause = Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", f"spec.ports[{index}].nodePort")
-        raise invalid("Service", service["metadata"]["name"], [cause])
+        if not first <= key[1] <= last:
+            return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        return "provided port is already allocated" if key in self._ports else ""
 
     def _free_unused(self, new: Obj, old: Obj, taken: Taken) -> None:
         for ip in set(_cluster_ips(old)) - set(_cluster_ips(new)):

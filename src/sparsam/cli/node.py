@@ -126,6 +126,8 @@ def _settings_of(invitation: Invitation, data_dir: Path, flags: Mapping[str, Any
         node_ip=flags["node_ip"] or address_towards(invitation.server),
         cluster_cidr=invitation.cluster_cidr,
         service_cidr=invitation.service_cidr,
+        # The addresses are those of the machine with the API server.
+        load_balancer_cidr="",
         cluster_domain=invitation.cluster_domain,
         cri_socket=flags["cri_socket"],
         static_pods=str(Path(flags["static_pods"]).absolute()) if flags["static_pods"] else "",

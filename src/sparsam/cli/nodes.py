@@ -97,6 +97,8 @@ def proxy_config(settings: Settings, node: NodeSettings) -> ProxyConfig:
         service_cidr=settings.service_cidr,
         machine_cidr=settings.machine_cidr,
         dns_ip=settings.dns_ip,
+        balancer_cidr=settings.load_balancer_cidr,
+        announce=bool(settings.load_balancer_cidr) and not node.netns,
         cluster_domain=settings.cluster_domain,
     )
 

@@ -92,6 +92,7 @@ def control(data_dir: Path) -> None:
                 client=client,
                 signing_certificate=certificate,
                 signing_key=key,
+                load_balancer_cidr=settings.load_balancer_cidr,
                 listen=("127.0.0.1", settings.scheduler_port) if settings.scheduler_port else None,
             )
         )

@@ -54,6 +54,7 @@ class StartError(SparsamError):
 @click.option("--cluster-cidr", "--cidr", help="Network of all pods [10.244.0.0/16].")
 @click.option("--service-cidr", help="Network of ClusterIPs [10.96.0.0/16].")
 @click.option("--machine-cidr", help="Machine-internal network of API server and nodes [10.245.0.0/24].")
+@click.option("--load-balancer-cidr", help='Addresses for Services of type LoadBalancer; "" for none [10.245.1.0/24].')
 @click.option("--listen", help="Address of the API server [127.0.0.1].")
 @click.option("--port", type=int, help="Port of the API server [6443].")
 @click.option("--node-name", help="Name of the only node, or prefix of several [the host name].")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from sparsam.controllers.endpoints import MANAGED_LABEL, SERVICE_LABEL, SKIP_MIRROR_LABEL
+from sparsam.controllers.endpoints_plan import MANAGED_LABEL, SERVICE_LABEL, SKIP_MIRROR_LABEL
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, controller_reference, key_of, own_key
 from sparsam.errors import NotFound
 from sparsam.objects.kinds import ENDPOINTS, ENDPOINTSLICES, SERVICES

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from sparsam.controllers.ephemeralvolumes import EphemeralVolumes
 from sparsam.controllers.events import EventExpiry
 from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.job import JobController
+from sparsam.controllers.loadbalancer import LoadBalancers
 from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.nodelifecycle import NodeLifecycleController
 from sparsam.controllers.podgc import PodGarbageCollector
@@ -108,6 +109,8 @@ class ControllersConfig:
     """Certificate of the cluster's authority."""
     signing_key: Path | None = None
     """Its key; with both, the certificates that nodes ask for are signed here."""
+    load_balancer_cidr: str = ""
+    """Addresses to give to Services of type LoadBalancer; empty leaves them to another controller."""
     elect_leader: bool = True
     """Wait for a Lease first; off, this process must be the only one."""
     listen: tuple[str, int] | None = None
@@ -128,8 +131,10 @@ async def _run(config: ControllersConfig, client: ApiClient) -> None:
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
     signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
     scheduling = SchedulingConfig()
+    balancing = partial(LoadBalancers, cidr=config.load_balancer_cidr)
+    own = (signing, balancing) if config.load_balancer_cidr else (signing,)
     parts = (
-        (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, signing=signing)),
+        (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, configured=own)),
         (config.scheduler, SCHEDULER_LEASE, partial(run_scheduling, config=scheduling)),
     )
     async with asyncio.TaskGroup() as group:
@@ -156,9 +161,9 @@ async def _reachable(client: ApiClient) -> None:
             return
 
 
-async def run_controllers(context: Context, *, signing: Callable[[Context], HasController]) -> None:
-    """Every controller, until cancelled."""
-    parts = [make(context) for make in (*CONTROLLERS, signing)]
+async def run_controllers(context: Context, *, configured: Sequence[Callable[[Context], HasController]]) -> None:
+    """Every controller, and those that were told something at start, until cancelled."""
+    parts = [make(context) for make in (*CONTROLLERS, *configured)]
     async with asyncio.TaskGroup() as group:
         for part in parts:
             group.create_task(part.controller.run(), name=part.controller.name)

@@ -23,6 +23,10 @@ class ProxyConfig:
     """Network of this machine's nodes; its traffic to the outside is masqueraded like the pods'."""
     dns_ip: str = "10.96.0.10"
     """Where the cluster's DNS is served; lies in `service_cidr`."""
+    balancer_cidr: str = ""
+    """Network of this machine's own load-balancer addresses; empty for none."""
+    announce: bool = False
+    """Give this network namespace those addresses: it is the machine's."""
     cluster_domain: str = "cluster.local"
     upstream_resolvers: tuple[str, ...] = ()
     """Addresses that answer for other domains; empty takes those of `/etc/resolv.conf`."""

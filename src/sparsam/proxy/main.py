@@ -14,14 +14,16 @@ from typing import Any
 from sparsam.client.api import ApiClient
 from sparsam.client.informer import Handler, Informer
 from sparsam.clock import SystemClock
-from sparsam.objects.kinds import ENDPOINTSLICES, SERVICES
+from sparsam.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from sparsam.proxy.config import ProxyConfig
 from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
 from sparsam.proxy.dnsserver import DnsServer
+from sparsam.proxy.health import HealthChecks
 from sparsam.proxy.netlink import NetlinkError
 from sparsam.proxy.nftables import NftablesError, delete_table, open_nftables
+from sparsam.proxy.ownaddresses import OwnAddresses
 from sparsam.proxy.policing import Policing, policy_table
-from sparsam.proxy.programmer import Programmer
+from sparsam.proxy.programmer import Follower, Programmer
 from sparsam.proxy.resolver import DNS_PORT, Resolver, read_resolv_conf
 from sparsam.proxy.services import Network
 from sparsam.proxy.view import View
@@ -30,6 +32,7 @@ from sparsam.proxy.zone import Zone
 log = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
+ZONE_LABEL = "topology.kubernetes.io/zone"
 _RETRY_SECONDS = 1.0
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -38,11 +41,14 @@ async def run(config: ProxyConfig) -> None:
     """Serve until cancelled, in this thread's network namespace. The API server may come and go."""
     view = View()
     zone = Zone(config.cluster_domain, config.dns_ip, (config.service_cidr, config.cluster_cidr))
-    network = Network(config.cluster_cidr, config.service_cidr, config.machine_cidr, config.dns_ip, config.node_name)
-    programmer = Programmer(view=view, zone=zone, network=network, nftables=open_nftables(), table=config.table)
+    programmer = _programmer(config, view, zone)
     await programmer.prepare()
     async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
         services, slices = Informer(client, SERVICES), Informer(client, ENDPOINTSLICES)
+        if config.node_name:
+            node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}", transform=_labels_alone)
+            node.add_handler(lambda _kind, _old, new: programmer.move(_zone_of(new)) if new else None)
+            group.create_task(node.run(), name="node")
         services.add_handler(_follow(view.put_service, view.drop_service, programmer))
         slices.add_handler(_follow(view.put_slice, view.drop_slice, programmer))
         group.create_task(_serve_dns(config, zone), name="dns")
@@ -52,6 +58,35 @@ async def run(config: ProxyConfig) -> None:
         await services.synced.wait()
         await slices.synced.wait()
         await programmer.run(SystemClock(), batch_seconds=config.batch_seconds, check_seconds=config.check_seconds)
+
+
+def _programmer(config: ProxyConfig, view: View, zone: Zone) -> Programmer:
+    network = Network(
+        config.cluster_cidr,
+        config.service_cidr,
+        config.machine_cidr,
+        config.dns_ip,
+        config.node_name,
+        node_ip=config.node_ip,
+        balancer_cidr=config.balancer_cidr,
+    )
+    followers: list[Follower] = [HealthChecks()] if config.node_name else []
+    if config.announce:
+        followers.append(OwnAddresses(config.dns_link, config.dns_ip))
+    nftables = open_nftables()
+    return Programmer(
+        view=view, zone=zone, network=network, nftables=nftables, table=config.table, followers=tuple(followers)
+    )
+
+
+def _labels_alone(node: Obj) -> Obj:
+    """Heartbeats and images of the node are nothing to us."""
+    metadata = node["metadata"]
+    return {"metadata": {name: metadata.get(name) for name in ("name", "resourceVersion", "labels")}}
+
+
+def _zone_of(node: Obj) -> str:
+    return str((node["metadata"].get("labels") or {}).get(ZONE_LABEL, ""))
 
 
 async def purge(*, table: str = "sparsam", dns_link: str = "spd0") -> None:

@@ -1,14 +1,17 @@
 """NetworkPolicies as what each pod of this node may receive and send. Pure.
 
 A pod that some policy selects for a direction is isolated in it: only what a rule of one of those policies allows comes
-through, and answers to that. Source: Kubernetes API reference, NetworkPolicy v1 networking.k8s.io; KEP-2079 (endPort).
+through, and answers to that. Peers are named sets of addresses, so that a pod that comes or goes changes sets and no
+rules. Source: Kubernetes API reference, NetworkPolicy v1 networking.k8s.io; KEP-2079 (endPort).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
@@ -17,6 +20,10 @@ Obj = dict[str, Any]
 
 INGRESS, EGRESS = "Ingress", "Egress"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
+LAST_PORT = 65535
+
+Ports = tuple[tuple[str, int, int], ...]
+"""(protocol, first, last) of ranges that do not touch; no range at all is every port of every protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +40,22 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Addresses (None for all) without some, and ports (protocol and number or range; empty for all)."""
+    """A set of pods' addresses by its name, or a network without some parts, or everybody; and ports."""
 
-    addresses: tuple[str, ...] | None = None
+    peers: str = ""
+    block: str = ""
     excluded: tuple[str, ...] = ()
-    ports: tuple[tuple[str, str], ...] = ()
+    ports: Ports = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Isolation:
-    """What an isolated pod may do in one direction."""
+@dataclass(slots=True)
+class Compiled:
+    """What holds on this node."""
 
-    ip: str
-    direction: str
-    allowed: tuple[Allowed, ...]
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Addresses of each named set."""
+    isolated: dict[tuple[str, str], tuple[Allowed, ...]] = field(default_factory=dict)
+    """By direction and address of a pod."""
 
 
 def facts_of(pod: Obj, node_name: str) -> PodFacts | None:
@@ -70,15 +79,40 @@ def facts_of(pod: Obj, node_name: str) -> PodFacts | None:
 class Cluster:
     """Pods and the labels of namespaces, to select from."""
 
-    def __init__(self, pods: Iterable[PodFacts], namespaces: Mapping[str, Mapping[str, str]]) -> None:
-        self._by_namespace: dict[str, list[PodFacts]] = {}
-        for pod in sorted(pods, key=lambda each: (each.namespace, each.name)):
-            self._by_namespace.setdefault(pod.namespace, []).append(pod)
-        self._namespaces = namespaces
+    def __init__(
+        self, pods: Iterable[PodFacts] = (), namespaces: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        self._pods: dict[str, dict[str, PodFacts]] = {}
+        self._labels: dict[str, Mapping[str, str]] = dict(namespaces or {})
+        for pod in pods:
+            self.replace_pod(None, pod)
+
+    def replace_pod(self, old: PodFacts | None, new: PodFacts | None) -> bool:
+        """A pod came (no old facts), changed or went (no new ones); returns whether that means anything here."""
+        if old == new:
+            return False
+        if old is not None:
+            pods = self._pods[old.namespace]
+            del pods[old.name]
+            if not pods:
+                del self._pods[old.namespace]
+        if new is not None:
+            self._pods.setdefault(new.namespace, {})[new.name] = new
+        return True
+
+    def label_namespace(self, name: str, labels: Mapping[str, str] | None) -> bool:
+        """A namespace has these labels now, or is gone; returns whether that is news."""
+        if self._labels.get(name) == labels:
+            return False
+        if labels is None:
+            del self._labels[name]
+        else:
+            self._labels[name] = labels
+        return True
 
     def select(self, namespaces: Sequence[str], selector: LabelSelector) -> list[PodFacts]:
         """Pods of some namespaces with matching labels."""
-        found = (pod for name in namespaces for pod in self._by_namespace.get(name, ()))
+        found = (pod for name in namespaces for pod in self._pods.get(name, {}).values())
         return [pod for pod in found if selector.matches(pod.labels)]
 
     def namespaces(self, selector: Obj | None, own: str) -> list[str]:
@@ -86,24 +120,46 @@ class Cluster:
         if selector is None:
             return [own]
         wanted = parse_label_selector_object(selector)
-        names = self._by_namespace.keys() | self._namespaces.keys()
-        return [
-            name for name in sorted(names) if wanted.matches({NAMESPACE_NAME: name, **self._namespaces.get(name, {})})
-        ]
+        names = self._pods.keys() | self._labels.keys()
+        return [name for name in names if wanted.matches({NAMESPACE_NAME: name, **self._labels.get(name, {})})]
 
 
-def isolations(policies: Iterable[Obj], cluster: Cluster) -> list[Isolation]:
-    """What the isolated pods of this node may do, in a stable order."""
-    found: dict[tuple[str, str], list[Allowed]] = {}
+def compile_policies(policies: Iterable[Obj], cluster: Cluster) -> Compiled:
+    """What the isolated pods of this node may do, and who their peers are."""
+    peers, compiled = _Peers(cluster), Compiled()
+    found: dict[tuple[str, str], list[tuple[Allowed, ...]]] = {}
     for policy in sorted(policies, key=lambda each: (each["metadata"]["namespace"], each["metadata"]["name"])):
-        spec, own = policy["spec"], policy["metadata"]["namespace"]
-        selected = cluster.select([own], parse_label_selector_object(spec.get("podSelector") or {}))
-        for direction in _directions(spec):
-            for pod in selected:
-                if pod.local:
-                    rules = found.setdefault((pod.ip, direction), [])
-                    rules += _allowed(spec, direction, own, pod, cluster)
-    return [Isolation(ip, direction, tuple(dict.fromkeys(rules))) for (ip, direction), rules in sorted(found.items())]
+        for isolated, allowed in _of_policy(policy, peers):
+            found.setdefault(isolated, []).append(allowed)
+    # Pods with the same policies share one tuple, which is joined once.
+    joined: dict[tuple[int, ...], tuple[Allowed, ...]] = {}
+    for isolated, parts in found.items():
+        key = tuple(map(id, parts))
+        if key not in joined:
+            joined[key] = tuple(dict.fromkeys(each for part in parts for each in part))
+        compiled.isolated[isolated] = joined[key]
+    compiled.members = peers.members
+    return compiled
+
+
+def _of_policy(policy: Obj, peers: _Peers) -> Iterator[tuple[tuple[str, str], tuple[Allowed, ...]]]:
+    """What a policy allows each pod of this node that it isolates."""
+    spec, own = policy["spec"], policy["metadata"]["namespace"]
+    selected = peers.cluster.select([own], parse_label_selector_object(spec.get("podSelector") or {}))
+    local = [pod for pod in selected if pod.local]
+    for direction in _directions(spec) if local else ():
+        ingress = direction == INGRESS
+        rules = spec.get("ingress" if ingress else "egress") or []
+        names = {(each["port"], each.get("protocol") or "TCP") for each in _ports_of(rules) if _is_name(each)}
+        variants: dict[tuple[int | None, ...], tuple[Allowed, ...]] = {}
+        for pod in local:
+            # What comes in goes by the named ports of the pod itself; most rules name none.
+            key = tuple(pod.ports.get(name) for name in sorted(names)) if ingress else ()
+            if key not in variants:
+                target = pod if ingress else None
+                made = (each for rule in rules for each in _of_rule(rule, ingress, own, target, peers))
+                variants[key] = tuple(dict.fromkeys(made))
+            yield (direction, pod.ip), variants[key]
 
 
 def _directions(spec: Obj) -> Sequence[str]:
@@ -113,115 +169,99 @@ def _directions(spec: Obj) -> Sequence[str]:
     return [INGRESS, EGRESS] if spec.get("egress") else [INGRESS]
 
 
-def _allowed(spec: Obj, direction: str, own: str, pod: PodFacts, cluster: Cluster) -> Iterator[Allowed]:
-    ingress = direction == INGRESS
-    for rule in spec.get("ingress" if ingress else "egress") or ():
-        ports = rule.get("ports") or []
-        peers = rule.get("from" if ingress else "to") or []
-        if not peers:
-            numbers = _numbers(ports, pod if ingress else None)
-            if numbers or not ports:
-                yield Allowed(None, (), numbers)
-            continue
-        for peer in peers:
-            yield from _from_peer(peer, ports, own, pod if ingress else None, cluster)
+def _ports_of(rules: Iterable[Obj]) -> Iterator[Obj]:
+    return (port for rule in rules for port in rule.get("ports") or ())
 
 
-def _from_peer(
-    peer: Obj, ports: Sequence[Obj], own: str, target: PodFacts | None, cluster: Cluster
-) -> Iterator[Allowed]:
-    """What one peer may; `target` has the named ports for what comes in, each peer its own for what goes out."""
-    if "ipBlock" in peer:
-        block, numbers = peer["ipBlock"], _numbers(ports, target)
-        if _is_ipv4(block["cidr"]) and (numbers or not ports):
-            yield Allowed(
-                (block["cidr"],), tuple(each for each in block.get("except") or () if _is_ipv4(each)), numbers
-            )
-        return
-    selector = parse_label_selector_object(peer.get("podSelector") or {})
-    pods = cluster.select(cluster.namespaces(peer.get("namespaceSelector"), own), selector)
-    by_ports: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for pod in pods:
-        numbers = _numbers(ports, target or pod)
-        if numbers or not ports:
-            by_ports.setdefault(numbers, []).append(pod.ip)
-    for numbers, addresses in by_ports.items():
-        yield Allowed(tuple(addresses), (), numbers)
+def _is_name(port: Obj) -> bool:
+    return isinstance(port.get("port"), str)
 
 
-def _numbers(ports: Sequence[Obj], target: PodFacts | None) -> tuple[tuple[str, str], ...]:
-    """Protocols with numbers or ranges; an empty number is every port. Names that the target lacks are left out."""
-    found = []
+def _of_rule(rule: Obj, ingress: bool, own: str, target: PodFacts | None, peers: _Peers) -> Iterator[Allowed]:
+    """What one rule allows; `target` has the named ports for what comes in, each peer its own for what goes out."""
+    ports = rule.get("ports") or []
+    named = rule.get("from" if ingress else "to") or []
+    numbers = port_ranges(ports, target)
+    some = bool(numbers) or not ports
+    if not named and some:
+        yield Allowed(ports=numbers)
+    for peer in named:
+        if "ipBlock" in peer:
+            for block in _networks([peer["ipBlock"]["cidr"]]) if some else ():
+                yield Allowed("", block, _networks(peer["ipBlock"].get("except") or ()), numbers)
+        elif target is None and any(map(_is_name, ports)):
+            yield from peers.by_their_ports(peer, ports, own)
+        elif some:
+            yield Allowed(peers.set_of(peer, own), ports=numbers)
+
+
+class _Peers:
+    """Makes the sets of addresses that rules name; equal ones once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.members: dict[str, frozenset[str]] = {}
+
+    def set_of(self, peer: Obj, own: str) -> str:
+        """The set of the addresses of the pods that a peer selects."""
+        everywhere = peer.get("namespaceSelector")
+        name = _set_name(own if everywhere is None else None, everywhere, peer.get("podSelector") or {})
+        if name not in self.members:
+            self.members[name] = frozenset(pod.ip for pod in self._selected(peer, own))
+        return name
+
+    def by_their_ports(self, peer: Obj, ports: Sequence[Obj], own: str) -> Iterator[Allowed]:
+        """A named port of what goes out is whatever each peer calls so: one set for each number."""
+        by_numbers: dict[Ports, set[str]] = {}
+        for pod in self._selected(peer, own):
+            if numbers := port_ranges(ports, pod):
+                by_numbers.setdefault(numbers, set()).add(pod.ip)
+        for numbers, addresses in sorted(by_numbers.items()):
+            name = _set_name(own, peer, ports, numbers)
+            self.members[name] = frozenset(addresses)
+            yield Allowed(name, ports=numbers)
+
+    def _selected(self, peer: Obj, own: str) -> list[PodFacts]:
+        selector = parse_label_selector_object(peer.get("podSelector") or {})
+        return self.cluster.select(self.cluster.namespaces(peer.get("namespaceSelector"), own), selector)
+
+
+def _set_name(*what: Any) -> str:
+    return f"peers-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def port_ranges(ports: Sequence[Obj], target: PodFacts | None) -> Ports:
+    """Ports as ranges, merged where they touch. Names that the target lacks are left out."""
+    found: dict[str, list[tuple[int, int]]] = {}
     for port in ports:
         protocol, number = port.get("protocol") or "TCP", port.get("port")
         if isinstance(number, str):
             number = target.ports.get((number, protocol)) if target is not None else None
             if number is None:
                 continue
-        end = port.get("endPort")
-        text = "" if number is None else f"{number}-{end}" if end else str(number)
-        found.append((protocol.lower(), text))
-    return tuple(dict.fromkeys(found))
+        span = (0, LAST_PORT) if number is None else (int(number), int(port.get("endPort") or number))
+        found.setdefault(protocol.lower(), []).append(span)
+    return tuple((protocol, *span) for protocol, spans in sorted(found.items()) for span in _merged(spans))
 
 
-def _is_ipv4(cidr: str) -> bool:
-    try:
-        IPv4Network(cidr, strict=False)
-    except ValueError:
-        return False
-    return True
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    first, last = -1, -2
+    for start, end in sorted(spans):
+        if start > last + 1:
+            if first >= 0:
+                yield first, last
+            first, last = start, end
+        last = max(last, end)
+    if first >= 0:
+        yield first, last
 
 
-def render(table: str, found: Sequence[Isolation]) -> str:
-    """One transaction for nft that replaces the whole table.
-
-    What the node itself sends to its pods is not filtered, so that probes reach them; nor is a pod's talk with itself.
-    """
-    lines = [f"add table ip {table}", f"delete table ip {table}"]
-    if not found:
-        return "\n".join(lines) + "\n"
-    lines.append(f"add table ip {table}")
-    lines += [
-        f"add chain ip {table} {hook} {{ type filter hook {hook} priority -10; policy accept; }}"
-        for hook in ("forward", "input")
-    ]
-    lines += [f"add map ip {table} {name} {{ type ipv4_addr : verdict; }}" for name in ("receiving", "sending")]
-    for each in found:
-        lines += _chain(table, each)
-    lines += [
-        f"add rule ip {table} forward ct state established,related accept",
-        f"add rule ip {table} forward ip saddr vmap @sending",
-        f"add rule ip {table} forward ip daddr vmap @receiving",
-        f"add rule ip {table} input ct state established,related accept",
-        f"add rule ip {table} input ip saddr vmap @sending",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _chain(table: str, isolation: Isolation) -> list[str]:
-    ingress = isolation.direction == INGRESS
-    name = f"{'in' if ingress else 'out'}-{isolation.ip}"
-    peer = "saddr" if ingress else "daddr"
-    lines = [f"add chain ip {table} {name}", f"add rule ip {table} {name} ip {peer} {isolation.ip} return"]
-    for allowed in isolation.allowed:
-        where = ""
-        if allowed.addresses is not None:
-            where = f"ip {peer} {{ {', '.join(sorted(set(allowed.addresses)))} }} "
-        if allowed.excluded:
-            where += f"ip {peer} != {{ {', '.join(allowed.excluded)} }} "
-        lines += [f"add rule ip {table} {name} {where}{ports}return" for ports in _port_matches(allowed.ports)]
-    lines.append(f"add rule ip {table} {name} drop")
-    verdicts = "receiving" if ingress else "sending"
-    lines.append(f"add element ip {table} {verdicts} {{ {isolation.ip} : jump {name} }}")
-    return lines
-
-
-def _port_matches(ports: Sequence[tuple[str, str]]) -> Iterator[str]:
-    if not ports:
-        yield ""
-    for protocol in dict.fromkeys(protocol for protocol, _ in ports):
-        numbers = [number for each, number in ports if each == protocol]
-        if "" in numbers:
-            yield f"meta l4proto {protocol} "
-        else:
-            yield f"{protocol} dport {{ {', '.join(numbers)} }} "
+def _networks(blocks: Iterable[str]) -> tuple[str, ...]:
+    """The IPv4 networks among some, without overlaps: nftables refuses those."""
+    found = []
+    for each in blocks:
+        try:
+            found.append(IPv4Network(each, strict=False))
+        except ValueError:
+            continue
+    return tuple(map(str, collapse_addresses(found)))

@@ -1,6 +1,7 @@
 """Keeps NetworkPolicies in force on one node: watches policies, pods and namespaces, replaces a table of its own.
 
-Rules outlive the process. The table is compiled as a whole and written only when it came out different.
+Rules outlive the process. What matters of a pod is compared at each of its many changes, so that most cost nothing;
+the others have the policies compiled, and the table changed where it came out different.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from sparsam.client.informer import Informer
 from sparsam.objects.kinds import NAMESPACES, NETWORKPOLICIES, PODS
 from sparsam.proxy.config import ProxyConfig
 from sparsam.proxy.nftables import Nftables, NftablesError, has_table
-from sparsam.proxy.policies import Cluster, PodFacts, facts_of, isolations, render
+from sparsam.proxy.policies import Cluster, PodFacts, compile_policies, facts_of
+from sparsam.proxy.policytable import EMPTY, PolicyTable, build_table, render_change, render_whole
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,13 @@ class Policing:
         self._pods = Informer(client, PODS, transform=_essence)
         self._namespaces = Informer(client, NAMESPACES, transform=_essence)
         self._changed = asyncio.Event()
-        self._written = ""
+        self._cluster = Cluster([_dns(config)])
+        self._written: PolicyTable | None = None
+        """None when it is not known what the kernel has."""
         self._warned = False
-        for informer in (self._policies, self._pods, self._namespaces):
-            informer.add_handler(lambda *_: self._changed.set())
+        self._policies.add_handler(lambda *_: self._changed.set())
+        self._pods.add_handler(self._pod_changed)
+        self._namespaces.add_handler(self._namespace_changed)
 
     async def run(self) -> None:
         """Follow the changes until cancelled."""
@@ -61,33 +66,40 @@ class Policing:
                     await self._look_for_table()
                 await asyncio.sleep(self._config.batch_seconds)
 
+    def _pod_changed(self, _kind: str, old: Obj | None, new: Obj | None) -> None:
+        before, after = (facts_of(pod, self._config.node_name) if pod else None for pod in (old, new))
+        if self._cluster.replace_pod(before, after):
+            self._changed.set()
+
+    def _namespace_changed(self, _kind: str, old: Obj | None, new: Obj | None) -> None:
+        name = (new or old or {})["metadata"]["name"]
+        if self._cluster.label_namespace(name, (new["metadata"].get("labels") or {}) if new else None):
+            self._changed.set()
+
     async def _bring_up_to_date(self) -> bool:
-        table = policy_table(self._config.table)
-        found = isolations(self._policies.items(), self._cluster()) if self._policies.items() else []
-        text = render(table, found)
-        if text == self._written:
+        policies = self._policies.items()
+        wanted = build_table(compile_policies(policies, self._cluster)) if policies else EMPTY
+        if wanted == self._written:
             return True
-        if found and not self._warned and not _bridged_traffic_is_filtered():
+        if wanted and not self._warned and not _bridged_traffic_is_filtered():
             self._warned = True
             log.error("network policies do not hold between pods of this node: the kernel lacks br_netfilter")
+        return await self._write(wanted)
+
+    async def _write(self, wanted: PolicyTable) -> bool:
+        table, present = policy_table(self._config.table), self._written
+        text = render_whole(table, wanted) if present is None else render_change(table, present, wanted)
+        # Whatever happens to it, only what is known to be written counts.
+        self._written = None
         try:
             await asyncio.to_thread(self._nftables.run, text)
         except NftablesError as error:
             log.error("network policies not in place error=%s", error)
             return False
-        self._written = text
-        log.info("network policies in place isolated=%d", len(found))
+        self._written = wanted
+        if present is None or bool(present) != bool(wanted):
+            log.info("network policies in place chains=%d", len(wanted.chains))
         return True
-
-    def _cluster(self) -> Cluster:
-        pods = [facts for pod in self._pods.items() if (facts := facts_of(pod, self._config.node_name)) is not None]
-        labels = {each["metadata"]["name"]: each["metadata"].get("labels") or {} for each in self._namespaces.items()}
-        return Cluster([*pods, self._dns()], labels)
-
-    def _dns(self) -> PodFacts:
-        """The cluster's DNS is no pod here; policies that let pods ask upstream's DNS pods shall let them ask it."""
-        ports = {("dns", "UDP"): 53, ("dns-tcp", "TCP"): 53}
-        return PodFacts("kube-system", "kube-dns", self._config.dns_ip, {"k8s-app": "kube-dns"}, ports, False)
 
     async def _look_for_table(self) -> None:
         """Another program may have flushed it."""
@@ -95,8 +107,14 @@ class Policing:
             present = await asyncio.to_thread(has_table, self._nftables, policy_table(self._config.table))
         except NftablesError:
             return
-        if not present:
-            self._written = ""
+        if not present and self._written:
+            self._written = None
+
+
+def _dns(config: ProxyConfig) -> PodFacts:
+    """The cluster's DNS is no pod here; policies that let pods ask upstream's DNS pods shall let them ask it."""
+    ports = {("dns", "UDP"): 53, ("dns-tcp", "TCP"): 53}
+    return PodFacts("kube-system", "kube-dns", config.dns_ip, {"k8s-app": "kube-dns"}, ports, False)
 
 
 def _bridged_traffic_is_filtered() -> bool:

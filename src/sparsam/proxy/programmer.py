@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
+from typing import Protocol
 
 from sparsam.clock import Clock
 from sparsam.proxy.conntrack import forget_udp
@@ -24,15 +26,37 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 
 
+class Follower(Protocol):
+    """Keeps something else in step with the Services: addresses, health checks."""
+
+    def put(self, key: ServiceKey, fragment: Fragment) -> None:
+        """Note what a Service needs now; nothing when it is empty."""
+        ...
+
+    async def settle(self, *, healthy: bool) -> bool:
+        """Bring about what was noted; False to be asked again soon. `healthy` says whether the kernel has the rules."""
+        ...
+
+
 class Programmer:
     """Applies what changed in a view; `notice` it after each change."""
 
-    def __init__(self, *, view: View, zone: Zone, network: Network, nftables: Nftables, table: str) -> None:
+    def __init__(
+        self,
+        *,
+        view: View,
+        zone: Zone,
+        network: Network,
+        nftables: Nftables,
+        table: str,
+        followers: tuple[Follower, ...] = (),
+    ) -> None:
         self.view = view
         self.zone = zone
         self.ruleset = Ruleset(network)
         self._nftables = nftables
         self._table = table
+        self._followers = followers
         self._noticed = asyncio.Event()
         self._gone_udp_targets: set[tuple[str, int]] = set()
         self._warned: dict[ServiceKey, tuple[str, ...]] = {}
@@ -40,6 +64,13 @@ class Programmer:
     def notice(self) -> None:
         """Say that the view changed."""
         self._noticed.set()
+
+    def move(self, zone: str) -> None:
+        """The node stands in another zone now: every Service may have other endpoints near it."""
+        if zone != self.ruleset.network.zone:
+            self.ruleset.network = dataclasses.replace(self.ruleset.network, zone=zone)
+            self.view.touch_all()
+            self.notice()
 
     async def prepare(self) -> None:
         """Put the rules that need no Service in place, unless a table of an earlier run is there to go on with."""
@@ -51,8 +82,9 @@ class Programmer:
         """Replace the whole table, then follow the changes until cancelled."""
         self.zone.complete = True
         complete = await self.replace_all()
+        settled = await self._settle(complete)
         while True:
-            wait = check_seconds if complete else _RETRY_SECONDS
+            wait = check_seconds if complete and settled else _RETRY_SECONDS
             try:
                 async with asyncio.timeout(wait):
                     await self._noticed.wait()
@@ -62,6 +94,7 @@ class Programmer:
                 complete = await self.apply_changes()
             if not complete:
                 complete = await self.replace_all()
+            settled = await self._settle(complete)
             await clock.sleep(batch_seconds)
 
     async def apply_changes(self) -> bool:
@@ -89,6 +122,9 @@ class Programmer:
         log.info("service rules in place services=%d", len(self.ruleset.fragments))
         return True
 
+    async def _settle(self, complete: bool) -> bool:
+        return all([await each.settle(healthy=complete) for each in self._followers])
+
     async def _replace_table(self) -> None:
         await asyncio.to_thread(self._nftables.run, self.ruleset.render(self._table))
 
@@ -114,6 +150,8 @@ class Programmer:
         fragments = {}
         for key in self.view.take_changed():
             fragments[key] = self._compile(key)
+            for each in self._followers:
+                each.put(key, fragments[key])
         return fragments
 
     def _compile(self, key: ServiceKey) -> Fragment:

@@ -23,6 +23,7 @@ class Field(StrEnum):
     DESTINATION_TYPE = "fib daddr type"
     SOURCE_TYPE = "fib saddr type"
     STATUS = "ct status"
+    STATE = "ct state"
 
 
 @dataclass(frozen=True, slots=True)

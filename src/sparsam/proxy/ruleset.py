@@ -27,6 +27,7 @@ from sparsam.proxy.rules import (
     format_rule,
 )
 from sparsam.proxy.services import (
+    BALANCER_IPS,
     EMPTY,
     HAIRPIN,
     NODE_PORTS,
@@ -44,11 +45,13 @@ CONTAINERS = {
     SERVICE_IPS: "map {type ipv4_addr . inet_proto . inet_service : verdict;}",
     NODE_PORTS: "map {type inet_proto . inet_service : verdict;}",
     HAIRPIN: "set {type ipv4_addr . ipv4_addr;}",
+    BALANCER_IPS: "set {type ipv4_addr;}",
 }
 HOOKS = {
     "prerouting": Hook("nat", "prerouting", -100),
     "output": Hook("nat", "output", -100),
     "postrouting": Hook("nat", "postrouting", 100),
+    "filter-input": Hook("filter", "input", 0),
     "filter-forward": Hook("filter", "forward", 0),
     "filter-output": Hook("filter", "output", 0),
 }
@@ -78,7 +81,8 @@ class Transaction:
         """As nft reads it; applied as a whole or not at all."""
         lines = [*_elements("delete", table, dict.fromkeys(self.gone_elements))]
         for name, seconds in sorted(self.new_sets.items()):
-            kind = f"type ipv4_addr; size 65535; flags dynamic,timeout; timeout {seconds}s;"
+            # Without a size: the kernel would make room for as many at once, a megabyte for each endpoint.
+            kind = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
             lines.append(f"add set ip {table} {name} {{ {kind} }}")
         lines += _chains(table, self.chains)
         lines += _elements("add", table, self.new_elements)
@@ -172,6 +176,9 @@ class Ruleset:
 def base_chains(network: Network) -> dict[str, tuple[Rule, ...]]:
     """The chains that do not depend on any Service."""
     to_service = Match(Field.DESTINATION, network.service_cidr)
+    # Answers too come to such an address: it is the sender's when the machine's own programs ask for it.
+    new = Match(Field.STATE, "new")
+    to_balancer = Match(Field.DESTINATION, f"@{BALANCER_IPS}")
     not_from_pod = Match(Field.SOURCE, network.cluster_cidr, negated=True)
     inside = ", ".join(sorted({network.cluster_cidr, network.machine_cidr}))
     reached = ", ".join(sorted({network.cluster_cidr, network.machine_cidr, network.service_cidr}))
@@ -203,9 +210,11 @@ def base_chains(network: Network) -> dict[str, tuple[Rule, ...]]:
                 Masquerade(),
             ),
         ),
-        # What still carries a ClusterIP here belongs to no Service port.
-        "filter-forward": ((to_service, Jump(_UNKNOWN)),),
-        "filter-output": ((to_service, Jump(_UNKNOWN)),),
+        # What still carries a ClusterIP here belongs to no Service port, nor what came for an address of the pool: the
+        # machine has it as its own, but not for its other servers.
+        "filter-input": ((new, to_balancer, Jump(REFUSE)),),
+        "filter-forward": ((to_service, Jump(_UNKNOWN)), (new, to_balancer, Jump(REFUSE))),
+        "filter-output": ((to_service, Jump(_UNKNOWN)), (new, to_balancer, Jump(REFUSE))),
         _UNKNOWN: ((Match(Field.DESTINATION, network.dns_ip, negated=True), Jump(REFUSE)),),
         TO_MASQUERADE: ((Mark(),),),
         REFUSE: ((Match(Field.PROTOCOL, "tcp"), Reject("tcp reset")), (Reject(),)),

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Any
 
-from sparsam.proxy.endpoints import Endpoint, usable_endpoints
+from sparsam.proxy.endpoints import Endpoint, Place, count_local, usable_endpoints
 from sparsam.proxy.rules import Balance, Drop, Element, Field, Goto, Jump, Match, Remember, Rule, Spread, Verdict
 
 Obj = dict[str, Any]
@@ -20,9 +21,11 @@ Obj = dict[str, Any]
 SERVICE_IPS = "service-ips"
 NODE_PORTS = "node-ports"
 HAIRPIN = "hairpin"
+BALANCER_IPS = "balancer-ips"
 REFUSE = "refuse"
 TO_MASQUERADE = "to-masquerade"
 DEFAULT_AFFINITY_SECONDS = 10800
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _NAME_CHARACTERS = 70
 
 
@@ -35,6 +38,25 @@ class Network:
     machine_cidr: str
     dns_ip: str
     node_name: str
+    """Empty for a machine that is no node itself: the load balancer before its nodes."""
+    node_ip: str = ""
+    zone: str = ""
+    """Where this node stands, by its label."""
+    balancer_cidr: str = ""
+    """Network of the load-balancer addresses that are this machine's own; empty for none."""
+
+    @property
+    def place(self) -> Place:
+        """Whose neighbours are preferred."""
+        return Place(self.node_name, self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What load balancers are told of this node: where they ask, and how many endpoints it has."""
+
+    port: int
+    endpoints: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,9 @@ class Fragment:
     """Endpoints whose tracked connections must go when they go: UDP has no end of its own."""
     warnings: tuple[str, ...] = ()
     """What the Service asks for and does not get."""
+    health_check: HealthCheck | None = None
+    own_ips: frozenset[str] = frozenset()
+    """Addresses that this machine must answer for."""
 
 
 EMPTY = Fragment()
@@ -62,35 +87,47 @@ def compile_service(service: Obj, slices: Iterable[Obj], network: Network) -> Fr
         return EMPTY
     slices = list(slices)
     made = [_compile_port(service, port, slices, network) for port in spec.get("ports") or ()]
+    own_ips = _own_ips(service, network)
+    elements: dict[Element, Verdict | None] = {Element(BALANCER_IPS, ip): None for ip in own_ips}
     return Fragment(
         chains={name: rules for each in made for name, rules in each.chains.items()},
         affinity_sets={name: seconds for each in made for name, seconds in each.affinity_sets.items()},
-        elements={element: verdict for each in made for element, verdict in each.elements.items()},
+        elements=elements | {element: verdict for each in made for element, verdict in each.elements.items()},
         udp_targets=frozenset().union(*(each.udp_targets for each in made)),
         warnings=_warnings(spec),
+        health_check=_health_check(spec, slices, network),
+        own_ips=own_ips,
     )
 
 
 def _compile_port(service: Obj, port: Obj, slices: list[Obj], network: Network) -> Fragment:
     spec, protocol = service["spec"], port.get("protocol", "TCP")
     name = port.get("name") or ""
-    everywhere = usable_endpoints(slices, name, protocol)
+    everywhere = usable_endpoints(slices, name, protocol, near=network.place)
     here = usable_endpoints(slices, name, protocol, only_node=network.node_name) if network.node_name else ()
     chains = _PortChains(_port_id(service, port), protocol.lower(), _affinity_seconds(spec))
+
+    def at(ip: str) -> Element:
+        return Element(SERVICE_IPS, f"{ip} . {protocol.lower()} . {port['port']}")
 
     elements: dict[Element, Verdict | None] = {}
     if network.dns_ip != spec["clusterIP"] and ":" not in spec["clusterIP"]:
         local_only = spec.get("internalTrafficPolicy") == "Local"
         verdict = chains.spread("local", here, everywhere) if local_only else chains.spread("svc", everywhere)
-        elements[Element(SERVICE_IPS, f"{spec['clusterIP']} . {protocol.lower()} . {port['port']}")] = verdict
+        elements[at(spec["clusterIP"])] = verdict
 
-    entrances = [Element(SERVICE_IPS, f"{ip} . {protocol.lower()} . {port['port']}") for ip in _outer_ips(service)]
+    entrances = [at(ip) for ip in spec.get("externalIPs") or () if ":" not in ip]
     if port.get("nodePort"):
         entrances.append(Element(NODE_PORTS, f"{protocol.lower()} . {port['nodePort']}"))
-    if entrances:
+    balanced = _balancer_ips(service)
+    if entrances or balanced:
         local_only = spec.get("externalTrafficPolicy") == "Local"
-        entrance = chains.entrance(everywhere, here, local_only=local_only, network=network)
+        # A machine that is no node chooses among the nodes, as a load balancer before them does.
+        near = here if network.node_name else everywhere
+        entrance = chains.entrance(everywhere, near, local_only=local_only, network=network)
         elements.update(dict.fromkeys(entrances, entrance))
+        guarded = chains.guarded(entrance, _source_ranges(service), network) if balanced else entrance
+        elements.update(dict.fromkeys(map(at, balanced), guarded))
 
     elements.update((Element(HAIRPIN, f"{each.ip} . {each.ip}"), None) for each in here)
     targets = frozenset((each.ip, each.port) for each in everywhere) if protocol == "UDP" else frozenset()
@@ -136,6 +173,19 @@ class _PortChains:
             self.rules[name] = ((Jump(TO_MASQUERADE),), (to_all,))
         return Goto(name)
 
+    def guarded(self, entrance: Verdict, ranges: list[IPv4Network] | None, network: Network) -> Verdict:
+        """The entrance for packets from these networks alone; None for all."""
+        if ranges is None or entrance == Goto(REFUSE):
+            return entrance
+        name = f"fw-{self._id}"
+        sources = ", ".join(map(str, ranges))
+        rules: list[Rule] = [(Match(Field.SOURCE, f"{{ {sources} }}"), entrance)] if ranges else []
+        if network.node_ip and any(IPv4Address(network.node_ip) in each for each in ranges):
+            # This node, whichever of its addresses it sends from.
+            rules.append((Match(Field.SOURCE_TYPE, "local"), entrance))
+        self.rules[name] = (*rules, (Drop(),))
+        return Goto(name)
+
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
         targets = tuple((each.ip, each.port) for each in endpoints)
         matches = Match(Field.PROTOCOL, self._protocol)
@@ -164,13 +214,39 @@ def _port_id(service: Obj, port: Obj) -> str:
     return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}/{path[:_NAME_CHARACTERS]}"
 
 
-def _outer_ips(service: Obj) -> list[str]:
-    spec = service["spec"]
-    ips = list(spec.get("externalIPs") or ())
-    if spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerSourceRanges"):
-        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-        ips += [each["ip"] for each in ingress if each.get("ip") and each.get("ipMode", "VIP") == "VIP"]
+def _balancer_ips(service: Obj) -> list[str]:
+    if service["spec"].get("type") != "LoadBalancer":
+        return []
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    # Those of another mode are the load balancer's alone: it sends to node ports.
+    ips = [each["ip"] for each in ingress if each.get("ip") and (each.get("ipMode") or "VIP") == "VIP"]
     return [ip for ip in ips if ":" not in ip]
+
+
+def _own_ips(service: Obj, network: Network) -> frozenset[str]:
+    if not network.balancer_cidr:
+        return frozenset()
+    pool = IPv4Network(network.balancer_cidr)
+    return frozenset(ip for ip in _balancer_ips(service) if IPv4Address(ip) in pool)
+
+
+def _source_ranges(service: Obj) -> list[IPv4Network] | None:
+    """Who may use the load balancer, without overlaps; None for everybody."""
+    ranges = service["spec"].get("loadBalancerSourceRanges")
+    if not ranges:
+        annotation = (service["metadata"].get("annotations") or {}).get(SOURCE_RANGES) or ""
+        ranges = [each for each in annotation.split(",") if each.strip()]
+    if not ranges:
+        return None
+    return list(collapse_addresses(IPv4Network(each.strip(), strict=False) for each in ranges if ":" not in each))
+
+
+def _health_check(spec: Obj, slices: list[Obj], network: Network) -> HealthCheck | None:
+    port = spec.get("healthCheckNodePort")
+    wanted = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    if not (wanted and port and network.node_name):
+        return None
+    return HealthCheck(port, count_local(slices, network.node_name))
 
 
 def _affinity_seconds(spec: Obj) -> int:
@@ -182,8 +258,6 @@ def _affinity_seconds(spec: Obj) -> int:
 
 def _warnings(spec: Obj) -> tuple[str, ...]:
     found = []
-    if spec.get("loadBalancerSourceRanges"):
-        found.append("spec.loadBalancerSourceRanges is not supported; load balancer addresses are not served")
     if ":" in spec["clusterIP"]:
         found.append("spec.clusterIP: IPv6 is not supported; the address is not served")
     return tuple(found)

@@ -58,6 +58,10 @@ class View:
         changed, self.changed = self.changed, set()
         return changed
 
+    def touch_all(self) -> None:
+        """Something that concerns every Service changed."""
+        self.changed |= self._services.keys()
+
     def get(self, key: ServiceKey) -> tuple[Obj | None, list[Obj]]:
         """A Service, or None, and its slices in a stable order."""
         slices = self._slices.get(key, {})
