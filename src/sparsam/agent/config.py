@@ -41,6 +41,11 @@ class AgentPaths:
         return self.data_dir / "pods"
 
     @property
+    def volumes_dir(self) -> Path:
+        """Local volumes that claims get, one directory each: data of users."""
+        return self.data_dir / "volumes"
+
+    @property
     def logs_dir(self) -> Path:
         """Container logs in CRI format."""
         return self.data_dir / "logs" / "pods"

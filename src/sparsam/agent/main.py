@@ -20,6 +20,7 @@ from sparsam.agent.dns import Resolver, parse_resolv_conf
 from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
+from sparsam.agent.localvolumes import LocalVolumes
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import Machine, read_machine
 from sparsam.agent.manifests import is_mirror
@@ -126,6 +127,7 @@ class Agent:
                 await static.looked.wait()
             await pods.adopt_orphans(())
             group.create_task(self._mirrors.run(), name="mirrors")
+            group.create_task(LocalVolumes(self._config, self._client, self._recorder).run(), name="local volumes")
             # Not before all pods are known: what they use must not be taken for unused.
             evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
             group.create_task(evictor.run(), name="eviction")

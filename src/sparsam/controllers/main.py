@@ -33,6 +33,7 @@ from sparsam.controllers.ephemeralvolumes import EphemeralVolumes
 from sparsam.controllers.events import EventExpiry
 from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.job import JobController
+from sparsam.controllers.localvolumes import LocalVolumes
 from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.nodelifecycle import NodeLifecycleController
 from sparsam.controllers.podgc import PodGarbageCollector
@@ -84,6 +85,7 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     VolumeProtection,
     VolumeController,
     EphemeralVolumes,
+    LocalVolumes,
     TokenCleaner,
     ServerModels,
     DisruptionController,
