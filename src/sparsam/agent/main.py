@@ -16,13 +16,16 @@ from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd, EngineFailed
 from sparsam.agent.cri import Cri
+from sparsam.agent.csi.api import ClusterCsiApi
+from sparsam.agent.csi.registration import Registration
+from sparsam.agent.csi.volumes import CsiVolumes
 from sparsam.agent.dns import Resolver, parse_resolv_conf
 from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
 from sparsam.agent.localvolumes import LocalVolumes
 from sparsam.agent.logs import keep_rotating
-from sparsam.agent.machine import Machine, read_machine
+from sparsam.agent.machine import read_machine
 from sparsam.agent.manifests import is_mirror
 from sparsam.agent.network import write_network_config
 from sparsam.agent.node import NodeReporter
@@ -101,7 +104,21 @@ class Agent:
         self._reporter = NodeReporter(config, client, cri, clock, self._machine)
         self._api = StaticApi(ClusterApi(client, self._services, self._recorder, clock))
         self._mirrors = Mirrors(client, self._pod_informer, self._api, lambda: self._reporter.node)
-        self._context = _context(config, cri, self._api, clock, self._machine)
+        self._drivers = Registration(config, client, clock)
+        self._csi = CsiVolumes(config, self._drivers, ClusterCsiApi(client), self._reporter.report_volumes)
+        self._drivers.on_driver = self._csi.look_again
+        self._reporter.volumes_in_use = self._csi.in_use
+        self._context = NodeContext(
+            config=config,
+            cri=cri,
+            api=self._api,
+            cgroups=Cgroups(config.cgroup_base),
+            clock=clock,
+            csi=self._csi,
+            host_resolver=_host_resolver(),
+            memory_bytes=self._machine.memory_bytes,
+            allocatable=allocatable(config, self._machine),
+        )
 
     async def run(self, engine_address: str, serve: Serve | None = None) -> None:
         """Run until cancelled."""
@@ -142,6 +159,8 @@ class Agent:
         group.create_task(self._keep_engine(), name="engine")
         rotating = keep_rotating(pods, self._cri, max_bytes=config.log_max_bytes, max_files=config.log_max_files)
         group.create_task(rotating, name="log rotation")
+        group.create_task(self._drivers.run(), name="CSI drivers")
+        group.create_task(self._csi.run(), name="CSI volumes")
         if config.static_pods is None:
             return None
         folder = Folder(config.static_pods, config.node_name)
@@ -190,19 +209,6 @@ def _follow(pods: Pods, mirrors: Mirrors) -> Callable[[str, Obj | None, Obj | No
             pods.remove(old)
 
     return handle
-
-
-def _context(config: AgentConfig, cri: Cri, api: PodApi, clock: Clock, machine: Machine) -> NodeContext:
-    return NodeContext(
-        config=config,
-        cri=cri,
-        api=api,
-        cgroups=Cgroups(config.cgroup_base),
-        clock=clock,
-        host_resolver=_host_resolver(),
-        memory_bytes=machine.memory_bytes,
-        allocatable=allocatable(config, machine),
-    )
 
 
 def _host_resolver() -> Resolver:

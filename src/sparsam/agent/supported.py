@@ -17,6 +17,7 @@ VOLUME_SOURCES = frozenset(
         "persistentVolumeClaim",
         "ephemeral",
         "image",
+        "csi",
     }
 )
 _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})

@@ -20,6 +20,7 @@ from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import InformerFactory
 from sparsam.client.leases import LeaderElector, LeadershipLost
 from sparsam.clock import SystemClock
+from sparsam.controllers.attachdetach import AttachDetach
 from sparsam.controllers.autoscaling.controller import HorizontalPodAutoscalers
 from sparsam.controllers.clusterroles import ClusterRoleAggregation
 from sparsam.controllers.cronjob import CronJobController
@@ -86,6 +87,7 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     VolumeController,
     EphemeralVolumes,
     LocalVolumes,
+    AttachDetach,
     TokenCleaner,
     ServerModels,
     DisruptionController,
