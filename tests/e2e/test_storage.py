@@ -1,5 +1,6 @@
 """Claims, volumes and what is in them, as pods and kubectl see it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Cluster, running_cluster, until
+from tests.support.csidriver import STAGE_SECRET, driver_process, journal, wait_registered
 
 SHELL = "localhost/sparsam/busybox:1"
 
@@ -144,3 +146,137 @@ def test_a_claim_gets_a_directory_on_its_pods_node_that_outlives_pods_and_agents
     larger = json.dumps({"spec": {"resources": {"requests": {"storage": "2Mi"}}}})
     refused = cluster.kubectl("patch", "pvc", "v-db-0", "-n", namespace, "-p", larger, check=False)
     assert "only dynamically provisioned pvc can be resized" in refused
+
+
+def persistent(name: str, source: dict[str, Any], class_name: str, **spec: Any) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "storageClassName": class_name, **spec}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec | source}
+
+
+def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, namespace: str, tmp_path: Path):
+    for name, kept_for, options in (("pre", "named", None), ("opt", "opt", ["noexec"]), ("lost", "lost", None)):
+        reference = {"claimRef": {"namespace": namespace, "name": kept_for}}
+        extra = {"mountOptions": options} if options else {}
+        source = {"hostPath": {"path": str(tmp_path / name), "type": "DirectoryOrCreate"}}
+        cluster.apply(persistent(f"{namespace}-{name}", source | reference, namespace, **extra))
+    for name in ("other", "named", "opt", "lost"):
+        cluster.apply(claim(name, namespace, storageClassName=namespace))
+    cluster.apply(claim("alone", namespace, accessModes=["ReadWriteOncePod"]))
+    cluster.apply(claim("shared", namespace))
+    cluster.apply(claim("many", namespace, accessModes=["ReadWriteMany"]))
+    cluster.apply(pod("alone", namespace, "alone"))
+    cluster.apply(pod("missing", namespace, "none"))
+    cluster.apply(pod("many", namespace, "many"))
+    until(lambda: cluster.get("pvc", "opt", "-n", namespace)["status"]["phase"] == "Bound", what="a bound claim")
+    cluster.apply(pod("opt", namespace, "opt"))
+    cluster.apply(pod("writer", namespace, "shared"))
+    user = {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000}}
+    cluster.apply(pod("sub", namespace, "shared", {"subPath": "a/b"}))
+    ready(cluster, namespace, "writer", "sub", "alone")
+    sh(cluster, namespace, "sub", "echo deep > /data/f")
+    assert sh(cluster, namespace, "writer", "cat /data/a/b/f") == "deep"
+    cluster.apply(pod("second", namespace, "alone"))
+    cluster.apply(pod("group", namespace, "shared", **user))
+    cluster.apply(pod("reader", namespace, {"persistentVolumeClaim": {"claimName": "shared", "readOnly": True}}))
+    ready(cluster, namespace, "group", "reader")
+    assert sh(cluster, namespace, "reader", "cat /data/a/b/f") == "deep"
+    assert "Read-only file system" in sh(cluster, namespace, "reader", "echo no > /data/g", check=False)
+    sh(cluster, namespace, "group", "echo mine > /data/mine; echo more >> /data/a/b/f")
+    assert sh(cluster, namespace, "group", "stat -c '%g %a' /data/a/b/f") == "2000 664"
+    assert sh(cluster, namespace, "group", "stat -c '%u:%g' /data/mine") == "1000:2000"
+    assert sh(cluster, namespace, "writer", "cat /data/a/b/f") == "deep\nmore"
+
+    assert cluster.get("pvc", "named", "-n", namespace)["spec"]["volumeName"] == f"{namespace}-pre"
+    assert cluster.get("pvc", "other", "-n", namespace)["status"]["phase"] == "Pending"
+    cluster.kubectl("patch", "pv", f"{namespace}-lost", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    cluster.kubectl("delete", "pv", f"{namespace}-lost", "--wait=false")
+    until(lambda: cluster.get("pvc", "lost", "-n", namespace)["status"]["phase"] == "Lost", what="a lost claim")
+    cluster.apply(pod("lost", namespace, "lost"))
+    for name, reason, words in (
+        ("missing", "FailedScheduling", 'persistentvolumeclaim "none" not found'),
+        ("second", "FailedScheduling", "ReadWriteOncePod access mode"),
+        ("lost", "FailedScheduling", "bound to non-existent persistentvolume"),
+        ("opt", "FailedMount", "mount options"),
+    ):
+        until(
+            lambda n=name, r=reason, w=words: w in messages(cluster, namespace, n).get(r, ""), what=f"{name}: {words}"
+        )
+    until(
+        lambda: "ReadWriteMany" in messages(cluster, namespace, "many").get("ProvisioningFailed", ""), what="a refusal"
+    )
+
+
+def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespace: str, tmp_path: Path):
+    first, second = sorted(each["metadata"]["name"] for each in cluster.get("nodes")["items"])
+    store = tmp_path / "store"
+    (store / "volumes" / "vol").mkdir(parents=True)
+    (store / "volumes" / "vol" / "hello").write_text("from the array\n")
+    driver = f"csi.{namespace}"
+    facts = {"podInfoOnMount": True, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent", "Ephemeral"]}
+    about = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": driver}, "spec": facts}
+    cluster.apply(about)
+    cluster.kubectl("create", "secret", "generic", STAGE_SECRET, "-n", namespace, f"--from-literal=word={STAGE_SECRET}")
+    source = {
+        "csi": {
+            "driver": driver,
+            "volumeHandle": "vol",
+            "nodeStageSecretRef": {"namespace": namespace, "name": STAGE_SECRET},
+        }
+    }
+    cluster.apply(persistent(f"{namespace}-csi", source, namespace, mountOptions=["noatime"]))
+    cluster.apply(claim("csi", namespace, storageClassName=namespace, volumeName=f"{namespace}-csi"))
+    until(lambda: cluster.get("pvc", "csi", "-n", namespace)["status"]["phase"] == "Bound", what="a bound claim")
+    with contextlib.ExitStack() as stack:
+        for name in (first, second):
+            root = cluster.data_dir / "nodes" / name
+            stack.enter_context(driver_process(root, store, name, "--attached", "--most", "5", name=driver))
+        assert {wait_registered(store, name) for name in (first, second)} == {"registered"}
+        inline = {"csi": {"driver": driver, "volumeAttributes": {"color": "green"}}}
+        cluster.apply(pod("tmp", namespace, inline, nodeName=first))
+        group = {"securityContext": {"fsGroup": 3000}}
+        cluster.apply(pod("one", namespace, "csi", nodeName=first, **group))
+        until(lambda: attachments(cluster, driver), what="a wish to attach")
+        cluster.apply(pod("two", namespace, "csi", nodeName=second))
+        ready(cluster, namespace, "tmp")
+        context = json.loads(sh(cluster, namespace, "tmp", "cat /data/context.json"))
+        assert (context["color"], context["csi.storage.k8s.io/pod.name"]) == ("green", "tmp")
+        offered = cluster.get("csinode", first)["spec"]["drivers"]
+        assert (offered[0]["name"], offered[0]["nodeID"], offered[0]["allocatable"]) == (driver, first, {"count": 5})
+
+        # Not before it is attached, and to one node only.
+        assert not [each for each in journal(store) if each.get("volume_id") == "vol"]
+        (attachment,) = attachments(cluster, driver)
+        assert attachment["spec"]["nodeName"] == first
+        refused = lambda: messages(cluster, namespace, "two").get("FailedAttachVolume", "")  # noqa: E731
+        until(lambda: "Multi-Attach error" in refused(), what="a word why the other waits")
+        attach(cluster, attachment)
+        ready(cluster, namespace, "one")
+        assert sh(cluster, namespace, "one", "cat /data/hello; stat -c %g /data/hello") == "from the array\n3000"
+        sh(cluster, namespace, "one", "echo one >> /data/log")
+
+        # The agent and a pod die at the same moment; the volume goes to the other node, with what was written.
+        os.kill(cluster.children()[f"node-{first}"], signal.SIGKILL)
+        cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
+        until(lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)] == [second], what="a move")
+        attach(cluster, attachments(cluster, driver)[0])
+        ready(cluster, namespace, "two")
+        assert sh(cluster, namespace, "two", "cat /data/log") == "one"
+        cluster.kubectl("delete", "pod", "two", "-n", namespace, "--wait=true", "--timeout=80s")
+        until(lambda: not attachments(cluster, driver), what="a detachment")
+    calls = [(each["method"], each["code"]) for each in journal(store)]
+    assert {code for _, code in calls} == {"OK"}, journal(store)
+    assert calls[-1] == ("NodeUnstageVolume", "OK")
+    assert (store / "volumes" / "vol" / "log").read_text() == "one\n"
+    assert not [path for path in (store / "volumes").iterdir() if path.name != "vol"]
+    until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
+
+
+def attachments(cluster: Cluster, driver: str) -> list[dict[str, Any]]:
+    return [each for each in cluster.get("volumeattachments")["items"] if each["spec"]["attacher"] == driver]
+
+
+def attach(cluster: Cluster, attachment: dict[str, Any]) -> None:
+    """What the attacher of a driver says once the volume is there."""
+    status = {"status": {"attached": True, "attachmentMetadata": {"device": "/dev/test"}}}
+    name = attachment["metadata"]["name"]
+    cluster.kubectl("patch", "volumeattachment", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))

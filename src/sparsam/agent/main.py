@@ -31,7 +31,6 @@ from sparsam.agent.network import write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.node_object import allocatable
-from sparsam.agent.podapi import PodApi
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
