@@ -62,7 +62,7 @@ class NodeService:
         return MESSAGES["NodeGetInfoResponse"](node_id=node_id, max_volumes_per_node=most, accessible_topology=topology)
 
     def node_get_capabilities(self, _request: Any) -> Any:
-        able = [MESSAGES["NodeServiceCapability"](rpc={"type": int(each)}) for each in (Ability.STAGE, Ability.STATS)]
+        able = [MESSAGES["NodeServiceCapability"](rpc={"type": int(each)}) for each in (Ability.STAGE,)]
         return MESSAGES["NodeGetCapabilitiesResponse"](capabilities=able)
 
     def node_stage_volume(self, request: Any) -> Any:
@@ -115,10 +115,6 @@ class NodeService:
         if request.volume_id.startswith("csi-"):
             shutil.rmtree(self._directory(request.volume_id, make=True))
         return MESSAGES["NodeUnpublishVolumeResponse"]()
-
-    def node_get_volume_stats(self, request: Any) -> Any:
-        usage = [MESSAGES["VolumeUsage"](total=1000, available=400, used=600, unit=1)]
-        return MESSAGES["NodeGetVolumeStatsResponse"](usage=usage)
 
     def _check_attached(self, request: Any) -> None:
         if self.options.attached and dict(request.publish_context) != {"device": "/dev/test"}:

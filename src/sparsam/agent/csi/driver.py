@@ -23,8 +23,6 @@ class Ability(IntEnum):
     """What the node service of a driver can do beyond publishing."""
 
     STAGE = 1
-    STATS = 2
-    EXPAND = 3
     SINGLE_NODE_MULTI_WRITER = 5
     MOUNT_GROUP = 6
 
@@ -60,18 +58,6 @@ class Mount:
             return MESSAGES["VolumeCapability"](block=MESSAGES["BlockVolume"](), access_mode=mode)
         mount = MESSAGES["MountVolume"](fs_type=self.fs_type, mount_flags=self.flags, volume_mount_group=self.group)
         return MESSAGES["VolumeCapability"](mount=mount, access_mode=mode)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes and inodes of a volume as its driver counts them."""
-
-    total_bytes: int = 0
-    available_bytes: int = 0
-    used_bytes: int = 0
-    inodes: int = 0
-    inodes_free: int = 0
-    inodes_used: int = 0
 
 
 class Endpoint:
@@ -133,13 +119,6 @@ class Driver:
     async def unpublish(self, volume_id: str, path: Path) -> None:
         """Undo that; raises CsiFault."""
         await self._call("NodeUnpublishVolume", volume_id=volume_id, target_path=str(path))
-
-    async def usage(self, volume_id: str, path: Path) -> Usage:
-        """How full a published volume is; raises CsiFault."""
-        answer = await self._call("NodeGetVolumeStats", volume_id=volume_id, volume_path=str(path))
-        by_unit = {each.unit: each for each in answer.usage}
-        size, files = (by_unit.get(unit) or MESSAGES["VolumeUsage"]() for unit in (1, 2))
-        return Usage(size.total, size.available, size.used, files.total, files.available, files.used)
 
     async def close(self) -> None:
         """Hang up."""
