@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -207,49 +209,27 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
 
 
 def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespace: str, tmp_path: Path):
-    first, second = sorted(each["metadata"]["name"] for each in cluster.get("nodes")["items"])
     store = tmp_path / "store"
-    (store / "volumes" / "vol").mkdir(parents=True)
-    (store / "volumes" / "vol" / "hello").write_text("from the array\n")
-    driver = f"csi.{namespace}"
-    facts = {"podInfoOnMount": True, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent", "Ephemeral"]}
-    about = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": driver}, "spec": facts}
-    cluster.apply(about)
-    cluster.kubectl("create", "secret", "generic", STAGE_SECRET, "-n", namespace, f"--from-literal=word={STAGE_SECRET}")
-    source = {
-        "csi": {
-            "driver": driver,
-            "volumeHandle": "vol",
-            "nodeStageSecretRef": {"namespace": namespace, "name": STAGE_SECRET},
-        }
-    }
-    cluster.apply(persistent(f"{namespace}-csi", source, namespace, mountOptions=["noatime"]))
-    cluster.apply(claim("csi", namespace, storageClassName=namespace, volumeName=f"{namespace}-csi"))
-    until(lambda: cluster.get("pvc", "csi", "-n", namespace)["status"]["phase"] == "Bound", what="a bound claim")
-    with contextlib.ExitStack() as stack:
-        for name in (first, second):
-            root = cluster.data_dir / "nodes" / name
-            stack.enter_context(driver_process(root, store, name, "--attached", "--most", "5", name=driver))
-        assert {wait_registered(store, name) for name in (first, second)} == {"registered"}
-        inline = {"csi": {"driver": driver, "volumeAttributes": {"color": "green"}}}
-        cluster.apply(pod("tmp", namespace, inline, nodeName=first))
-        group = {"securityContext": {"fsGroup": 3000}}
-        cluster.apply(pod("one", namespace, "csi", nodeName=first, **group))
+    with csi_driver(cluster, namespace, store) as (driver, first, second):
+        (store / "volumes" / "vol" / "hello").write_text("from the array\n")
+        apply_csi_volume(cluster, namespace, driver, "vol")
+        cluster.apply(
+            pod("tmp", namespace, {"csi": {"driver": driver, "volumeAttributes": {"color": "green"}}}, nodeName=first)
+        )
+        cluster.apply(pod("one", namespace, "vol", nodeName=first, securityContext={"fsGroup": 3000}))
         until(lambda: attachments(cluster, driver), what="a wish to attach")
-        cluster.apply(pod("two", namespace, "csi", nodeName=second))
+        cluster.apply(pod("two", namespace, "vol", nodeName=second))
         ready(cluster, namespace, "tmp")
         context = json.loads(sh(cluster, namespace, "tmp", "cat /data/context.json"))
         assert (context["color"], context["csi.storage.k8s.io/pod.name"]) == ("green", "tmp")
-        offered = cluster.get("csinode", first)["spec"]["drivers"]
-        assert (offered[0]["name"], offered[0]["nodeID"], offered[0]["allocatable"]) == (driver, first, {"count": 5})
+        (offered,) = cluster.get("csinode", first)["spec"]["drivers"]
+        assert (offered["name"], offered["nodeID"], offered["allocatable"]) == (driver, first, {"count": 5})
 
         # Not before it is attached, and to one node only.
         assert not [each for each in journal(store) if each.get("volume_id") == "vol"]
-        (attachment,) = attachments(cluster, driver)
-        assert attachment["spec"]["nodeName"] == first
         refused = lambda: messages(cluster, namespace, "two").get("FailedAttachVolume", "")  # noqa: E731
         until(lambda: "Multi-Attach error" in refused(), what="a word why the other waits")
-        attach(cluster, attachment)
+        assert attach(cluster, driver) == [first]
         ready(cluster, namespace, "one")
         assert sh(cluster, namespace, "one", "cat /data/hello; stat -c %g /data/hello") == "from the array\n3000"
         sh(cluster, namespace, "one", "echo one >> /data/log")
@@ -258,25 +238,75 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         os.kill(cluster.children()[f"node-{first}"], signal.SIGKILL)
         cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
         until(lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)] == [second], what="a move")
-        attach(cluster, attachments(cluster, driver)[0])
+        attach(cluster, driver)
         ready(cluster, namespace, "two")
         assert sh(cluster, namespace, "two", "cat /data/log") == "one"
-        cluster.kubectl("delete", "pod", "two", "-n", namespace, "--wait=true", "--timeout=80s")
+    assert (store / "volumes" / "vol" / "log").read_text() == "one\n"
+    assert [path.name for path in (store / "volumes").iterdir()] == ["vol"]
+    until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
+
+
+def test_a_container_reads_and_writes_a_block_device(cluster: Cluster, namespace: str, tmp_path: Path):
+    if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no loop devices")
+    store = tmp_path / "store"
+    with csi_driver(cluster, namespace, store) as (driver, first, _):
+        disk = store / "volumes" / "vol" / "disk"
+        disk.write_bytes(b"label" + bytes((1 << 20) - 5))
+        apply_csi_volume(cluster, namespace, driver, "vol", volumeMode="Block")
+        raw = pod("raw", namespace, "vol", nodeName=first)
+        del raw["spec"]["containers"][0]["volumeMounts"]
+        raw["spec"]["containers"][0]["volumeDevices"] = [{"name": "v", "devicePath": "/dev/x"}]
+        cluster.apply(raw)
+        until(lambda: attach(cluster, driver), what="a wish to attach")
+        ready(cluster, namespace, "raw")
+        assert sh(cluster, namespace, "raw", "head -c 5 /dev/x") == "label"
+        sh(cluster, namespace, "raw", "printf LABEL | dd of=/dev/x conv=notrunc,fsync 2>/dev/null")
+    assert disk.read_bytes()[:5] == b"LABEL"
+
+
+@contextlib.contextmanager
+def csi_driver(cluster: Cluster, namespace: str, store: Path) -> Iterator[tuple[str, str, str]]:
+    """A driver on both nodes, with one volume `vol`: (its name, the nodes). In the end no call was out of order."""
+    driver = f"csi.{namespace}"
+    (store / "volumes" / "vol").mkdir(parents=True)
+    facts = {"podInfoOnMount": True, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent", "Ephemeral"]}
+    about = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": driver}, "spec": facts}
+    cluster.apply(about)
+    cluster.kubectl("create", "secret", "generic", STAGE_SECRET, "-n", namespace, f"--from-literal=word={STAGE_SECRET}")
+    nodes = sorted(each["metadata"]["name"] for each in cluster.get("nodes")["items"])
+    with contextlib.ExitStack() as stack:
+        for name in nodes:
+            root = cluster.data_dir / "nodes" / name
+            stack.enter_context(driver_process(root, store, name, "--attached", "--most", "5", name=driver))
+        assert {wait_registered(store, name) for name in nodes} == {"registered"}
+        yield driver, nodes[0], nodes[1]
+        cluster.kubectl("delete", "pod", "--all", "-n", namespace, "--wait=true", "--timeout=80s")
         until(lambda: not attachments(cluster, driver), what="a detachment")
     calls = [(each["method"], each["code"]) for each in journal(store)]
     assert {code for _, code in calls} == {"OK"}, journal(store)
     assert calls[-1] == ("NodeUnstageVolume", "OK")
-    assert (store / "volumes" / "vol" / "log").read_text() == "one\n"
-    assert not [path for path in (store / "volumes").iterdir() if path.name != "vol"]
-    until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
+
+
+def apply_csi_volume(cluster: Cluster, namespace: str, driver: str, handle: str, **spec: Any) -> None:
+    """A volume of the driver and a claim for it, of the volume's name."""
+    secret = {"namespace": namespace, "name": STAGE_SECRET}
+    source = {"csi": {"driver": driver, "volumeHandle": handle, "nodeStageSecretRef": secret}}
+    name = f"{namespace}-{handle}"
+    cluster.apply(persistent(name, source, namespace, **spec))
+    cluster.apply(claim(handle, namespace, storageClassName=namespace, volumeName=name, **spec))
+    until(lambda: cluster.get("pvc", handle, "-n", namespace)["status"]["phase"] == "Bound", what="a bound claim")
 
 
 def attachments(cluster: Cluster, driver: str) -> list[dict[str, Any]]:
     return [each for each in cluster.get("volumeattachments")["items"] if each["spec"]["attacher"] == driver]
 
 
-def attach(cluster: Cluster, attachment: dict[str, Any]) -> None:
-    """What the attacher of a driver says once the volume is there."""
-    status = {"status": {"attached": True, "attachmentMetadata": {"device": "/dev/test"}}}
-    name = attachment["metadata"]["name"]
-    cluster.kubectl("patch", "volumeattachment", name, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+def attach(cluster: Cluster, driver: str) -> list[str]:
+    """What the attacher of a driver says once its volumes are there; the nodes."""
+    status = json.dumps({"status": {"attached": True, "attachmentMetadata": {"device": "/dev/test"}}})
+    found = attachments(cluster, driver)
+    for each in found:
+        name = each["metadata"]["name"]
+        cluster.kubectl("patch", "volumeattachment", name, "--subresource=status", "--type=merge", "-p", status)
+    return [each["spec"]["nodeName"] for each in found]

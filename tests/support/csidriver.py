@@ -72,17 +72,27 @@ class NodeService:
         path = request.staging_target_path
         if not Path(path).is_dir():
             raise out_of_order("the staging directory was not made")
-        if not mounted(path):
+        if request.volume_capability.HasField("block"):
+            if not (Path(path) / "device").exists():
+                disk = self._directory(request.volume_id) / "disk"
+                device = subprocess.run(
+                    ["losetup", "--find", "--show", str(disk)], check=True, capture_output=True, text=True
+                ).stdout.strip()
+                (Path(path) / "device").write_text(device)
+        elif not mounted(path):
             self._bind(self._directory(request.volume_id), path)
         return MESSAGES["NodeStageVolumeResponse"]()
 
     def node_unstage_volume(self, request: Any) -> Any:
         path = request.staging_target_path
+        users = [each for each in self._state() if each["volume"] == request.volume_id]
+        if users and Path(path).exists():
+            raise out_of_order(f"unstaged while published at {users}")
         if mounted(path):
-            users = [each for each in self._state() if each["volume"] == request.volume_id]
-            if users:
-                raise out_of_order(f"unstaged while published at {users}")
             subprocess.run(["umount", path], check=True)
+        if (Path(path) / "device").exists():
+            subprocess.run(["losetup", "-d", (Path(path) / "device").read_text()], check=True)
+            (Path(path) / "device").unlink()
         return MESSAGES["NodeUnstageVolumeResponse"]()
 
     def node_publish_volume(self, request: Any) -> Any:
@@ -95,12 +105,16 @@ class NodeService:
         else:
             self._check_attached(request)
             source = request.staging_target_path
-            if not source or not mounted(source):
+            if request.volume_capability.HasField("block") and (Path(source) / "device").exists():
+                source = (Path(source) / "device").read_text()
+                target.touch()
+            elif not source or not mounted(source):
                 raise out_of_order("published before it was staged")
         if context.get("secret") and dict(request.secrets) != {"word": PUBLISH_SECRET}:
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, "wrong secret for publishing")
         if not mounted(str(target)):
-            target.mkdir(exist_ok=True)
+            if not target.exists():
+                target.mkdir()
             self._bind(source, str(target), read_only=request.readonly)
         self._note(str(target), request.volume_id)
         return MESSAGES["NodePublishVolumeResponse"]()
@@ -111,6 +125,7 @@ class NodeService:
             subprocess.run(["umount", str(target)], check=True)
         if target.is_dir():
             target.rmdir()
+        target.unlink(missing_ok=True)
         self._note(str(target), None)
         if request.volume_id.startswith("csi-"):
             shutil.rmtree(self._directory(request.volume_id, make=True))

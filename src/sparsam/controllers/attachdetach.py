@@ -77,7 +77,10 @@ class AttachDetach:
             volume = None
         if volume is not None and self._is_attachable(volume):
             pods = self._users(volume)
-        decision = plan(volume, pods, attachments, nodes=self._node_map(), now=self._clock.now())
+        elif not attachments:
+            return
+        nodes = self._nodes_of(pods, attachments)
+        decision = plan(volume, pods, attachments, nodes=nodes, now=self._clock.now())
         for node in decision.attach:
             await self._attach(name, node)
         for attachment in decision.detach:
@@ -133,8 +136,11 @@ class AttachDetach:
         reference = volume["spec"].get("claimRef") or {}
         return self._pods.by_index("claim", f"{reference.get('namespace', '')}/{reference.get('name', '')}")
 
-    def _node_map(self) -> Mapping[str, Obj]:
-        return {node["metadata"]["name"]: node for node in self._nodes.items()}
+    def _nodes_of(self, pods: Iterable[Obj], attachments: Iterable[Obj]) -> Mapping[str, Obj]:
+        """The nodes that the decision is about, as far as they exist."""
+        names = {each["spec"].get("nodeName") or "" for each in (*pods, *attachments)}
+        found = {name: self._nodes.get("", name) for name in names}
+        return {name: node for name, node in found.items() if node is not None}
 
     def _volumes_of_pod(self, pod: Obj) -> list[Key]:
         names = []

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -185,6 +186,36 @@ async def test_volumes_are_staged_once_published_for_each_pod_and_undone_in_orde
         assert place.reports[-1] == volumes.in_use() == []
     assert (place.store / "volumes/vol-1/f").read_text() == "hello"
     assert not list(place.config.plugins_dir.glob("kubernetes.io/csi/*/*"))
+
+
+async def test_block_devices_come_to_containers_as_such(place: Place):
+    disk = place.store / "volumes/vol-1/disk"
+    disk.write_bytes(b"label" + bytes((4 << 20) - 5))
+    if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no loop devices")
+    sources = Sources({(CLAIM, "c"): volume(volumeMode="Block")})
+    wanted = user("u1", securityContext={"fsGroup": 4321})
+    spec = container(volumeDevices=[{"name": "v", "devicePath": "/dev/x"}])
+    directory = PodDirectory(place.config.pods_dir, "u1")
+    with driver_process(place.config.data_dir, place.store, "n1"):
+        volumes = await place.agent()
+        await volumes.set_up(wanted, sources)
+        with pytest.raises(ConfigFault, match="has volumeMode Block, but is specified in volumeMounts"):
+            directory.set_up(PodFacts(wanted), sources, {})
+        wanted["spec"]["containers"] = [spec]
+        directory.set_up(PodFacts(wanted), sources, {})
+        (device,) = directory.devices(wanted, spec)
+        assert device.container_path == "/dev/x"
+        assert Path(device.host_path).read_bytes()[:5] == b"label"
+        before = place.calls()
+        await (await place.agent()).set_up(wanted, sources)
+        assert place.calls() == before
+        await volumes.clear("u1")
+        await volumes.sweep()
+        assert {code for _, code in place.calls()} == {"OK"}
+        assert place.calls()[-1] == ("NodeUnstageVolume", "OK")
+    directory.remove()
+    assert not list(place.config.plugins_dir.rglob("pv-1"))
 
 
 async def test_ephemeral_volumes_come_and_go_with_their_pod(place: Place):

@@ -2,7 +2,8 @@
 
 Directories are laid out as upstream's node agent does, since drivers look into paths:
 `plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/globalmount` for the node, and
-`pods/<uid>/volumes/kubernetes.io~csi/<name>/mount` for the pod.
+`pods/<uid>/volumes/kubernetes.io~csi/<name>/mount` for the pod; block devices below
+`plugins/kubernetes.io/csi/volumeDevices`, with a link in `pods/<uid>/volumeDevices/kubernetes.io~csi`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class CsiVolume:
     ephemeral: bool = False
     """Made with the pod, without a claim."""
     read_only: bool = False
+    block: bool = False
+    """A device instead of a file system."""
     fs_type: str = ""
     access_modes: tuple[str, ...] = ("ReadWriteOnce",)
     mount_options: tuple[str, ...] = ()
@@ -58,6 +61,7 @@ def persistent(volume: Obj, *, read_only: bool) -> CsiVolume:
         handle=source["volumeHandle"],
         name=volume["metadata"]["name"],
         read_only=read_only or bool(source.get("readOnly")),
+        block=spec.get("volumeMode") == "Block",
         fs_type=source.get("fsType") or "",
         access_modes=tuple(spec.get("accessModes") or ("ReadWriteOnce",)),
         mount_options=tuple(spec.get("mountOptions") or ()),
@@ -90,7 +94,7 @@ def mount_of(volume: CsiVolume, abilities: frozenset[int], group: int | None) ->
     if mode == _SINGLE_NODE_WRITER and Ability.SINGLE_NODE_MULTI_WRITER in abilities:
         mode = _SINGLE_WRITER if first == "ReadWriteOncePod" else _MULTI_WRITER
     by_driver = group is not None and Ability.MOUNT_GROUP in abilities
-    return Mount(mode, volume.fs_type, volume.mount_options, str(group) if by_driver else "")
+    return Mount(mode, volume.fs_type, volume.mount_options, str(group) if by_driver else "", volume.block)
 
 
 def mode_fault(volume: CsiVolume, driver: Obj | None) -> str:
@@ -113,8 +117,8 @@ def wants_attachment(volume: CsiVolume, driver: Obj | None) -> bool:
 def takes_group(volume: CsiVolume, driver: Obj | None) -> bool:
     """Whether files get the pod's fsGroup: a driver says never, always, or for file systems of one writer."""
     policy = ((driver or {}).get("spec") or {}).get("fsGroupPolicy") or "ReadWriteOnceWithFSType"
-    if policy == "File":
-        return True
+    if policy == "File" or volume.block:
+        return not volume.block
     single = not {"ReadWriteOnce", "ReadWriteOncePod"}.isdisjoint(volume.access_modes)
     return policy == "ReadWriteOnceWithFSType" and bool(volume.fs_type) and single
 
@@ -136,6 +140,25 @@ def pod_facts(pod: Obj, volume: CsiVolume, driver: Obj | None) -> dict[str, str]
 def pod_folder(pod_path: Path, name: str) -> Path:
     """Where a pod's volume is mounted (`mount`) and what is known of it (`vol_data.json`)."""
     return pod_path / "volumes" / FOLDER / name
+
+
+def device_link(pod_path: Path, name: str) -> Path:
+    """Where a pod's block device is found."""
+    return pod_path / "volumeDevices" / FOLDER / name
+
+
+def published_at(plugins_dir: Path, pod_path: Path, name: str, *, block: bool) -> Path:
+    """Where a driver is to publish a volume for a pod."""
+    if block:
+        return plugins_dir / "kubernetes.io" / "csi" / "volumeDevices" / "publish" / name / pod_path.name
+    return pod_folder(pod_path, name) / "mount"
+
+
+def staged_at(plugins_dir: Path, key: tuple[str, str], name: str, *, block: bool) -> Path:
+    """Where a driver is to stage a volume for the node."""
+    if block:
+        return plugins_dir / "kubernetes.io" / "csi" / "volumeDevices" / "staging" / name
+    return stage_folder(plugins_dir, *key) / "globalmount"
 
 
 def stage_folder(plugins_dir: Path, driver: str, handle: str) -> Path:

@@ -23,6 +23,7 @@ class Record(msgspec.Struct, frozen=True):
     nodeName: str = ""  # noqa: N815
     attachmentID: str = ""  # noqa: N815
     volumeLifecycleMode: str = "Persistent"  # noqa: N815
+    block: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -38,7 +39,7 @@ class Record(msgspec.Struct, frozen=True):
 def record_of(volume: CsiVolume, node: str, attachment: str) -> Record:
     """What is written down for a volume."""
     mode = "Ephemeral" if volume.ephemeral else "Persistent"
-    return Record(volume.driver, volume.handle, volume.name, node, attachment, mode)
+    return Record(volume.driver, volume.handle, volume.name, node, attachment, mode, volume.block)
 
 
 def write(folder: Path, record: Record) -> None:
@@ -57,10 +58,13 @@ def read(folder: Path) -> Record | None:
         return None
 
 
-def remove(folder: Path, mount: str) -> None:
+def remove(folder: Path, target: Path) -> None:
     """Forget a volume that is not mounted any more; raises OSError rather than delete what is in a directory."""
     with contextlib.suppress(FileNotFoundError):
-        (folder / mount).rmdir()
+        if target.is_dir():
+            target.rmdir()
+        else:
+            target.unlink()
     for name in (RECORD, f"{RECORD}.new"):
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):

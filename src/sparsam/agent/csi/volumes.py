@@ -24,20 +24,23 @@ from sparsam.agent.csi.driver import Ability, CsiFault, Driver
 from sparsam.agent.csi.plan import (
     RECORD,
     CsiVolume,
+    device_link,
     inline,
     mode_fault,
     mount_of,
     persistent,
     pod_facts,
     pod_folder,
+    published_at,
     stage_folder,
+    staged_at,
     takes_group,
     wants_attachment,
 )
 from sparsam.agent.mounts import is_mounted
 from sparsam.agent.ownership import give_group, group_of
 from sparsam.agent.podspec import Obj
-from sparsam.agent.references import ConfigFault, Sources, claim_of
+from sparsam.agent.references import CLAIM, ConfigFault, Sources, claim_of
 from sparsam.errors import SparsamError
 from sparsam.objects.attachments import attachment_name, volume_name
 
@@ -86,10 +89,11 @@ class CsiVolumes:
                 raise ConfigFault(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
 
     async def _set_up(self, pod: Obj, volume: CsiVolume) -> None:
-        folder = pod_folder(self._config.pods_dir / pod["metadata"]["uid"], volume.name)
+        pod_path = self._config.pods_dir / pod["metadata"]["uid"]
+        target = published_at(self._config.plugins_dir, pod_path, volume.name, block=volume.block)
         facts = await self._api.driver(volume.driver)
         again = bool(facts and facts["spec"].get("requiresRepublish"))
-        if is_mounted(folder / "mount") and not again:
+        if _is_there(target) and not again:
             return
         fault = mode_fault(volume, facts)
         if fault:
@@ -97,7 +101,8 @@ class CsiVolumes:
         driver = self._drivers.driver(volume.driver)
         attached = wants_attachment(volume, facts)
         attachment = attachment_name(*volume.key, self._config.node_name) if attached else ""
-        records.write(folder, records.record_of(volume, self._config.node_name, attachment))
+        record = records.record_of(volume, self._config.node_name, attachment)
+        records.write(pod_folder(pod_path, volume.name), record)
         if not volume.ephemeral:
             await self._report()
         context = await self._attached(attachment) if attached else {}
@@ -108,22 +113,24 @@ class CsiVolumes:
             mount = mount_of(volume, driver.abilities, group_of(pod)).message()
             if not volume.ephemeral and Ability.STAGE in driver.abilities:
                 shared["staging_target_path"] = str(
-                    await self._stage(driver, volume, attachment, {**shared, "volume_capability": mount})
+                    await self._stage(driver, volume, record, {**shared, "volume_capability": mount})
                 )
-            target = folder / "mount"
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             await driver.publish(
                 **shared, **fields, target_path=str(target), volume_capability=mount, readonly=volume.read_only
             )
             if takes_group(volume, facts) and Ability.MOUNT_GROUP not in driver.abilities and not volume.read_only:
                 await asyncio.to_thread(give_group, pod, target)
+            if volume.block:
+                _link(device_link(pod_path, volume.name), target)
 
         await self._exclusively(volume.key, work())
 
-    async def _stage(self, driver: Driver, volume: CsiVolume, attachment: str, fields: dict[str, Any]) -> Path:
-        folder = stage_folder(self._config.plugins_dir, *volume.key)
-        target = folder / "globalmount"
-        records.write(folder, records.record_of(volume, self._config.node_name, attachment))
-        target.mkdir(exist_ok=True, mode=0o750)
+    async def _stage(self, driver: Driver, volume: CsiVolume, record: records.Record, fields: dict[str, Any]) -> Path:
+        plugins = self._config.plugins_dir
+        target = staged_at(plugins, volume.key, volume.name, block=volume.block)
+        records.write(stage_folder(plugins, *volume.key), record)
+        target.mkdir(parents=True, exist_ok=True, mode=0o750)
         secrets = await self._secret(volume.stage_secret)
         await driver.stage(
             **fields, staging_target_path=str(target), secrets=secrets, volume_context=dict(volume.attributes)
@@ -167,25 +174,30 @@ class CsiVolumes:
         """Unmount all of a pod; raises CsiFault or OSError when something stays."""
         for folder, record in list(records.of_pod(self._config.pods_dir / uid)):
             if record is not None:
-                await self._exclusively(record.key, self._unpublish(folder, record))
+                await self._exclusively(record.key, self._unpublish(uid, folder, record))
             elif not is_mounted(folder / "mount"):
-                records.remove(folder, "mount")
+                records.remove(folder, folder / "mount")
         self._sweep_wanted.set()
 
-    async def _unpublish(self, folder: Path, record: records.Record) -> None:
+    async def _unpublish(self, uid: str, folder: Path, record: records.Record) -> None:
         if not (folder / RECORD).exists():
             return  # somebody else did so, while this call waited for its turn
-        target = folder / "mount"
+        pod_path, name = self._config.pods_dir / uid, record.specVolID or folder.name
+        target = published_at(self._config.plugins_dir, pod_path, name, block=record.block)
         try:
             driver = self._drivers.driver(record.driverName)
         except CsiFault:
-            if is_mounted(target) or target.exists():
+            if _is_there(target) or target.exists():
                 raise  # the driver must come back: only it can undo what it did
         else:
             await driver.unpublish(record.volumeHandle, target)
-            if is_mounted(target):
-                raise CsiFault(f"driver {driver.name} left volume {record.volumeHandle} mounted at {target}")
-        records.remove(folder, "mount")
+            if _is_there(target):
+                raise CsiFault(f"driver {driver.name} left volume {record.volumeHandle} at {target}")
+        records.remove(folder, target)
+        if record.block:
+            device_link(pod_path, name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()  # unless other pods have it
 
     async def run(self) -> None:
         """Unstage what no pod uses any more, until cancelled."""
@@ -222,11 +234,12 @@ class CsiVolumes:
         users = {each.key for each in records.of_pods(self._config.pods_dir)}
         if record.key in users or not (folder / RECORD).exists():
             return
+        target = staged_at(self._config.plugins_dir, record.key, record.specVolID, block=record.block)
         driver = self._drivers.driver(record.driverName)
-        await driver.unstage(record.volumeHandle, folder / "globalmount")
-        if is_mounted(folder / "globalmount"):
-            raise CsiFault(f"driver {driver.name} left volume {record.volumeHandle} staged at {folder}")
-        records.remove(folder, "globalmount")
+        await driver.unstage(record.volumeHandle, target)
+        if is_mounted(target):
+            raise CsiFault(f"driver {driver.name} left volume {record.volumeHandle} staged at {target}")
+        records.remove(folder, target)
 
     async def _exclusively(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
         """One at a time for each volume, and to its end even when nobody waits any more."""
@@ -244,13 +257,25 @@ class CsiVolumes:
 
 
 def volumes_of(pod: Obj, sources: Sources) -> list[CsiVolume]:
-    """The CSI volumes of a pod; raises ConfigFault for claims without a volume."""
+    """The CSI volumes of a pod; claims that have none yet are somebody else's to complain about."""
     found = []
     for volume in pod["spec"].get("volumes") or ():
         claim = claim_of(pod["metadata"]["name"], volume)
+        behind = sources.objects.get((CLAIM, claim)) if claim is not None else None
         if "csi" in volume:
             found.append(inline(pod, volume))
-        elif claim is not None and "csi" in sources.volume(claim)["spec"]:
+        elif behind is not None and "csi" in behind["spec"]:
             read_only = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
-            found.append(persistent(sources.volume(claim), read_only=read_only))
+            found.append(persistent(behind, read_only=read_only))
     return found
+
+
+def _is_there(target: Path) -> bool:
+    """Whether a driver has put a volume in its place: a mount, or a device of its own making."""
+    return is_mounted(target) or target.is_block_device()
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
