@@ -32,7 +32,7 @@ def test_a_node_registers_with_labels_annotations_taints_and_its_network():
     node = node_object(CONFIG)
     assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"
     assert node["metadata"]["labels"]["zone"] == "a"
-    assert node["metadata"]["annotations"] == {"power.sparsam.dev/idle-watts": "60"}
+    assert node["metadata"]["annotations"]["power.sparsam.dev/idle-watts"] == "60"
     assert node["spec"] == {
         "podCIDR": "10.244.1.0/24",
         "podCIDRs": ["10.244.1.0/24"],

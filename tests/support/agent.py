@@ -18,6 +18,8 @@ from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
+from sparsam.agent.csi.driver import CsiFault, Driver
+from sparsam.agent.csi.volumes import CsiVolumes, Drivers
 from sparsam.agent.dns import Resolver
 from sparsam.agent.images import ImageConfig, build_image, build_pause_image, busybox_entries
 from sparsam.agent.network import write_network_config
@@ -244,6 +246,7 @@ class Engine:
                 api=api,
                 cgroups=Cgroups(self.config.cgroup_base),
                 clock=SystemClock(),
+                csi=without_drivers(self.config),
                 host_resolver=Resolver(("192.0.2.53",), ("example.test",)),
                 memory_bytes=8 << 30,
                 allocatable={"cpu": "2", "memory": "8Gi"},
@@ -258,6 +261,22 @@ class Engine:
                     listener.cancel()
                     for task in node.pods.tasks():
                         task.cancel()
+
+
+class NoDrivers(Drivers):
+    """A node that has none."""
+
+    def driver(self, name: str) -> Driver:
+        raise CsiFault(f"driver name {name} not found in the list of registered CSI drivers")
+
+
+def without_drivers(config: AgentConfig) -> CsiVolumes:
+    """The CSI volumes of a node that has no driver."""
+
+    async def say_nothing() -> None:
+        return
+
+    return CsiVolumes(config, NoDrivers(), None, say_nothing)  # type: ignore[arg-type]
 
 
 def machine_traces(engine: Engine) -> dict[str, list[str]]:

@@ -41,6 +41,21 @@ class AgentPaths:
         return self.data_dir / "pods"
 
     @property
+    def plugins_dir(self) -> Path:
+        """Sockets of storage drivers, and the node's own mounts of their volumes."""
+        return self.data_dir / "plugins"
+
+    @property
+    def plugins_registry_dir(self) -> Path:
+        """Where storage drivers make themselves known."""
+        return self.data_dir / "plugins_registry"
+
+    @property
+    def volumes_dir(self) -> Path:
+        """Local volumes that claims get, one directory each: data of users."""
+        return self.data_dir / "volumes"
+
+    @property
     def logs_dir(self) -> Path:
         """Container logs in CRI format."""
         return self.data_dir / "logs" / "pods"

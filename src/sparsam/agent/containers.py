@@ -25,7 +25,7 @@ from sparsam.agent.runtime import (
     POD_UID,
     Image,
 )
-from sparsam.agent.volumes import BindMount
+from sparsam.agent.volumes import BindMount, BlockDevice
 
 DEFAULT_MESSAGE_PATH = "/dev/termination-log"
 _MASKED_PATHS = (
@@ -67,6 +67,7 @@ class ContainerPlan:
     image: Image
     environment: Mapping[str, str]
     mounts: Sequence[BindMount]
+    devices: Sequence[BlockDevice]
     resources: ContainerResources
     target_id: str = ""
     """The container whose process namespace an ephemeral one shares."""
@@ -120,7 +121,10 @@ def container_config(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
         working_dir=spec.get("workingDir") or "",
         envs=[pb.KeyValue(key=key, value=value) for key, value in env.items()],
         mounts=[_mount(mount) for mount in plan.mounts],
-        devices=[],
+        devices=[
+            pb.Device(host_path=each.host_path, container_path=each.container_path, permissions=_rights(each))
+            for each in plan.devices
+        ],
         labels={**pod_labels(pod), CONTAINER_NAME: name},
         annotations={
             CONTAINER_HASH: spec_hash(spec),
@@ -230,6 +234,10 @@ def _mount(mount: BindMount) -> Any:
         readonly=mount.read_only,
         propagation=_PROPAGATION[mount.propagation],
     )
+
+
+def _rights(device: BlockDevice) -> str:
+    return "r" if device.read_only else "mrw"
 
 
 def _port_mappings(pod: Obj) -> list[Any]:

@@ -16,18 +16,21 @@ from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd, EngineFailed
 from sparsam.agent.cri import Cri
+from sparsam.agent.csi.api import ClusterCsiApi
+from sparsam.agent.csi.registration import Registration
+from sparsam.agent.csi.volumes import CsiVolumes
 from sparsam.agent.dns import Resolver, parse_resolv_conf
 from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
+from sparsam.agent.localvolumes import LocalVolumes
 from sparsam.agent.logs import keep_rotating
-from sparsam.agent.machine import Machine, read_machine
+from sparsam.agent.machine import read_machine
 from sparsam.agent.manifests import is_mirror
 from sparsam.agent.network import write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.node_object import allocatable
-from sparsam.agent.podapi import PodApi
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
@@ -100,7 +103,21 @@ class Agent:
         self._reporter = NodeReporter(config, client, cri, clock, self._machine)
         self._api = StaticApi(ClusterApi(client, self._services, self._recorder, clock))
         self._mirrors = Mirrors(client, self._pod_informer, self._api, lambda: self._reporter.node)
-        self._context = _context(config, cri, self._api, clock, self._machine)
+        self._drivers = Registration(config, client, clock)
+        self._csi = CsiVolumes(config, self._drivers, ClusterCsiApi(client), self._reporter.report_volumes)
+        self._drivers.on_driver = self._csi.look_again
+        self._reporter.volumes_in_use = self._csi.in_use
+        self._context = NodeContext(
+            config=config,
+            cri=cri,
+            api=self._api,
+            cgroups=Cgroups(config.cgroup_base),
+            clock=clock,
+            csi=self._csi,
+            host_resolver=_host_resolver(),
+            memory_bytes=self._machine.memory_bytes,
+            allocatable=allocatable(config, self._machine),
+        )
 
     async def run(self, engine_address: str, serve: Serve | None = None) -> None:
         """Run until cancelled."""
@@ -126,6 +143,7 @@ class Agent:
                 await static.looked.wait()
             await pods.adopt_orphans(())
             group.create_task(self._mirrors.run(), name="mirrors")
+            group.create_task(LocalVolumes(self._config, self._client, self._recorder).run(), name="local volumes")
             # Not before all pods are known: what they use must not be taken for unused.
             evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
             group.create_task(evictor.run(), name="eviction")
@@ -140,6 +158,8 @@ class Agent:
         group.create_task(self._keep_engine(), name="engine")
         rotating = keep_rotating(pods, self._cri, max_bytes=config.log_max_bytes, max_files=config.log_max_files)
         group.create_task(rotating, name="log rotation")
+        group.create_task(self._drivers.run(), name="CSI drivers")
+        group.create_task(self._csi.run(), name="CSI volumes")
         if config.static_pods is None:
             return None
         folder = Folder(config.static_pods, config.node_name)
@@ -188,19 +208,6 @@ def _follow(pods: Pods, mirrors: Mirrors) -> Callable[[str, Obj | None, Obj | No
             pods.remove(old)
 
     return handle
-
-
-def _context(config: AgentConfig, cri: Cri, api: PodApi, clock: Clock, machine: Machine) -> NodeContext:
-    return NodeContext(
-        config=config,
-        cri=cri,
-        api=api,
-        cgroups=Cgroups(config.cgroup_base),
-        clock=clock,
-        host_resolver=_host_resolver(),
-        memory_bytes=machine.memory_bytes,
-        allocatable=allocatable(config, machine),
-    )
 
 
 def _host_resolver() -> Resolver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
@@ -27,6 +28,13 @@ def unmount(path: str | Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
 
+def unmount_below(root: Path) -> None:
+    """Detach everything at or below a directory, as far as the kernel lets us."""
+    for point in mounts_below(root):
+        with contextlib.suppress(OSError):
+            unmount(point)
+
+
 def mounts_below(root: Path, table: Path = Path("/proc/self/mountinfo")) -> list[str]:
     """Mount points at or below `root`, innermost and newest first."""
     prefix = str(root.resolve())
@@ -40,4 +48,5 @@ def mounts_below(root: Path, table: Path = Path("/proc/self/mountinfo")) -> list
 
 def is_mounted(path: Path) -> bool:
     """Whether something is mounted exactly there."""
-    return os.path.ismount(path)
+    # The cheap look does not see a directory that is mounted on another one of the same file system.
+    return os.path.ismount(path) or str(path.resolve()) in mounts_below(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from sparsam.agent.eviction import pressures
 from sparsam.agent.machine import Machine, read_room
 from sparsam.agent.node_object import EngineHealth, lease_object, node_conditions, node_object, node_status
 from sparsam.agent.podspec import Obj
+from sparsam.agent.references import ConfigFault
 from sparsam.agent.runtime import RuntimeFault
 from sparsam.client.api import ApiClient
 from sparsam.clock import Clock, format_micro_time, format_time
@@ -40,6 +42,9 @@ class NodeReporter:
     cri: Cri
     clock: Clock
     machine: Machine
+    volumes_in_use: Callable[[], list[str]] = list
+    """What drivers must keep attached here."""
+    _reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _node: Obj = field(default_factory=dict)
     _reported_at: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +98,17 @@ class NodeReporter:
 
     async def report(self) -> None:
         """Send the status if it changed or was last sent long ago."""
+        async with self._reporting:
+            await self._report()
+
+    async def report_volumes(self) -> None:
+        """Say which volumes are in use, and return once that is known; raises ConfigFault."""
+        try:
+            await self.report()
+        except _FAULTS as error:
+            raise ConfigFault(f"volumes in use not reported: {error or type(error).__name__}") from error
+
+    async def _report(self) -> None:
         self._changed.clear()
         engine = await self._engine_health()
         images = []
@@ -101,6 +117,9 @@ class NodeReporter:
         moment = format_time(self.clock.now())
         old: Obj = self._node.get("status") or {}
         status = node_status(self.config, self.machine, engine, images)
+        in_use = self.volumes_in_use()
+        if in_use or old.get("volumesInUse"):
+            status["volumesInUse"] = in_use
         conditions = node_conditions(old.get("conditions") or (), self._pressed(), engine, moment)
         due = self.clock.monotonic() - self._reported_at >= self.config.status_seconds
         changed = {name: value for name, value in status.items() if old.get(name) != value}

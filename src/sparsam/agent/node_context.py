@@ -8,6 +8,7 @@ from sparsam.agent.cgroups import Cgroups
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
+from sparsam.agent.csi.volumes import CsiVolumes
 from sparsam.agent.dns import Resolver
 from sparsam.agent.podapi import PodApi
 from sparsam.clock import Clock
@@ -22,6 +23,7 @@ class NodeContext:
     api: PodApi
     cgroups: Cgroups
     clock: Clock
+    csi: CsiVolumes
     host_resolver: Resolver
     memory_bytes: int
     allocatable: dict[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from sparsam.agent.images import go_architecture
 from sparsam.agent.machine import Machine
 from sparsam.agent.podspec import Obj
 from sparsam.agent.runtime import Image
+from sparsam.objects.localvolumes import ROOT_ANNOTATION
 
 KUBELET_VERSION = "v1.37.0+sparsam"
 _MAX_IMAGES = 50
@@ -40,7 +41,11 @@ def node_object(config: AgentConfig) -> Obj:
     node: Obj = {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": config.node_name, "labels": labels, "annotations": dict(config.annotations)},
+        "metadata": {
+            "name": config.node_name,
+            "labels": labels,
+            "annotations": {ROOT_ANNOTATION: str(config.volumes_dir), **config.annotations},
+        },
         "spec": {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]},
     }
     if config.taints:

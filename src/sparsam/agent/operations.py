@@ -71,6 +71,7 @@ class Operations:
         sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, _SOURCES_MAX_AGE_SECONDS)
         tokens = await self.node.api.tokens(pod)
         facts = self.starter.facts(pod, view.sandbox)
+        await self.node.csi.set_up(pod, sources)
         await asyncio.to_thread(self.directory.set_up, facts, sources, tokens)
         for volume in pod["spec"].get("volumes") or ():
             if "image" in volume:
@@ -106,10 +107,11 @@ class Operations:
             message = f"Failed to create pod sandbox: {error}"
             raise OperationFailed(message, "FailedCreatePodSandBox") from error
 
-    async def stop_sandboxes(self, ids: tuple[str, ...]) -> None:
-        """Stop sandboxes."""
+    async def stop_sandboxes(self, view: PodView, ids: tuple[str, ...]) -> None:
+        """Stop the sandboxes of a pod that is through, and give back what it took from storage drivers."""
         for sandbox_id in ids:
             await self.node.cri.stop_sandbox(sandbox_id)
+        await self.node.csi.clear(view.pod["metadata"]["uid"])
 
     async def start(self, view: PodView, action: StartContainer, started: Callable[[str, str], None]) -> str:
         """Start a container and run its postStart hook; returns its id. Raises StartFailed."""
@@ -188,6 +190,7 @@ class Operations:
         for sandbox in await self.node.cri.list_sandboxes(uid):
             await self.node.cri.stop_sandbox(sandbox.id)
             await self.node.cri.remove_sandbox(sandbox.id)
+        await self.node.csi.clear(uid)
         await asyncio.to_thread(self.directory.remove)
         await asyncio.to_thread(shutil.rmtree, log_directory(self.node, pod), ignore_errors=True)
         await remove_cgroup(self.node, uid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from sparsam.agent.admission import rejection, was_taken
 from sparsam.agent.node_context import NodeContext
@@ -16,12 +17,14 @@ from sparsam.agent.runtime_events import Notice
 from sparsam.agent.starting import Starter
 from sparsam.agent.volumes import PodDirectory
 from sparsam.agent.worker import PodWorker
+from sparsam.errors import SparsamError
 
 log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = (0.02, 0.1, 0.4, 1.0)
 """When to look again after a notice: the engine's own books lag behind its events by some milliseconds."""
 _UNSEEN_SECONDS = 5.0
+_LEFTOVER_SECONDS = 5.0
 
 
 class Pods:
@@ -132,7 +135,11 @@ class Pods:
                 orphans[sandbox.uid] = await self._orphan(sandbox)
         for pod in orphans.values():
             self._start(pod, gone=True)
-        await self._clean_directories(known | orphans.keys())
+        known |= orphans.keys()
+        for uid in self._node.cgroups.pod_uids() - known:
+            await remove_cgroup(self._node, uid)
+        # Drivers may not be there yet: that must not keep the node from its pods.
+        self._group.create_task(self._clean_directories(known), name="leftover directories")
 
     def _start(self, pod: Obj, *, gone: bool = False) -> None:
         uid = pod["metadata"]["uid"]
@@ -188,9 +195,16 @@ class Pods:
 
     async def _clean_directories(self, known: set[str]) -> None:
         root = self._node.config.pods_dir
-        if root.is_dir():
-            for path in list(root.iterdir()):
-                if path.name not in known:
+        while left := [path for path in _entries(root) if path.name not in known | self._workers.keys()]:
+            for path in left:
+                try:
+                    await self._node.csi.clear(path.name)
                     await asyncio.to_thread(PodDirectory(root, path.name).remove)
-        for uid in self._node.cgroups.pod_uids() - known:
-            await remove_cgroup(self._node, uid)
+                except (SparsamError, OSError) as error:
+                    log.warning("leftover of a pod stays pod_uid=%s error=%s", path.name, error)
+            if any(path.exists() for path in left):
+                await self._node.clock.sleep(_LEFTOVER_SECONDS)
+
+
+def _entries(root: Path) -> list[Path]:
+    return list(root.iterdir()) if root.is_dir() else []

@@ -16,7 +16,7 @@ from sparsam.agent.config import AgentPaths
 from sparsam.agent.containerd import Containerd
 from sparsam.agent.cri import Cri
 from sparsam.agent.footprint import restore
-from sparsam.agent.mounts import mounts_below, unmount
+from sparsam.agent.mounts import mounts_below, unmount_below
 from sparsam.agent.runtime import RuntimeFault
 
 log = logging.getLogger(__name__)
@@ -33,17 +33,23 @@ async def purge(config: AgentPaths, *, keep_data: bool = False) -> None:
     """
     await stop(config)
     for root in (config.run_dir, config.data_dir):
-        for point in mounts_below(root):
-            with contextlib.suppress(OSError):
-                unmount(point)
+        unmount_below(root)
     await _remove_link(config.bridge)
     await restore(config.data_dir)
     with contextlib.suppress(OSError):
         Cgroups(config.cgroup_base).remove_all()
-    await asyncio.to_thread(shutil.rmtree, config.run_dir, ignore_errors=True)
+    await asyncio.to_thread(_remove, config.run_dir)
     if not keep_data:
-        await asyncio.to_thread(shutil.rmtree, config.data_dir, ignore_errors=True)
+        await asyncio.to_thread(_remove, config.data_dir)
     log.info("node purged node=%s", config.node_name)
+
+
+def _remove(root: Path) -> None:
+    """Delete a directory, unless something is mounted in it still: that would be somebody else's data."""
+    if mounts := mounts_below(root):
+        log.error("left, since something is mounted in it directory=%s mounts=%s", root, mounts)
+        return
+    shutil.rmtree(root, ignore_errors=True)
 
 
 async def stop(config: AgentPaths) -> None:

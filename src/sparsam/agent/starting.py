@@ -106,6 +106,7 @@ class Starter:
             image=image,
             environment=environment,
             mounts=mounts,
+            devices=self.directory.devices(pod, spec),
             resources=container_resources(spec, qos_class(pod), self.node.memory_bytes),
             target_id=await self._target(pod, spec),
         )

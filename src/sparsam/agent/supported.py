@@ -17,6 +17,7 @@ VOLUME_SOURCES = frozenset(
         "persistentVolumeClaim",
         "ephemeral",
         "image",
+        "csi",
     }
 )
 _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})
@@ -69,8 +70,6 @@ def _volume_features(pod: Obj) -> Iterator[str]:
 
 def _container_features(spec: Obj) -> Iterator[str]:
     where = f"container {spec['name']}"
-    if spec.get("volumeDevices"):
-        yield f"{where}: volumeDevices"
     if any(rule.get("action") != "Restart" for rule in spec.get("restartPolicyRules") or ()):
         yield f"{where}: restartPolicyRules other than Restart"
     if (spec.get("resources") or {}).get("claims"):

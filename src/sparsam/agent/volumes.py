@@ -8,7 +8,7 @@ a reader sees either all of the old or all of the new.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 
+from sparsam.agent.csi.plan import device_link, pod_folder
 from sparsam.agent.downward import PodFacts
 from sparsam.agent.environment import expand
-from sparsam.agent.mounts import is_mounted, mount_tmpfs, mounts_below, unmount
+from sparsam.agent.mounts import is_mounted, mount_tmpfs, mounts_below, unmount_below
+from sparsam.agent.ownership import give_group
 from sparsam.agent.payloads import File, TokenWish, volume_files
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, all_containers
 from sparsam.agent.references import ConfigFault, Sources, claim_of
 from sparsam.units import parse_bytes
 
@@ -35,6 +37,15 @@ _TYPE_CHECKS = {
     "CharDevice": (stat.S_ISCHR, "a character device"),
     "BlockDevice": (stat.S_ISBLK, "a block device"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """A block device of the node inside a container."""
+
+    host_path: str
+    container_path: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +108,26 @@ class PodDirectory:
             )
         return mounts
 
+    def devices(self, pod: Obj, spec: Obj) -> list[BlockDevice]:
+        """The block devices of one container; raises ConfigFault."""
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+        found = []
+        for device in spec.get("volumeDevices") or ():
+            path = self.volume_path(device["name"]).resolve()
+            if not path.is_block_device():
+                raise ConfigFault(f'volume "{device["name"]}" is no block device')
+            read_only = _read_only(volumes[device["name"]])
+            found.append(BlockDevice(str(path), device["devicePath"], read_only))
+        return found
+
     def remove(self) -> None:
-        """Unmount and delete everything; hostPath volumes live elsewhere and stay."""
-        for point in mounts_below(self.path):
-            with contextlib.suppress(OSError):
-                unmount(point)
+        """Unmount and delete everything; hostPath volumes live elsewhere and stay. Raises OSError.
+
+        What cannot be unmounted keeps the directory: deleting it would delete what is mounted.
+        """
+        unmount_below(self.path)
+        if mounts := mounts_below(self.path):
+            raise OSError(errno.EBUSY, "still mounted", mounts[0])
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _source(self, volume: Obj) -> Path:
@@ -113,8 +139,13 @@ class PodDirectory:
             return
         path = self.volume_path(volume["name"])
         claim = claim_of(facts.pod["metadata"]["name"], volume)
+        if "csi" in volume:
+            _link(path, pod_folder(self.path, volume["name"]) / "mount")  # mounted there by its driver
+            return
         if claim is not None:
-            _link(path, persistent_path(sources.volume(claim)))
+            persistent = sources.volume(claim)
+            check_use(facts.pod, volume["name"], persistent["spec"].get("volumeMode") or "Filesystem")
+            self._set_up_claim(path, persistent, facts.pod, read_only=_read_only(volume))
             return
         group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
         files = volume_files(volume, facts, sources, tokens)
@@ -129,6 +160,21 @@ class PodDirectory:
         if ("secret" in volume or "projected" in volume) and not is_mounted(path):
             mount_tmpfs(path)
         write_atomically(path, files, group)
+
+    def _set_up_claim(self, path: Path, persistent: Obj, pod: Obj, *, read_only: bool) -> None:
+        name, spec = persistent["metadata"]["name"], persistent["spec"]
+        block = spec.get("volumeMode") == "Block"
+        if "csi" in spec:
+            _link(path, device_link(self.path, name) if block else pod_folder(self.path, name) / "mount")
+            return
+        if spec.get("mountOptions"):
+            raise ConfigFault(f'mount options of persistentvolume "{name}" are not supported for this volume type')
+        target = persistent_path(persistent)
+        fresh = not path.is_symlink()
+        _link(path, target)
+        # Others share a hostPath, so that its files are never given to a pod's group; nor is what runs already changed.
+        if "local" in spec and fresh and not read_only and not block:
+            give_group(pod, target)
 
 
 def write_atomically(root: Path, files: Mapping[str, File], group: int | None = None) -> bool:
@@ -172,6 +218,14 @@ def check_host_path(path: Path, kind: str) -> None:
         raise ConfigFault(f"hostPath type check failed: {path} is not {name}")
 
 
+def check_use(pod: Obj, volume: str, mode: str) -> None:
+    """Raises ConfigFault where a container mounts a device, or wants a file system as one."""
+    wrong = "volumeMounts" if mode == "Block" else "volumeDevices"
+    for spec in all_containers(pod):
+        if any(each["name"] == volume for each in spec.get(wrong) or ()):
+            raise ConfigFault(f"volume {volume} has volumeMode {mode}, but is specified in {wrong}")
+
+
 def persistent_path(volume: Obj) -> Path:
     """Where a PersistentVolume is on this node; raises ConfigFault where it is not to be had."""
     spec = volume["spec"]
@@ -181,10 +235,15 @@ def persistent_path(volume: Obj) -> Path:
         return path
     if "local" in spec:
         path = Path(spec["local"]["path"])
-        if not path.is_dir():
+        if spec.get("volumeMode") == "Block":
+            if not path.is_block_device():
+                raise ConfigFault(f'path "{path}" is no block device')
+        elif not path.is_dir():
             raise ConfigFault(f'path "{path}" does not exist')
         return path
-    raise ConfigFault(f'persistentvolume "{volume["metadata"]["name"]}" is neither hostPath nor local: unsupported')
+    raise ConfigFault(
+        f'persistentvolume "{volume["metadata"]["name"]}" is neither hostPath nor local nor CSI: unsupported'
+    )
 
 
 def _link(path: Path, target: Path) -> None:
@@ -205,7 +264,7 @@ def _set_up_empty(path: Path, empty_dir: Obj, group: int | None) -> None:
 
 def _read_only(volume: Obj) -> bool:
     """Content of the API, and claims that the pod itself wants only to read."""
-    if (volume.get("persistentVolumeClaim") or {}).get("readOnly"):
+    if any((volume.get(kind) or {}).get("readOnly") for kind in ("persistentVolumeClaim", "csi")):
         return True
     return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected", "image"))
 

@@ -283,7 +283,7 @@ class PodWorker:
             case lifecycle.RunSandbox(attempt):
                 self._launch(lifecycle.SANDBOX, self._run_sandbox(attempt))
             case lifecycle.StopSandboxes(ids):
-                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(ids))
+                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(view, ids))
             case lifecycle.StartContainer(name, _, _):
                 self._launch(container_key(name), self._start(action))
             case lifecycle.KillContainer(container):

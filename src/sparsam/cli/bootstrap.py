@@ -73,19 +73,25 @@ def api_is_ready(settings: Settings) -> bool:
 
 
 async def create_system_objects(settings: Settings) -> None:
-    """The objects every cluster has that no controller makes: the DNS Service."""
+    """The objects every cluster has that no controller makes: the DNS Service, the class for claims of no class."""
     from sparsam.client.api import ApiClient
     from sparsam.client.config import load_kubeconfig
     from sparsam.errors import NotFound
-    from sparsam.objects.kinds import SERVICES
+    from sparsam.objects import localvolumes
+    from sparsam.objects.kinds import CSIDRIVERS, SERVICES, STORAGECLASSES
 
-    service = _dns_service(settings)
+    wanted = (
+        (SERVICES, _dns_service(settings), "kube-system"),
+        (CSIDRIVERS, localvolumes.driver(), ""),
+        (STORAGECLASSES, localvolumes.storage_class(), ""),
+    )
     async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
-        try:
-            await client.get(SERVICES, service["metadata"]["name"], "kube-system")
-        except NotFound:
-            # Asked for first: to create it again would be refused for its address, which is taken, by itself.
-            await client.create(SERVICES, service, "kube-system")
+        for resource, obj, namespace in wanted:
+            try:
+                await client.get(resource, obj["metadata"]["name"], namespace)
+            except NotFound:
+                # Asked for first: to create the Service again would be refused for its address, which it has itself.
+                await client.create(resource, obj, namespace)
 
 
 async def controllers_work(settings: Settings) -> bool:

@@ -20,6 +20,7 @@ from sparsam.client.config import ClusterConfig
 from sparsam.client.informer import InformerFactory
 from sparsam.client.leases import LeaderElector, LeadershipLost
 from sparsam.clock import SystemClock
+from sparsam.controllers.attachdetach import AttachDetach
 from sparsam.controllers.autoscaling.controller import HorizontalPodAutoscalers
 from sparsam.controllers.clusterroles import ClusterRoleAggregation
 from sparsam.controllers.cronjob import CronJobController
@@ -34,6 +35,7 @@ from sparsam.controllers.events import EventExpiry
 from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.job import JobController
 from sparsam.controllers.loadbalancer import LoadBalancers
+from sparsam.controllers.localvolumes import LocalVolumes
 from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.nodelifecycle import NodeLifecycleController
 from sparsam.controllers.podgc import PodGarbageCollector
@@ -85,6 +87,8 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     VolumeProtection,
     VolumeController,
     EphemeralVolumes,
+    LocalVolumes,
+    AttachDetach,
     TokenCleaner,
     ServerModels,
     DisruptionController,

@@ -18,11 +18,11 @@ class VolumeProtection:
         self._claims = context.informer(PERSISTENTVOLUMECLAIMS)
         self._volumes = context.informer(PERSISTENTVOLUMES)
         self._pods = context.informer(PODS)
-        self._pods.add_index("claim", _claims_of)
+        self._pods.add_index("claim", claims_of)
         self.controller = Controller("volume-protection", context, self.sync, workers=1)
         self.controller.watch(self._claims, _if_going)
         self.controller.watch(self._volumes, _if_going)
-        self.controller.watch(self._pods, lambda pod: [_split(each) for each in _claims_of(pod)])
+        self.controller.watch(self._pods, lambda pod: [_split(each) for each in claims_of(pod)])
 
     async def sync(self, key: Key) -> None:
         """Take our finalizer off an object that is going and that nothing uses."""
@@ -53,7 +53,8 @@ def _if_going(obj: Obj) -> list[Key]:
     return [(metadata.get("namespace", ""), metadata["name"])] if "deletionTimestamp" in metadata else []
 
 
-def _claims_of(pod: Obj) -> list[str]:
+def claims_of(pod: Obj) -> list[str]:
+    """`namespace/name` of each claim that a pod uses."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     claims = []
     for volume in pod["spec"].get("volumes") or ():

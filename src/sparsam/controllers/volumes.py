@@ -1,4 +1,6 @@
-"""Binds claims to volumes, and says where each stands: upstream's persistentvolume-controller without provisioning.
+"""Binds claims to volumes, and says where each stands: upstream's persistentvolume-controller.
+
+Volumes are made by provisioners, which are told so by an annotation; ours is in controllers/localvolumes.py.
 
 Claims of a class that waits for a consumer are left to the scheduler until it has kept a volume or named a node.
 """
@@ -6,8 +8,10 @@ Claims of a class that waits for a consumer are left to the scheduler until it h
 from __future__ import annotations
 
 from sparsam.controllers.runtime import Context, Controller, Key, Obj
+from sparsam.controllers.volumeprotection import claims_of
 from sparsam.errors import Conflict, NotFound
-from sparsam.objects.kinds import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES, Resource
+from sparsam.objects.kinds import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES, Resource
+from sparsam.objects.localvolumes import PROVISIONED_BY
 from sparsam.scheduling.claims import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
@@ -24,7 +28,7 @@ from sparsam.scheduling.claims import (
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_OLD_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 
 
 class VolumeController:
@@ -35,6 +39,8 @@ class VolumeController:
         self._claims = context.informer(PERSISTENTVOLUMECLAIMS)
         self._volumes = context.informer(PERSISTENTVOLUMES)
         self._classes = context.informer(STORAGECLASSES)
+        self._pods = context.informer(PODS)
+        self._pods.add_index("claim", claims_of)
         # One worker: two claims never choose the same volume.
         self.controller = Controller("persistentvolume-controller", context, self.sync, workers=1)
         self.controller.watch(self._claims, _claim_keys)
@@ -88,8 +94,8 @@ class VolumeController:
     async def _explain(self, claim: Obj, compiled: Claim) -> None:
         known = self._class(compiled.class_name)
         if known is not None and known.waits and not compiled.selected_node:
-            why = "waiting for first consumer to be created before binding"
-            self.controller.recorder.event(claim, "Normal", "WaitForFirstConsumer", why)
+            reason, why = self._waits_for(claim)
+            self.controller.recorder.event(claim, "Normal", reason, why)
         elif known is None and compiled.class_name:
             why = f'storageclass.storage.k8s.io "{compiled.class_name}" not found'
             self.controller.recorder.event(claim, "Warning", "ProvisioningFailed", why)
@@ -98,13 +104,22 @@ class VolumeController:
             self.controller.recorder.event(claim, "Normal", "FailedBinding", why)
         else:
             if _annotations(claim).get(PROVISIONER) != known.provisioner:
-                await self._annotate(claim, {PROVISIONER: known.provisioner})
+                await self._annotate(claim, {PROVISIONER: known.provisioner, _OLD_PROVISIONER: known.provisioner})
             why = (
                 "Waiting for a volume to be created either by the external provisioner "
                 f"'{known.provisioner}' or manually by the system administrator. If volume creation is delayed, "
                 "please verify that the provisioner is running and correctly registered."
             )
             self.controller.recorder.event(claim, "Normal", "ExternalProvisioning", why)
+
+    def _waits_for(self, claim: Obj) -> tuple[str, str]:
+        """(reason, message): for a pod that wants the claim, or for such pods to be placed."""
+        users = self._pods.by_index("claim", f"{claim['metadata']['namespace']}/{claim['metadata']['name']}")
+        names = sorted(pod["metadata"]["name"] for pod in users if not pod["spec"].get("nodeName"))
+        if not names:
+            return "WaitForFirstConsumer", "waiting for first consumer to be created before binding"
+        pods = "pod" if len(names) == 1 else "pods"
+        return "WaitForPodScheduled", f"waiting for {pods} {','.join(names)} to be scheduled"
 
     def _best(self, claim: Claim) -> Obj | None:
         """The volume kept for the claim, or the best one that is free if its class does not wait."""
