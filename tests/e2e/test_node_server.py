@@ -52,7 +52,10 @@ def write(folder: Path, name: str, **labels: str) -> None:
 
 
 def ready(cluster: Cluster, name: str, namespace: str = "default") -> dict[str, Any] | None:
-    found = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]
+    try:
+        found = cluster.get("pods", "-n", namespace)["items"]
+    except AssertionError:
+        return None  # the API server is being started again
     for each in found:
         conditions = {one["type"]: one["status"] for one in each["status"].get("conditions") or ()}
         if each["metadata"]["name"] == name and conditions.get("Ready") == "True":
