@@ -13,6 +13,7 @@ from sparsam.settings import NodeSettings, Settings, SettingsError, read_setting
 if TYPE_CHECKING:
     from sparsam.agent.config import AgentConfig
     from sparsam.agent.routes import RoutesConfig
+    from sparsam.cli.certificates import Papers
     from sparsam.client.config import ClusterConfig
     from sparsam.proxy.config import ProxyConfig
 
@@ -61,6 +62,13 @@ def node_client(settings: Settings, node: NodeSettings) -> ClusterConfig:
     from sparsam.client.config import load_kubeconfig
 
     return load_kubeconfig(settings.data_path / (f"node-{node.name}.kubeconfig" if node.name else "control.kubeconfig"))
+
+
+def node_papers(settings: Settings, node: NodeSettings) -> Papers:
+    """The certificates of a node of this machine."""
+    from sparsam.cli.certificates import Papers
+
+    return Papers(settings.pki_dir, node.name, node.ip, settings.data_path / f"node-{node.name}.kubeconfig")
 
 
 def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
