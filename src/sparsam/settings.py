@@ -73,6 +73,10 @@ class Settings:
     """Socket of a container engine that runs already; empty starts a containerd of our own."""
     static_pods: str = ""
     """Folder of pod manifests that each node of this machine runs, also without an API server."""
+    shutdown_grace_period: int = 30
+    """Seconds that pods may take to end when their node goes down."""
+    shutdown_grace_period_critical_pods: int = 10
+    """The last seconds of those, for critical and static pods."""
     hollow: str = ""
     """A fleet of modelled nodes beside the real ones: a YAML file, or a built-in fleet such as rise-215."""
     server: str = ""
@@ -103,6 +107,13 @@ class Settings:
         for name in ("listen", "node_ip"):
             _address(name, getattr(self, name))
         self._check_node_of_another(networks["cluster_cidr"])
+        self._check_shutdown()
+
+    def _check_shutdown(self) -> None:
+        critical, grace = self.shutdown_grace_period_critical_pods, self.shutdown_grace_period
+        if not 0 <= critical <= grace <= 86_400:
+            least = f"shutdown_grace_period_critical_pods ({critical})"
+            raise SettingsError(f"shutdown_grace_period: {grace} is not between {least} and 86400")
 
     def _check_node_of_another(self, cluster: IPv4Network) -> None:
         if self.pod_cidr and not _network("pod_cidr", self.pod_cidr).subnet_of(cluster):

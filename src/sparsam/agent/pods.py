@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, is_terminal
 from sparsam.agent.pulling import Puller
 from sparsam.agent.runtime import GRACE_SECONDS, Container, Sandbox
 from sparsam.agent.runtime_events import Notice
 from sparsam.agent.starting import Starter
 from sparsam.agent.volumes import PodDirectory
-from sparsam.agent.worker import PodWorker
+from sparsam.agent.worker import TURNED_AWAY, PodWorker
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Pods:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._puller = Puller(node.cri, node.api)
+        self.closed = False
+        """Whether the node goes down: what comes now is turned away."""
 
     @property
     def count(self) -> int:
@@ -135,6 +137,8 @@ class Pods:
         operations = Operations(self._node, directory, Starter(self._node, directory, self._puller))
         worker = PodWorker(pod, self._node, operations, gone=gone, neighbours=self.all)
         self._workers[uid] = worker
+        if self.closed and not gone and not is_terminal(pod) and "deletionTimestamp" not in pod["metadata"]:
+            worker.fail(TURNED_AWAY)
         self._tasks[uid] = self._group.create_task(self._run(uid, worker), name=f"pod {uid}")
 
     async def _run(self, uid: str, worker: PodWorker) -> None:

@@ -21,6 +21,7 @@ from sparsam.cli.joining import Invitation, address_towards, enroll, papers_of, 
 from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
+from sparsam.cli.shutdown import shutdown
 from sparsam.cli.up import require_root, start
 from sparsam.clock import format_time
 from sparsam.settings import Settings, SettingsError, read_settings
@@ -39,7 +40,7 @@ def parse_ttl(_context: click.Context, _option: click.Parameter, value: str) -> 
 
 @click.group()
 def node() -> None:
-    """Add nodes on other machines, or modelled ones.
+    """Add nodes on other machines, or modelled ones; shut nodes down in order.
 
     \b
     Examples:
@@ -47,10 +48,12 @@ def node() -> None:
       sparsam node token                     there too; prints the command for the others
       sparsam node join eyJzZXJ2ZXIiOi...    on another machine
       sparsam node hollow --fleet rise-215   215 modelled servers
+      sparsam node shutdown                  end this machine's pods in order
     """
 
 
 node.add_command(hollow)
+node.add_command(shutdown)
 
 
 @node.command()

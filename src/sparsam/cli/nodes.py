@@ -89,6 +89,8 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
         serving_key=settings.pki_dir / f"node-{node.name}-serving.key",
         ca=settings.pki_dir / "ca.crt",
         machine_nodes=settings.nodes,
+        shutdown_seconds=settings.shutdown_grace_period,
+        shutdown_critical_seconds=settings.shutdown_grace_period_critical_pods,
         static_pods=Path(settings.static_pods) if settings.static_pods else None,
     )
 

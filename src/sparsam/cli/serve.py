@@ -201,11 +201,15 @@ async def keep_certificates(data_dir: str, name: str) -> None:
 async def _run_node(settings: Settings, here: NodeSettings) -> None:
     from sparsam.agent.main import run as run_agent
     from sparsam.agent.routes import run as keep_routes
+    from sparsam.agent.shutdown import Order
     from sparsam.cli.nodes import agent_config, proxy_config, routes_config
     from sparsam.proxy.main import run as run_proxy
 
+    order, loop = Order(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, order.give)
+    loop.add_signal_handler(signal.SIGUSR2, order.withdraw)
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_agent(agent_config(settings, here)), name="agent")
+        group.create_task(run_agent(agent_config(settings, here), order=order), name="agent")
         group.create_task(run_proxy(proxy_config(settings, here)), name="proxy")
         group.create_task(keep_certificates(settings.data_dir, here.name), name="certificates")
         if not here.netns:
