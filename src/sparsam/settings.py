@@ -75,6 +75,10 @@ class Settings:
     """Socket of a container engine that runs already; empty starts a containerd of our own."""
     static_pods: str = ""
     """Folder of pod manifests that each node of this machine runs, also without an API server."""
+    shutdown_grace_period: int = 30
+    """Seconds that pods may take to end when their node goes down."""
+    shutdown_grace_period_critical_pods: int = 10
+    """The last seconds of those, for critical and static pods."""
     hollow: str = ""
     """A fleet of modelled nodes beside the real ones: a YAML file, or a built-in fleet such as rise-215."""
     server: str = ""
@@ -99,6 +103,7 @@ class Settings:
             _address(name, getattr(self, name))
         self._check_networks()
         self._check_node_of_another()
+        self._check_shutdown()
 
     def _check_networks(self) -> None:
         optional = {"load_balancer_cidr": 32} if self.load_balancer_cidr else {}
@@ -110,6 +115,12 @@ class Settings:
         for (first, one), (second, other) in combinations(networks.items(), 2):
             if one.overlaps(other):
                 raise SettingsError(f"{first}: {one} overlaps {second} {other}")
+
+    def _check_shutdown(self) -> None:
+        critical, grace = self.shutdown_grace_period_critical_pods, self.shutdown_grace_period
+        if not 0 <= critical <= grace <= 86_400:
+            least = f"shutdown_grace_period_critical_pods ({critical})"
+            raise SettingsError(f"shutdown_grace_period: {grace} is not between {least} and 86400")
 
     def _check_node_of_another(self) -> None:
         cluster = _network("cluster_cidr", self.cluster_cidr)

@@ -1,7 +1,6 @@
 import contextlib
 import json
 import random
-from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -14,7 +13,6 @@ from sparsam.cli.joining import (
     enroll,
     free_pod_cidr,
     must_yield,
-    needs_renewal,
     parse_invitation,
     register,
 )
@@ -120,22 +118,6 @@ async def test_a_machine_gets_papers_and_a_network_of_its_own(tmp_path):
             assert (first.data_path / private).stat().st_mode & 0o077 == 0
         first.write(first.data_path / "cluster.json")
         assert joined(first.data_path) == first
-
-
-async def test_renewal_keeps_the_key_and_replaces_the_certificate(tmp_path):
-    async with inviting(tmp_path) as (server, _, invited):
-        settings = await enroll(invited, settings_for(tmp_path, server.url))
-        key, certificate = settings.pki_dir / "node-n1.key", settings.pki_dir / "node-n1.crt"
-        before = key.read_bytes(), certificate.read_bytes()
-        await joining.renew(settings, [joining.CLIENT_SIGNER])
-        assert key.read_bytes() == before[0]
-        assert certificate.read_bytes() != before[1]
-        async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
-            assert await client.get(NODES, "n1")
-        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
-        year = loaded.not_valid_after_utc - loaded.not_valid_before_utc
-        assert not needs_renewal(certificate.read_bytes(), loaded.not_valid_before_utc + year / 2)
-        assert needs_renewal(certificate.read_bytes(), loaded.not_valid_after_utc - year / 3 + timedelta(seconds=1))
 
 
 async def test_a_node_at_work_is_not_pushed_aside_and_one_that_is_not_is_taken_over(tmp_path):

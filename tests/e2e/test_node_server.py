@@ -1,20 +1,26 @@
 """What a node offers to others: static pods, its endpoints to Prometheus, streams, credentials and an orderly end."""
 
+import base64
 import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import lack
-from tests.e2e.conftest import KUBECTL, Cluster, running_cluster, until
+from tests.e2e.conftest import Cluster, running_cluster, until
 
 SHELL = "localhost/sparsam/busybox:1"
 FIRST = "first-srv"
@@ -52,7 +58,10 @@ def write(folder: Path, name: str, **labels: str) -> None:
 
 
 def ready(cluster: Cluster, name: str, namespace: str = "default") -> dict[str, Any] | None:
-    found = json.loads(cluster.kubectl("get", "pods", "-n", namespace, "-o", "json"))["items"]
+    try:
+        found = cluster.get("pods", "-n", namespace)["items"]
+    except AssertionError:
+        return None  # the API server is being started again
     for each in found:
         conditions = {one["type"]: one["status"] for one in each["status"].get("conditions") or ()}
         if each["metadata"]["name"] == name and conditions.get("Ready") == "True":
@@ -72,11 +81,10 @@ def test_static_pods_run_are_shown_come_back_and_outlive_the_agent(cluster: Clus
         what="mirror made anew",
     )
     assert again["status"]["containerStatuses"][0]["containerID"] == run
-    # Neither the API server's death nor the agent's touches it; a file written meanwhile is heeded.
-    for name in ("api", "node-srv"):
-        os.kill(cluster.children()[name], signal.SIGKILL)
+    # The agent's death does not touch it; a file written meanwhile is heeded.
+    os.kill(cluster.children()["node-srv"], signal.SIGKILL)
     write(static, "second")
-    until(lambda: ready(cluster, "second-srv"), what="static pod written while all was down")
+    until(lambda: ready(cluster, "second-srv"), what="static pod written while no agent ran")
     assert ready(cluster, FIRST)["status"]["containerStatuses"][0]["containerID"] == run
     write(static, "second", version="2")
     until(lambda: (now := ready(cluster, "second-srv")) and now["metadata"].get("labels") == {"version": "2"})
@@ -179,24 +187,112 @@ def test_prometheus_scrapes_a_node_with_a_service_account_token(cluster: Cluster
     assert configz["kubeletconfig"]["authorization"]["mode"] == "Webhook"
 
 
-def test_streams_carry_pipes_and_their_ends(cluster: Cluster, namespace: str, tmp_path: Path):
-    def run(*arguments: str, stdin: bytes = b"") -> bytes:
-        command = [str(KUBECTL), "--kubeconfig", str(cluster.kubeconfig), "-n", namespace, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=90, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+def test_attach_carries_the_end_of_the_input(cluster: Cluster, namespace: str):
+    waiting = pod("waits", "sort; echo done", {"stdin": True, "stdinOnce": True}, restartPolicy="Never")
+    waiting["metadata"]["namespace"] = namespace
+    cluster.apply(waiting)
+    until(lambda: ready(cluster, "waits", namespace))
+    shown = cluster.kubectl("attach", "-i", "waits", "-n", namespace, stdin="b\na\n")
+    assert "a\nb\ndone" in shown
 
-    waiting = pod("waits", "cat; echo done", {"stdin": True, "stdinOnce": True}, restartPolicy="Never")
-    for each in (pod("shell"), waiting):
-        each["metadata"]["namespace"] = namespace
-        cluster.apply(each)
-    until(lambda: ready(cluster, "shell", namespace) and ready(cluster, "waits", namespace))
-    payload = os.urandom(3_000_000)
-    assert run("exec", "-i", "shell", "--", "cat", stdin=payload) == payload
-    assert run("exec", "-i", "shell", "--", "sh", "-c", "cat >/dev/null; echo over", stdin=b"x") == b"over\n"
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "file").write_bytes(payload)
-    run("cp", str(tmp_path / "there"), "shell:/tmp/there")
-    run("cp", "shell:/tmp/there", str(tmp_path / "back"))
-    assert (tmp_path / "back" / "file").read_bytes() == payload
-    assert b"hello\ndone" in run("attach", "-i", "waits", stdin=b"hello\n")
+
+def test_a_pods_token_ends_with_the_pod(cluster: Cluster, namespace: str):
+    one = pod("holder")
+    one["metadata"]["namespace"] = namespace
+    cluster.apply(one)
+    until(lambda: ready(cluster, "holder", namespace))
+    path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    token = cluster.kubectl("exec", "holder", "-n", namespace, "--", "cat", path).strip()
+
+    def review() -> dict[str, Any]:
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+        return json.loads(
+            cluster.kubectl("create", "--validate=false", "-f", "-", "-o", "json", stdin=json.dumps(body))
+        )["status"]
+
+    status = review()
+    assert status["authenticated"]
+    assert status["user"]["username"] == f"system:serviceaccount:{namespace}:default"
+    assert status["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["holder"]
+    cluster.kubectl("delete", "pod", "holder", "-n", namespace)
+    until(lambda: not review().get("authenticated"), what="token not believed any more")
+
+
+def near_its_end(pki: Path, name: str) -> tuple[bytes, bytes]:
+    """A certificate like the one in a file, with most of its ten minutes over, and its key."""
+    ca = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
+    ca_key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
+    old = x509.load_pem_x509_certificate((pki / f"{name}.crt").read_bytes())
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(old.subject).issuer_name(ca.subject).serial_number(7)
+    builder = builder.public_key(key.public_key()).not_valid_before(now - timedelta(hours=20))
+    builder = builder.not_valid_after(now + timedelta(minutes=20))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    pem = builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    form = serialization.PrivateFormat.PKCS8
+    return pem, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def test_certificates_near_their_end_are_replaced_while_the_node_runs(cluster: Cluster):
+    pki, kubeconfig = cluster.data_dir / "pki", cluster.data_dir / "node-srv.kubeconfig"
+    address = cluster.get("node", "srv")["status"]["addresses"][0]["address"]
+    serving, key = near_its_end(pki, "node-srv-serving")
+    (pki / "node-srv-serving.crt").write_bytes(serving)
+    (pki / "node-srv-serving.key").write_bytes(key)
+    client, key = near_its_end(pki, "node-srv")
+    document = json.loads(kubeconfig.read_text())
+    user = document["users"][0]["user"]
+    user["client-certificate-data"] = base64.b64encode(client).decode()
+    user["client-key-data"] = base64.b64encode(key).decode()
+    kubeconfig.write_text(json.dumps(document))
+    os.kill(cluster.children()["node-srv"], signal.SIGKILL)
+
+    def shown() -> int:
+        try:
+            return x509.load_pem_x509_certificate(ssl.get_server_certificate((address, 10250)).encode()).serial_number
+        except OSError:
+            return 0
+
+    until(lambda: shown() not in (0, 7), what="another serving certificate, without a restart")
+
+    def in_use() -> x509.Certificate:
+        user = json.loads(kubeconfig.read_text())["users"][0]["user"]
+        return x509.load_pem_x509_certificate(base64.b64decode(user["client-certificate-data"]))
+
+    until(lambda: in_use().serial_number != 7, what="another client certificate")
+    known = x509.load_pem_x509_certificate(client).public_key()
+    assert in_use().public_key() != known
+    requests = cluster.get("csr")["items"]
+    assert {each["spec"]["signerName"].partition("/")[2] for each in requests} == {
+        "kube-apiserver-client-kubelet",
+        "kubelet-serving",
+    }
+    assert cluster.kubectl("exec", FIRST, "--", "echo", "still here").strip() == "still here"
+
+
+def test_a_node_goes_down_in_order_and_comes_back(cluster: Cluster, namespace: str):
+    for name, more in (("usual", {}), ("critical", {"priorityClassName": "system-node-critical"})):
+        one = pod(name, "trap 'exit 0' TERM; while true; do sleep 0.1; done", **more)
+        one["metadata"]["namespace"] = namespace
+        one["spec"]["terminationGracePeriodSeconds"] = 20
+        cluster.apply(one)
+    until(lambda: ready(cluster, "usual", namespace) and ready(cluster, "critical", namespace))
+    cluster.sparsam("node", "shutdown")
+    ended = {}
+    for name in ("usual", "critical"):
+        status = cluster.get("pod", name, "-n", namespace)["status"]
+        assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
+        assert status["message"] == "Pod was terminated in response to imminent node shutdown."
+        ended[name] = status["containerStatuses"][0]["state"]["terminated"]["finishedAt"]
+    assert ended["usual"] <= ended["critical"]
+
+    def ready_condition() -> dict[str, Any]:
+        conditions = cluster.get("node", "srv")["status"]["conditions"]
+        return next(each for each in conditions if each["type"] == "Ready")
+
+    until(lambda: ready_condition()["message"] == "node is shutting down", what="node not ready")
+    assert (ready_condition()["status"], ready_condition()["reason"]) == ("False", "KubeletNotReady")
+    os.kill(cluster.children()["node-srv"], signal.SIGKILL)
+    until(lambda: ready_condition()["status"] == "True", what="node ready again")
+    until(lambda: ready(cluster, FIRST), what="static pod again")

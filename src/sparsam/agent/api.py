@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiohttp
 
 from sparsam.agent.payloads import TokenWish, token_wishes
 from sparsam.agent.podapi import PodApi
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, key_of
 from sparsam.agent.references import CLAIM, CONFIG_MAP, ConfigFault, Sources
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder, reference_to
@@ -27,7 +28,10 @@ from sparsam.objects.kinds import (
     SERVICEACCOUNTS,
 )
 
+log = logging.getLogger(__name__)
+
 _TOKEN_RENEWAL_RATIO = 0.8
+_TOKEN_MAX_AGE = timedelta(hours=24)
 _REMEMBERED_SOURCES = 2048
 
 
@@ -39,6 +43,7 @@ class ApiUnreachable(SparsamError):
 class _Token:
     value: str
     renew_at: datetime
+    ends_at: datetime
 
 
 class ClusterApi(PodApi):
@@ -94,14 +99,23 @@ class ClusterApi(PodApi):
         return Sources(found, faults)
 
     async def tokens(self, pod: Obj) -> dict[TokenWish, str]:
-        """Tokens from memory, or new ones when four fifths of their life are over. Raises ConfigFault."""
+        """Tokens from memory, or new ones when four fifths of their life, or a day, are over. Raises ConfigFault.
+
+        While no new one can be had, the old one is given as long as it holds.
+        """
         uid = pod["metadata"]["uid"]
         now = self._clock.now()
         values = {}
         for wish in token_wishes(pod):
             token = self._tokens.get((uid, wish))
             if token is None or now >= token.renew_at:
-                token = self._tokens[uid, wish] = await self._request_token(pod, wish, now)
+                try:
+                    token = await self._request_token(pod, wish, now)
+                except ConfigFault as error:
+                    if token is None or now >= token.ends_at:
+                        raise
+                    log.warning("token not renewed pod=%s error=%s", key_of(pod), error)
+                self._tokens[uid, wish] = token
             values[wish] = token.value
         return values
 
@@ -169,8 +183,9 @@ class ClusterApi(PodApi):
         except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ConfigFault(f"failed to fetch token: {error}") from error
         status = answer["status"]
-        life = parse_time(status["expirationTimestamp"]) - now
-        return _Token(status["token"], now + life * _TOKEN_RENEWAL_RATIO)
+        ends_at = parse_time(status["expirationTimestamp"])
+        renew_at = now + min((ends_at - now) * _TOKEN_RENEWAL_RATIO, _TOKEN_MAX_AGE)
+        return _Token(status["token"], renew_at, ends_at)
 
 
 def _list_of(pod: Obj, container: str) -> str:

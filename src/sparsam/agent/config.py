@@ -115,6 +115,10 @@ class AgentConfig(AgentPaths):
     """Nodes of the same machine, this one included; each of them meters all of it."""
     floors: Floors = field(default_factory=Floors)
     """What must stay free on the node; below that pods are evicted."""
+    shutdown_seconds: int = 30
+    """How long pods may take to end when the node goes down, all together."""
+    shutdown_critical_seconds: int = 10
+    """The last part of that time, in which critical pods and static ones end."""
     log_max_bytes: int = 10 << 20
     """Size at which a container's log is rotated."""
     log_max_files: int = 5

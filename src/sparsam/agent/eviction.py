@@ -15,6 +15,7 @@ from sparsam.scheduling.demand import effective_requests
 from sparsam.units import parse_bytes
 
 MEMORY, DISK, PIDS = "MemoryPressure", "DiskPressure", "PIDPressure"
+TERMINATED = "Terminated"
 EVICTED = "Evicted"
 CRITICAL_PRIORITY = 2_000_000_000
 _RESOURCES = {MEMORY: "memory", DISK: "ephemeral-storage", PIDS: "pids"}

@@ -24,6 +24,7 @@ from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
 from sparsam.agent.localvolumes import LocalVolumes
+from sparsam.agent.logind import follow as follow_logind
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import read_machine
 from sparsam.agent.manifests import is_mirror
@@ -37,6 +38,7 @@ from sparsam.agent.registry import PodRegistry
 from sparsam.agent.runtime_events import listen
 from sparsam.agent.server.main import serve as serve_pods
 from sparsam.agent.server.usage import Sampler
+from sparsam.agent.shutdown import Order, Shutdown
 from sparsam.agent.staticpods import Folder, Mirrors, StaticApi, StaticPods
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder
@@ -55,10 +57,11 @@ _ENGINE_CHECK_SECONDS = 3.0
 Serve = Callable[[AgentConfig, PodRegistry, NodeMeter, ApiClient], Coroutine[Any, Any, None]]
 
 
-async def run(config: AgentConfig, serve: Serve | None = None) -> None:
+async def run(config: AgentConfig, serve: Serve | None = None, order: Order | None = None) -> None:
     """Run a node until cancelled; `serve` offers its pods' logs and commands to the API server.
 
-    By default that is the agent's own server, if there is a certificate to serve with.
+    By default that is the agent's own server, if there is a certificate to serve with. `order` says when the node
+    shall go down.
     """
     if serve is None and config.serving_cert is not None:
         serve = serve_pods
@@ -67,7 +70,7 @@ async def run(config: AgentConfig, serve: Serve | None = None) -> None:
     async with AsyncExitStack() as stack:
         cri = await stack.enter_async_context(Cri(socket))
         client = await stack.enter_async_context(ApiClient(config.client))
-        await Agent(config, cri, client, clock).run(socket, serve)
+        await Agent(config, cri, client, clock).run(socket, serve, order or Order())
 
 
 async def start_engine(config: AgentConfig) -> str:
@@ -119,13 +122,16 @@ class Agent:
             allocatable=allocatable(config, self._machine),
         )
 
-    async def run(self, engine_address: str, serve: Serve | None = None) -> None:
+    async def run(self, engine_address: str, serve: Serve | None, order: Order) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             pods = Pods(self._context, group, lambda: self._node_informer.get("", self._config.node_name))
             registry = PodRegistry(pods, self._cri, engine_address=engine_address, node_ip=self._config.node_ip)
             metering = self._metering(pods)
             static = self._start_own(group, pods)
+            shutdown = Shutdown(self._config, pods, order, self._context.clock, self._reporter.announce)
+            group.create_task(shutdown.run(), name="shutdown")
+            group.create_task(follow_logind(order), name="logind")
             if serve is not None:
                 group.create_task(serve(self._config, registry, metering.meter, self._client), name="server")
             group.create_task(self._recorder.run(), name="events")

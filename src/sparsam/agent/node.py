@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -48,7 +48,13 @@ class NodeReporter:
     _node: Obj = field(default_factory=dict)
     _reported_at: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _fault: str = ""
     _pressed_at: dict[str, float] = field(default_factory=dict)
+
+    def announce(self, fault: str) -> None:
+        """Say, from now on, that the node is not ready for this reason; an empty one takes it back."""
+        self._fault = fault
+        self._changed.set()
 
     @property
     def node(self) -> Obj:
@@ -114,6 +120,8 @@ class NodeReporter:
         images = []
         if not engine.fault:
             images = await self.cri.list_images()
+        if self._fault:
+            engine = replace(engine, fault=self._fault)
         moment = format_time(self.clock.now())
         old: Obj = self._node.get("status") or {}
         status = node_status(self.config, self.machine, engine, images)

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sparsam.agent.admission import rejection, was_taken
+from sparsam.agent.lifecycle import Waiting
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, is_terminal
 from sparsam.agent.pulling import Puller
 from sparsam.agent.runtime import GRACE_SECONDS, Container, Sandbox
 from sparsam.agent.runtime_events import Notice
 from sparsam.agent.starting import Starter
 from sparsam.agent.volumes import PodDirectory
-from sparsam.agent.worker import PodWorker
+from sparsam.agent.worker import TURNED_AWAY, PodWorker
 from sparsam.errors import SparsamError
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Pods:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._puller = Puller(node.cri, node.api)
+        self.closed = False
+        """Whether the node goes down: what comes now is turned away."""
 
     @property
     def count(self) -> int:
@@ -146,13 +149,20 @@ class Pods:
         directory = PodDirectory(self._node.config.pods_dir, uid)
         operations = Operations(self._node, directory, Starter(self._node, directory, self._puller))
         worker = PodWorker(pod, self._node, operations, gone=gone, neighbours=self.all)
-        node = self._node_object()
-        if node is not None and not gone and not was_taken(pod):
-            why = rejection(pod, [other.pod for other in self._workers.values() if other.holds_room], node)
-            if why is not None:
-                worker.reject(why)
+        why = None if gone else self._rejection(pod)
+        if why is not None:
+            worker.reject(why)
         self._workers[uid] = worker
         self._tasks[uid] = self._group.create_task(self._run(uid, worker), name=f"pod {uid}")
+
+    def _rejection(self, pod: Obj) -> Waiting | None:
+        """Why the node does not take a pod that is new to it."""
+        if self.closed and not is_terminal(pod) and "deletionTimestamp" not in pod["metadata"]:
+            return TURNED_AWAY
+        node = self._node_object()
+        if node is None or was_taken(pod):
+            return None
+        return rejection(pod, [other.pod for other in self._workers.values() if other.holds_room], node)
 
     async def _run(self, uid: str, worker: PodWorker) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsam.agent.eviction import EVICTED
+from sparsam.agent.eviction import EVICTED, TERMINATED
 from sparsam.agent.lifecycle import (
     Decision,
     PodView,
@@ -80,7 +80,11 @@ def pod_status(
 
 def _disruption(conditions: list[Obj], failure: Waiting | None, moment: str) -> list[Obj]:
     """The condition of a pod that the node itself ends for others' sake (KEP-3329)."""
-    if failure is None or failure.reason != EVICTED or any(c["type"] == "DisruptionTarget" for c in conditions):
+    if (
+        failure is None
+        or failure.reason not in (EVICTED, TERMINATED)
+        or any(c["type"] == "DisruptionTarget" for c in conditions)
+    ):
         return []
     words = {"reason": "TerminationByKubelet", "message": failure.message}
     return [

@@ -17,13 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 from sparsam.agent import lifecycle
-from sparsam.agent.eviction import EVICTED
+from sparsam.agent.eviction import EVICTED, TERMINATED
 from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key, decide
 from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import OperationFailed, Operations
 from sparsam.agent.payloads import has_content
-from sparsam.agent.podspec import Obj, all_containers, grace_seconds, key_of, reported_status
+from sparsam.agent.podspec import Obj, all_containers, grace_seconds, is_terminal, key_of, reported_status
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
 from sparsam.agent.resizer import Neighbours, Resizer
@@ -40,6 +40,10 @@ _RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 10.0
 _MINIMUM_GRACE_SECONDS = 2
 _EVICTION_GRACE_SECONDS = 1
+
+
+SHUT_DOWN = Waiting(TERMINATED, "Pod was terminated in response to imminent node shutdown.")
+TURNED_AWAY = Waiting("NodeShutdown", "Pod was rejected as the node is shutting down.")
 
 
 class PodWorker:
@@ -74,6 +78,7 @@ class PodWorker:
         self._failures = 0
         self._retry_at = 0.0
         self._failure: Waiting | None = None
+        self._longest_grace: int | None = None
         self._refused = ""
         self._rejected = False
         self._gone = gone
@@ -114,7 +119,8 @@ class PodWorker:
     def _grace_seconds(self, terminating: bool) -> int:
         if self._failure is not None and self._failure.reason == EVICTED:
             return _EVICTION_GRACE_SECONDS
-        return max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0)
+        grace = max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0)
+        return grace if self._longest_grace is None else min(grace, self._longest_grace)
 
     def acted_within(self, seconds: float) -> bool:
         """Whether an operation runs or began so recently that its outcome may not have been seen."""
@@ -145,18 +151,31 @@ class PodWorker:
     def reject(self, why: Waiting) -> None:
         """The node does not take the pod, which never starts."""
         self._rejected = True
-        self._fail(why)
+        self._node.api.event(self.pod, "Warning", why.reason, why.message)
+        self.fail(why)
 
     def evict(self, message: str) -> None:
         """End the pod at once, since the node needs what it uses."""
         if self._failure is None and not self.view.terminating:
-            self._fail(Waiting(EVICTED, message))
-            self._cancel_starts()
+            self._node.api.event(self.pod, "Warning", EVICTED, message)
+            self.fail(Waiting(EVICTED, message))
 
-    def _fail(self, why: Waiting) -> None:
-        self._failure = why
-        self._node.api.event(self.pod, "Warning", why.reason, why.message)
+    def shut_down(self, grace_seconds: int) -> None:
+        """End the pod within that time at most, since its node goes down."""
+        if self._failure is None and not self.view.terminating and not is_terminal(self.pod):
+            self._longest_grace = grace_seconds
+            self.fail(SHUT_DOWN)
+
+    def fail(self, failure: Waiting) -> None:
+        """End the pod for a reason of the node's."""
+        self._failure = failure
+        self._cancel_starts()
         self.kick()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the pod runs, and it has been told."""
+        return self._gone and not any(run.running for run in self._containers)
 
     def refresh(self) -> None:
         """Bring the volumes of a pod that runs up to date with their sources."""

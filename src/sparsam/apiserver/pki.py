@@ -97,7 +97,7 @@ def _ensure_ca(pki_dir: Path) -> tuple[PrivateKey, x509.Certificate]:
 
 def _ensure_leaf(pki_dir: Path, identity: Identity, ca: x509.Certificate, ca_key: PrivateKey) -> None:
     cert_path, key_path = pki_dir / f"{identity.file}.crt", pki_dir / f"{identity.file}.key"
-    if key_path.exists() and cert_path.exists() and _still_good(cert_path, identity, ca):
+    if key_path.exists() and cert_path.exists() and _still_good(cert_path, key_path, identity, ca):
         return
     key = ec.generate_private_key(ec.SECP256R1())
     groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in identity.groups]
@@ -118,11 +118,15 @@ def _ensure_leaf(pki_dir: Path, identity: Identity, ca: x509.Certificate, ca_key
     _write(cert_path, cert.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
-def _still_good(cert_path: Path, identity: Identity, ca: x509.Certificate) -> bool:
+def _still_good(cert_path: Path, key_path: Path, identity: Identity, ca: x509.Certificate) -> bool:
     cert = x509.load_pem_x509_certificate(cert_path.read_bytes())
     if cert.not_valid_after_utc - datetime.now(UTC) < RENEW_BEFORE:
         return False
     if cert.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value != _authority_key(ca):
+        return False
+    # A crash between writing the two can have left an old key with a new certificate.
+    key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+    if key.public_key() != cert.public_key():
         return False
     if not identity.is_server:
         return True

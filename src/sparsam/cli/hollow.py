@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sparsam.cli.certificates import UNREACHED
 from sparsam.cli.fleetfiles import open_fleet
-from sparsam.cli.joining import UNREACHED
 from sparsam.errors import SparsamError
 
 if TYPE_CHECKING:

@@ -8,47 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import random
-import secrets
 import socket
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
-from ipaddress import IPv4Network, ip_address
-from pathlib import Path
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import click
 import msgspec
 
 from sparsam.cli.bootstrap import write_kubeconfig
+from sparsam.cli.certificates import (
+    CLIENT_SIGNER,
+    SERVING_SIGNER,
+    UNREACHED,
+    JoinError,
+    Papers,
+    obtain,
+    rotate_now,
+    write_file,
+)
 from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError, Unauthorized
-from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES
+from sparsam.objects.kinds import NODES
 from sparsam.settings import Settings
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-
     from sparsam.client.api import ApiClient
 
 Obj = dict[str, Any]
 
-CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
-SERVING_SIGNER = "kubernetes.io/kubelet-serving"
-_PURPOSES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
-SIGN_SECONDS = 60.0
 FORGET_SECONDS = 5.0
-_POLL_SECONDS = 0.2
 _ATTEMPTS = 20
-UNREACHED = (aiohttp.ClientError, OSError, TimeoutError)
-
-
-class JoinError(SparsamError):
-    """The node could not join; the message says why and what to do."""
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,15 +104,6 @@ def must_yield(node: Obj, others: Iterable[Obj]) -> bool:
     )
 
 
-def needs_renewal(pem: bytes, now: datetime) -> bool:
-    """Whether less than a third of a certificate's life is left."""
-    from cryptography import x509
-
-    certificate = x509.load_pem_x509_certificate(pem)
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return end - now < (end - begin) / 3
-
-
 async def enroll(invitation: Invitation, settings: Settings) -> Settings:
     """Make this machine a node of the cluster, as far as papers go; returns the settings to run it with.
 
@@ -130,15 +113,16 @@ async def enroll(invitation: Invitation, settings: Settings) -> Settings:
     from sparsam.client.config import ClusterConfig, load_kubeconfig
 
     settings.pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(settings.pki_dir / "ca.crt", invitation.ca.encode(), mode=0o644)
+    write_file(settings.pki_dir / "ca.crt", invitation.ca.encode(), mode=0o644)
+    papers = papers_of(settings)
     try:
         config = ClusterConfig(server=invitation.server, ca=invitation.ca.encode(), token=invitation.token)
         async with ApiClient(config) as bootstrapper:
-            await _obtain(bootstrapper, settings, CLIENT_SIGNER)
+            await obtain(bootstrapper, papers, CLIENT_SIGNER)
         write_kubeconfig(settings.kubeconfig, settings, settings.server, f"node-{settings.node_name}")
         async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
             pod_cidr = await register(client, settings)
-            await _obtain(client, settings, SERVING_SIGNER)
+            await obtain(client, papers, SERVING_SIGNER)
     except Unauthorized as error:
         raise JoinError("the token is not valid any more; make a new one with `sparsam node token`") from error
     except StatusError as error:
@@ -173,20 +157,16 @@ async def register(client: ApiClient, settings: Settings) -> str:
     raise JoinError("other nodes keep taking the same pod network; try again")
 
 
-def refresh_credentials(settings: Settings) -> None:
-    """Renew what has less than a third of its life left, with the key that is there.
+def papers_of(settings: Settings) -> Papers:
+    """The certificates of a joined machine's node."""
+    return Papers(settings.pki_dir, settings.node_name, settings.node_ip, settings.kubeconfig)
 
-    While the API server is away, an old certificate serves as long as it is valid.
-    """
-    paths = {signer: _certificate(settings, signer) for signer in _PURPOSES}
-    now = datetime.now(UTC)
-    due = [signer for signer, path in paths.items() if not path.exists() or needs_renewal(path.read_bytes(), now)]
-    if not due:
-        return
-    try:
-        asyncio.run(renew(settings, due))
-    except (StatusError, JoinError, *UNREACHED) as error:
-        click.echo(f"sparsam: certificates not renewed: {error or type(error).__name__}", err=True)
+
+def refresh_credentials(settings: Settings) -> None:
+    """Rotate what is due. While the API server is away, an old certificate serves as long as it is valid."""
+    _, fault = rotate_now(papers_of(settings))
+    if fault:
+        click.echo(f"sparsam: certificates not renewed: {fault}", err=True)
 
 
 def forget_node(settings: Settings) -> None:
@@ -206,101 +186,6 @@ async def _delete_node(settings: Settings) -> None:
             await client.delete(NODES, settings.node_name)
         except NotFound:
             return
-
-
-async def renew(settings: Settings, signers: Iterable[str]) -> None:
-    """Get new certificates as the node that we are; raises what the client raises, and JoinError."""
-    from sparsam.client.api import ApiClient
-    from sparsam.client.config import load_kubeconfig
-
-    async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
-        for signer in signers:
-            await _obtain(client, settings, signer)
-    write_kubeconfig(settings.kubeconfig, settings, settings.server, f"node-{settings.node_name}")
-
-
-async def _obtain(client: ApiClient, settings: Settings, signer: str) -> None:
-    """File a request, wait for its certificate and write it down beside its key."""
-    certificate = _certificate(settings, signer)
-    sans = (settings.node_name, settings.node_ip, "127.0.0.1") if signer == SERVING_SIGNER else ()
-    name = f"csr-{secrets.token_hex(5)}"
-    request = {
-        "apiVersion": CERTIFICATESIGNINGREQUESTS.api_version,
-        "kind": CERTIFICATESIGNINGREQUESTS.kind,
-        "metadata": {"name": name},
-        "spec": {
-            "request": base64.b64encode(
-                signing_request(settings.node_name, sans, _ensure_key(certificate.with_suffix(".key")))
-            ).decode(),
-            "signerName": signer,
-            "usages": ["digital signature", _PURPOSES[signer]],
-        },
-    }
-    await client.create(CERTIFICATESIGNINGREQUESTS, request)
-    _write(certificate, await _await_certificate(client, name), mode=0o644)
-
-
-async def _await_certificate(client: ApiClient, name: str) -> bytes:
-    deadline = time.monotonic() + SIGN_SECONDS
-    while time.monotonic() < deadline:
-        status = (await client.get(CERTIFICATESIGNINGREQUESTS, name)).get("status") or {}
-        if status.get("certificate"):
-            return base64.b64decode(status["certificate"])
-        for condition in status.get("conditions") or ():
-            if condition["type"] in ("Denied", "Failed"):
-                raise JoinError(f"the cluster refuses a certificate: {condition.get('message', '')}")
-        await asyncio.sleep(_POLL_SECONDS)
-    raise JoinError(f"nobody signed the request {name} within {SIGN_SECONDS:.0f} s; do the cluster's controllers run?")
-
-
-def signing_request(node_name: str, sans: Sequence[str], key: EllipticCurvePrivateKey) -> bytes:
-    """A node's signing request as PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.x509.oid import NameOID
-
-    subject = [
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-        x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node_name}"),
-    ]
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
-    if sans:
-        names: list[x509.GeneralName] = []
-        for san in sans:
-            try:
-                names.append(x509.IPAddress(ip_address(san)))
-            except ValueError:
-                names.append(x509.DNSName(san))
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-def _ensure_key(path: Path) -> EllipticCurvePrivateKey:
-    """The key in a file, made if it is not there: with a key that stays, a new certificate is one file to replace."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    if path.exists():
-        known = serialization.load_pem_private_key(path.read_bytes(), None)
-        if isinstance(known, ec.EllipticCurvePrivateKey):
-            return known
-    key = ec.generate_private_key(ec.SECP256R1())
-    form = serialization.PrivateFormat.PKCS8
-    _write(path, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()), mode=0o600)
-    return key
-
-
-def _certificate(settings: Settings, signer: str) -> Path:
-    name = f"node-{settings.node_name}" + ("-serving" if signer == SERVING_SIGNER else "")
-    return settings.pki_dir / f"{name}.crt"
-
-
-def _write(path: Path, data: bytes, *, mode: int) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-    beside.replace(path)
 
 
 def _is_ready(node: Obj) -> bool:

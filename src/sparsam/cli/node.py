@@ -15,11 +15,13 @@ from typing import Any
 
 import click
 
+from sparsam.cli.certificates import CLIENT_SIGNER, UNREACHED, JoinError, has_expired
 from sparsam.cli.hollow import hollow
-from sparsam.cli.joining import UNREACHED, Invitation, JoinError, address_towards, enroll, parse_invitation
+from sparsam.cli.joining import Invitation, address_towards, enroll, papers_of, parse_invitation
 from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
+from sparsam.cli.shutdown import shutdown
 from sparsam.cli.up import require_root, start
 from sparsam.clock import format_time
 from sparsam.settings import Settings, SettingsError, read_settings
@@ -38,7 +40,7 @@ def parse_ttl(_context: click.Context, _option: click.Parameter, value: str) -> 
 
 @click.group()
 def node() -> None:
-    """Add nodes on other machines, or modelled ones.
+    """Add nodes on other machines, or modelled ones; shut nodes down in order.
 
     \b
     Examples:
@@ -46,10 +48,12 @@ def node() -> None:
       sparsam node token                     there too; prints the command for the others
       sparsam node join eyJzZXJ2ZXIiOi...    on another machine
       sparsam node hollow --fleet rise-215   215 modelled servers
+      sparsam node shutdown                  end this machine's pods in order
     """
 
 
 node.add_command(hollow)
+node.add_command(shutdown)
 
 
 @node.command()
@@ -114,7 +118,18 @@ def join(invitation: str | None, data_dir: Path, detach: bool, **flags: Any) -> 
         with step(f"join {parsed.server}"):
             settings = asyncio.run(enroll(parsed, settings))
         settings.write(settings.data_path / "cluster.json")
+    elif invitation and _is_forgotten(settings):
+        parsed = parse_invitation(invitation)
+        require_root(settings)
+        with step(f"join {parsed.server} again, since the node's certificate is over"):
+            settings = asyncio.run(enroll(parsed, settings))
     start(settings, detach=detach)
+
+
+def _is_forgotten(settings: Settings) -> bool:
+    """Whether the node slept for so long that nobody believes its certificate any more."""
+    shown = papers_of(settings).shown(CLIENT_SIGNER)
+    return shown is None or has_expired(shown, datetime.now(UTC))
 
 
 def _settings_of(invitation: Invitation, data_dir: Path, flags: Mapping[str, Any]) -> Settings:

@@ -13,6 +13,7 @@ from sparsam.settings import NodeSettings, Settings, SettingsError, read_setting
 if TYPE_CHECKING:
     from sparsam.agent.config import AgentConfig
     from sparsam.agent.routes import RoutesConfig
+    from sparsam.cli.certificates import Papers
     from sparsam.client.config import ClusterConfig
     from sparsam.proxy.config import ProxyConfig
 
@@ -63,6 +64,13 @@ def node_client(settings: Settings, node: NodeSettings) -> ClusterConfig:
     return load_kubeconfig(settings.data_path / (f"node-{node.name}.kubeconfig" if node.name else "control.kubeconfig"))
 
 
+def node_papers(settings: Settings, node: NodeSettings) -> Papers:
+    """The certificates of a node of this machine."""
+    from sparsam.cli.certificates import Papers
+
+    return Papers(settings.pki_dir, node.name, node.ip, settings.data_path / f"node-{node.name}.kubeconfig")
+
+
 def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
     """The agent's config for a node of this machine."""
     from sparsam.agent.config import AgentConfig
@@ -81,6 +89,8 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
         serving_key=settings.pki_dir / f"node-{node.name}-serving.key",
         ca=settings.pki_dir / "ca.crt",
         machine_nodes=settings.nodes,
+        shutdown_seconds=settings.shutdown_grace_period,
+        shutdown_critical_seconds=settings.shutdown_grace_period_critical_pods,
         static_pods=Path(settings.static_pods) if settings.static_pods else None,
     )
 

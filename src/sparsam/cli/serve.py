@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sparsam.cli.supervisor import Child, Supervisor
 from sparsam.settings import DEFAULT_DATA_DIR, NodeSettings, Settings, read_settings
 
 PR_SET_PDEATHSIG = 1
+RETRY_SECONDS = 300.0
 
 data_dir_option = click.option(
     "--data-dir",
@@ -164,15 +166,53 @@ def clear_node(name: str, keep_data: bool, data_dir: Path) -> None:
     asyncio.run(clear_node_here(settings, here, keep_data=keep_data))
 
 
+@serve.command()
+@click.argument("name")
+@data_dir_option
+def certificates(name: str, data_dir: Path) -> None:
+    """Rotate a node's certificates where that is due; prints the seconds until the next look (the node runs this)."""
+    from sparsam.cli.certificates import rotate_now
+    from sparsam.cli.nodes import node_papers
+
+    settings = read_settings(data_dir / "cluster.json")
+    seconds, fault = rotate_now(node_papers(settings, local_node(settings, name)))
+    if fault:
+        click.echo(f"certificates not rotated: {fault}", err=True)
+    click.echo(f"{seconds:.0f}")
+
+
+async def keep_certificates(data_dir: str, name: str) -> None:
+    """Rotate a node's certificates in time, until cancelled."""
+    command = [sys.executable, "-m", "sparsam.cli", "serve", "certificates", name, "--data-dir", data_dir]
+    while True:
+        # In a process of its own: what is needed for a minute in a year shall not stay in memory.
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+        text = output.decode().strip()
+        await asyncio.sleep(float(text) if text.isdigit() else RETRY_SECONDS)
+
+
 async def _run_node(settings: Settings, here: NodeSettings) -> None:
     from sparsam.agent.main import run as run_agent
     from sparsam.agent.routes import run as keep_routes
+    from sparsam.agent.shutdown import Order
     from sparsam.cli.nodes import agent_config, proxy_config, routes_config
     from sparsam.proxy.main import run as run_proxy
 
+    order, loop = Order(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, order.give)
+    loop.add_signal_handler(signal.SIGUSR2, order.withdraw)
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_agent(agent_config(settings, here)), name="agent")
+        group.create_task(run_agent(agent_config(settings, here), order=order), name="agent")
         group.create_task(run_proxy(proxy_config(settings, here)), name="proxy")
+        group.create_task(keep_certificates(settings.data_dir, here.name), name="certificates")
         if not here.netns:
             group.create_task(keep_routes(routes_config(settings, here)), name="routes")
 

@@ -61,6 +61,8 @@ class StartError(SparsamError):
 @click.option("--node-ip", help="Address of the only node [the one of the default route].")
 @click.option("--cri-socket", help="Use the container engine at this socket instead of a containerd of our own.")
 @click.option("--static-pods", metavar="DIR", help="Folder of pod manifests to run, also without the API server.")
+@click.option("--shutdown-grace-period", type=int, help="Seconds for pods to end when their node goes down [30].")
+@click.option("--shutdown-grace-period-critical-pods", type=int, help="The last of those, for critical pods [10].")
 @click.option("--hollow", metavar="FLEET", help="Modelled nodes too: a YAML file, rise-N, mixed-N or uniform-N.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with the same settings.")
 @click.option("--detach", is_flag=True, help="Return once the cluster is ready; it runs on in the background.")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,7 +15,7 @@ import aiohttp
 import msgspec
 
 from sparsam import __version__
-from sparsam.client.config import ClusterConfig
+from sparsam.client.config import ClusterConfig, ConfigError, load_kubeconfig, show_certificate
 from sparsam.errors import (
     AlreadyExists,
     BadRequest,
@@ -33,10 +38,14 @@ from sparsam.errors import (
 )
 from sparsam.objects.kinds import Resource
 
+log = logging.getLogger(__name__)
+
 Obj = dict[str, Any]
 
 REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+FOLLOW_SECONDS = 10.0
+"""How often a kubeconfig is looked at for new credentials."""
 WATCH_SECONDS = 300
 PAGE_OBJECTS = 500
 
@@ -76,9 +85,13 @@ class ApiClient:
         self.config = config
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        context = self.config.ssl_context()
+        context = self._tls = self.config.ssl_context()
+        if context is not None and self.config.source is not None and self.config.client_certificate:
+            self._following = asyncio.create_task(self._follow(self.config.source), name="credentials")
         connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=0, keepalive_timeout=60)
         headers = {"User-Agent": self._user_agent, "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -88,8 +101,32 @@ class ApiClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+
+    async def _follow(self, source: Path) -> None:
+        """Show the certificate that the kubeconfig has by now: whoever rotates it writes it there."""
+        seen = _written(source)
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            now = _written(source)
+            if now == seen or now is None:
+                continue
+            try:
+                self.renew_identity()
+                seen = now
+            except (ConfigError, OSError) as error:  # an SSLError is an OSError
+                log.warning("new credentials not taken file=%s error=%s", source, error)
+
+    def renew_identity(self) -> None:
+        """Read the kubeconfig again for the connections to come; raises ConfigError and OSError."""
+        fresh = load_kubeconfig(self.config.source, self.config.context)
+        if self._tls is not None and fresh.client_certificate and fresh.client_key:
+            show_certificate(self._tls, fresh.client_certificate, fresh.client_key)
+            self.config = replace(self.config, client_certificate=fresh.client_certificate, client_key=fresh.client_key)
 
     async def get(self, resource: Resource, name: str, namespace: str = "", *, subresource: str = "") -> Obj:
         """One object."""
@@ -230,6 +267,14 @@ class ApiClient:
         if answer.status >= 400:
             raise error_of(answer.status, content)
         return content
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -39,6 +39,9 @@ class ClusterConfig:
     insecure: bool = False
     """Do not check the server's certificate."""
     namespace: str = "default"
+    source: Path | None = None
+    """The kubeconfig that this was read from, so that new credentials in it can be heeded."""
+    context: str = ""
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """TLS settings; None for a plain http server."""
@@ -49,7 +52,7 @@ class ClusterConfig:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.client_certificate and self.client_key:
-            _load_chain(context, self.client_certificate, self.client_key)
+            show_certificate(context, self.client_certificate, self.client_key)
         return context
 
     def bearer_token(self) -> str:
@@ -82,6 +85,8 @@ def load_kubeconfig(path: Path | str | None = None, context: str = "") -> Cluste
         token_file=file.parent / token_file if token_file else None,
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         namespace=chosen.get("namespace", "default"),
+        source=file,
+        context=context,
     )
 
 
@@ -118,9 +123,12 @@ def _material(entry: Mapping[str, Any], key: str, file: Path) -> bytes | None:
     return None
 
 
-def _load_chain(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def show_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Make the connections to come show a client certificate; also on a context that is in use."""
     # The ssl module reads keys from files only; this one is gone before anybody could look for it.
     with tempfile.NamedTemporaryFile() as file:
         file.write(certificate + b"\n" + key)
         file.flush()
+        # A pair that does not fit must not spoil what is in use.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file.name)
         context.load_cert_chain(file.name)

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from sparsam.agent.registry import PodRegistry
 from sparsam.agent.server import spdy
-from tests.support.agent import Engine, container, phase, pod
+from tests.support.agent import Engine, container, phase, pod, ready
 from tests.support.nodeserver import NodeServer, collect, serving_engine, serving_node, with_certificates
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs_root, pytest.mark.needs_containerd]
@@ -156,6 +156,19 @@ async def test_attach_joins_the_containers_own_process(server: NodeServer, proto
             while not got.endswith(b"\n"):
                 got += (await socket.receive_bytes())[1:]
     assert got == b"got " + protocol.encode() + b"\n"
+
+
+@pytest.mark.parametrize("outputs", ["output=1&error=1", "output=1"])
+async def test_a_client_that_ends_its_input_still_reads_what_comes_of_it(server: NodeServer, outputs: str):
+    assert server.node is not None
+    spec = container(command="sort; echo over", stdin=True, stdinOnce=True)
+    sorting = server.node.run(pod(spec, restartPolicy="Never"))
+    await server.node.api.until(sorting, ready)
+    async with server.socket(f"/attach/default/{sorting['metadata']['name']}/main?input=1&{outputs}") as socket:
+        await socket.send_bytes(b"\0b\na\n")
+        await socket.send_bytes(b"\xff\0")
+        stream = await asyncio.wait_for(collect(socket), 20)
+    assert stream.stdout == b"a\nb\nover\n"
 
 
 class Client:

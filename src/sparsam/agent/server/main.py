@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -24,6 +25,8 @@ from sparsam.serving.handshake import WebSocketProtocol
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_SECONDS = 2
+FOLLOW_SECONDS = 10.0
+"""How often the files of the serving certificate are looked at."""
 _KEEP_ALIVE_SECONDS = 600
 
 
@@ -33,12 +36,15 @@ async def serve(
     """Serve a node's pods until cancelled; the client asks the API server who may come in."""
     listener = bind(config.node_ip, config.port)
     app = App(config, registry, Access(config.node_name, client), meter)
-    server = EmbeddedServer(_settings(app, config))
+    context = tls_context(config)
+    server = EmbeddedServer(_settings(app, config, context))
     log.info("node server up node=%s address=%s:%d", config.node_name, config.node_ip, config.port)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    following = asyncio.create_task(follow_certificate(context, config), name="serving certificate")
     try:
         await asyncio.shield(serving)
     finally:
+        following.cancel()
         app.stop()
         server.stop()
         await serving
@@ -70,6 +76,32 @@ def tls_context(config: AgentConfig) -> ssl.SSLContext:
     return context
 
 
+async def follow_certificate(context: ssl.SSLContext, config: AgentConfig) -> None:
+    """Serve with the certificate that is in the file by now: whoever rotates it writes it there."""
+    seen = _written(config)
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        now = _written(config)
+        if now == seen:
+            continue
+        try:
+            tls_context(config)  # a pair that does not fit (yet) must not spoil what is in use
+            context.load_cert_chain(config.serving_cert or "", config.serving_key)
+        except OSError as error:  # an SSLError is an OSError
+            log.warning("new serving certificate not taken file=%s error=%s", config.serving_cert, error)
+            continue
+        seen = now
+        log.info("serving certificate rotated file=%s", config.serving_cert)
+
+
+def _written(config: AgentConfig) -> list[int]:
+    times = []
+    for path in (config.serving_cert, config.serving_key):
+        with contextlib.suppress(OSError):
+            times.append(path.stat().st_mtime_ns if path is not None else 0)
+    return times
+
+
 class _CertificateProtocol(AutoZttpProtocol):
     """Tells the application whom the client's certificate names."""
 
@@ -80,7 +112,7 @@ class _CertificateProtocol(AutoZttpProtocol):
         super().connection_made(transport)
 
 
-def _settings(app: App, config: AgentConfig) -> uvicorn.Config:
+def _settings(app: App, config: AgentConfig, context: ssl.SSLContext) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_CertificateProtocol,
@@ -100,5 +132,5 @@ def _settings(app: App, config: AgentConfig) -> uvicorn.Config:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         # The context factory below decides on TLS alone; uvicorn only needs to be told that there is some.
         ssl_certfile=config.serving_cert,
-        ssl_context_factory=lambda _config, _default: tls_context(config),
+        ssl_context_factory=lambda _config, _default: context,
     )

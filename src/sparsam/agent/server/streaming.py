@@ -64,10 +64,17 @@ class Streaming:
         if target is None:
             await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
             return
+        spec = container_spec(target.pod, container) or {}
         # A container has a terminal or not; what the client thinks of it does not matter.
-        tty = bool((container_spec(target.pod, container) or {}).get("tty"))
-        request = replace(request, tty=tty, stderr=request.stderr and not tty)
-        await self._bridge(socket, protocol, attach_address(self._registry.cri, target.container.id, request))
+        tty = bool(spec.get("tty"))
+        cri, run = self._registry.cri, target.container.id
+        # containerd takes a WebSocket that brings no input for the end of the input: one is opened all the same.
+        outputs = replace(request, tty=tty, stderr=request.stderr and not tty, stdin=bool(spec.get("stdin")))
+        addresses = [attach_address(cri, run, outputs)]
+        if request.stdin and not tty:
+            # A client that ends its input still wants to read what comes of it.
+            addresses.append(attach_address(cri, run, replace(outputs, stdin=True, stdout=False, stderr=False)))
+        await self._bridge(socket, protocol, *addresses)
 
     async def port_forward(self, socket: WebSocket, namespace: str, name: str, query: Query) -> None:
         """Carry connections to the pod's ports."""
@@ -103,9 +110,9 @@ class Streaming:
                 task.cancel()
             await asyncio.gather(listening, running, return_exceptions=True)
 
-    async def _bridge(self, socket: WebSocket, protocol: str, address: Awaitable[str]) -> None:
+    async def _bridge(self, socket: WebSocket, protocol: str, *addresses: Awaitable[str]) -> None:
         try:
-            await bridge(socket, protocol, await address)
+            await bridge(socket, protocol, *(await asyncio.gather(*addresses)))
         except (RuntimeFault, StreamingFailed) as error:
             await _say(socket, channels.failure(f"error executing command in container: {error}"))
 
