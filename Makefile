@@ -7,8 +7,10 @@ PACKAGES := containerd runc containernetworking-plugins nftables busybox-static 
 TEST_PACKAGES := prometheus ipmitool stress-ng
 BENCH_PACKAGES := wrk
 DATA ?= ../shared/data
+KILLS ?= 200
+SEED ?= 20261129
 
-.PHONY: help setup up down demo test check fmt lock bench experiments clean packages
+.PHONY: help setup up down demo test faults check fmt lock bench experiments clean packages
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -51,6 +53,9 @@ test: setup check  ## every check and test that this machine can run
 	@$(MAKE) --no-print-directory packages PACKAGES="$(TEST_PACKAGES)"
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" -rs
 	@$(BIN)/pytest -m e2e -rs
+
+faults: setup  ## kill -9 of engine, shims, agent and API server 200 times in the middle of pods' lives; SEED=NUMBER repeats
+	@SPARSAM_KILLS=$(KILLS) SPARSAM_SEED=$(SEED) $(BIN)/pytest tests/e2e/test_kills.py -s
 
 check: setup  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check -q src tests benchmarks tools

@@ -16,6 +16,7 @@ from sparsam.agent.lifecycle import (
     KillContainer,
     PodView,
     Progress,
+    RemoveContainer,
     RunSandbox,
     SetUp,
     StartContainer,
@@ -158,6 +159,26 @@ def test_a_new_sandbox_runs_init_containers_again():
     fresh = replace(SANDBOX, id="s1", attempt=1)
     again = decide(view(*old, wanted=wanted, sandboxes=(fresh, lost)), NOW)
     assert again.actions == (StartContainer("one", 1, True),)
+
+
+def test_a_run_that_a_killed_agent_may_have_started_is_removed_before_the_next():
+    created = run(state="created")
+    assert decide(view(created), NOW).actions == (RemoveContainer("main-0"),)
+    assert decide(view(created, busy=frozenset({"container/main"})), NOW).actions == ()
+
+
+def test_a_run_of_unknown_state_is_killed_before_the_next():
+    lost = run(state="unknown")
+    (action,) = decide(view(lost), NOW).actions
+    assert action == KillContainer(lost, 30, "Container main is in unknown state, try killing it")
+
+
+def test_a_second_sandbox_is_stopped():
+    second = replace(SANDBOX, id="s1", attempt=1)
+    actions = decide(view(run(sandbox_id="s1"), sandboxes=(second, SANDBOX)), NOW).actions
+    assert actions == (StopSandboxes(("s0",)),)
+    busy = frozenset({lifecycle.SANDBOX})
+    assert decide(view(run(sandbox_id="s1"), sandboxes=(second, SANDBOX), busy=busy), NOW).actions == ()
 
 
 def test_an_unhealthy_or_changed_container_is_killed():

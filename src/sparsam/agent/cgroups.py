@@ -66,6 +66,15 @@ class Cgroups:
             for group in (hierarchy / self.base.lstrip("/")).glob(f"*/pod{uid}"):
                 _remove_tree(group)
 
+    def processes(self, uid: str) -> set[int]:
+        """Pids of whatever lives in the pod's group, its containers' groups included."""
+        found: set[int] = set()
+        for hierarchy in self._hierarchies():
+            for path in (hierarchy / self.base.lstrip("/")).glob(f"*/pod{uid}/**/cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    found.update(int(pid) for pid in path.read_text().split())
+        return found
+
     def remove_all(self) -> None:
         """Remove everything below the base, and the parents that are empty then."""
         for hierarchy in self._hierarchies():

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from sparsam.agent.images import PAUSE_IMAGE
@@ -26,7 +27,12 @@ NAMESPACE = "k8s.io"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _CAP_SYS_RESOURCE = 1 << 24
+_READ_BYTES = 4096
 _LONGEST_SOCKET_PATH = 100
+_CRI_PLUGIN = "io.containerd.grpc.v1.cri"
+_TASK_PLUGIN = "io.containerd.runtime.v2.task"
+_SHIM = b"containerd-shim-runc-v2"
+_SHIM_SOCKETS = Path("/run/containerd/s")
 _UNUSED_PLUGINS = (
     "io.containerd.snapshotter.v1.aufs",
     "io.containerd.snapshotter.v1.btrfs",
@@ -69,6 +75,18 @@ class Containerd:
         return self.data_dir / "cni" / "conf"
 
     @property
+    def netns_dir(self) -> Path:
+        """Where the network namespaces of sandboxes are mounted."""
+        return self.state / _CRI_PLUGIN / "netns"
+
+    @property
+    def record_dirs(self) -> tuple[Path, ...]:
+        """Directories with one entry, named by its id, for each container or sandbox."""
+        cri = (base / _CRI_PLUGIN / kind for base in (self.state, self.root) for kind in ("containers", "sandboxes"))
+        tasks = (base / _TASK_PLUGIN / NAMESPACE for base in (self.state, self.root))
+        return (*tasks, self.state / "runc" / NAMESPACE, *cri)
+
+    @property
     def _config_file(self) -> Path:
         return self.root / "config.toml"
 
@@ -100,6 +118,18 @@ class Containerd:
         log.info("containerd started pid=%d socket=%s", process.pid, self.socket)
         return True
 
+    async def ended(self) -> None:
+        """Return once nobody answers on the socket any more; costs nothing meanwhile."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self.socket))
+            except OSError:
+                return
+            with contextlib.suppress(OSError):
+                while await reader.read(_READ_BYTES):  # the engine hangs up on who stays silent: then ask again
+                    pass
+            writer.close()
+
     async def alive(self) -> bool:
         """Whether something answers on the socket."""
         try:
@@ -124,13 +154,34 @@ class Containerd:
 
     async def import_image(self, archive: Path) -> None:
         """Load an image archive; raises EngineFailed."""
-        process = await asyncio.create_subprocess_exec(
-            "ctr", "--address", str(self.socket), "--namespace", NAMESPACE, "images", "import", str(archive),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        output, _ = await process.communicate()
-        if process.returncode != 0:
-            raise EngineFailed(f"cannot import {archive}: {output.decode(errors='replace').strip()}")
+        code, output = await _ctr(str(self.socket), "images", "import", str(archive))
+        if code != 0:
+            raise EngineFailed(f"cannot import {archive}: {output}")
+
+    def shims(self) -> dict[str, int]:
+        """Pids of our shims by the id of their sandbox; they carry our socket's path in their arguments."""
+        marker, found = os.fsencode(self.socket), {}
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                arguments = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[0].endswith(_SHIM) and marker in arguments and b"-id" in arguments:
+                found[arguments[arguments.index(b"-id") + 1].decode()] = int(path.parent.name)
+        return found
+
+    def shim_socket(self, sandbox_id: str) -> Path:
+        """Where the shim of a sandbox listens: at a name made of the engine's address, its namespace and the id."""
+        return _SHIM_SOCKETS / sha256(f"{self.socket}/{NAMESPACE}/{sandbox_id}".encode()).hexdigest()
+
+    async def leases(self) -> set[str]:
+        """What keeps content from being collected; each lasts for a day at most."""
+        code, output = await _ctr(str(self.socket), "leases", "list", "-q")
+        return set(output.split()) if code == 0 else set()
+
+    async def remove_lease(self, name: str) -> None:
+        """Give up a lease; a missing one is fine."""
+        await _ctr(str(self.socket), "leases", "rm", name)
 
     def configuration(self) -> str:
         """The configuration file."""
@@ -194,14 +245,30 @@ config_path = "{self.data_dir}/certs.d"
 
 
 async def mount_image(socket: str, reference: str, target: Path) -> None:
-    """Show an image's content, read-only, at a directory; raises EngineFailed. Unmounting is enough to undo it."""
+    """Show an image's content, read-only, at a directory; raises EngineFailed."""
+    code, output = await _ctr(socket, "images", "mount", reference, str(target))
+    if code != 0 and "already exists" in output:  # whoever mounted it was killed before it was done
+        await unmount_image(socket, target)
+        code, output = await _ctr(socket, "images", "mount", reference, str(target))
+    if code != 0:
+        raise EngineFailed(f"cannot mount image {reference}: {output}")
+
+
+async def unmount_image(socket: str, target: Path) -> None:
+    """Undo `mount_image`, snapshot and lease included; what is not there is fine."""
+    await _ctr(socket, "images", "unmount", "--rm", str(target))
+    await _ctr(socket, "snapshots", "rm", str(target))
+    await _ctr(socket, "leases", "rm", str(target))
+
+
+async def _ctr(socket: str, *arguments: str) -> tuple[int, str]:
+    """Run containerd's own client; its exit code and what it said."""
     process = await asyncio.create_subprocess_exec(
-        "ctr", "--address", socket, "--namespace", NAMESPACE, "images", "mount", reference, str(target),
+        "ctr", "--address", socket, "--namespace", NAMESPACE, *arguments,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise EngineFailed(f"cannot mount image {reference}: {output.decode(errors='replace').strip()}")
+    return process.returncode or 0, output.decode(errors="replace").strip()
 
 
 async def _gone(pid: int, seconds: float) -> bool:

@@ -346,6 +346,9 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
     waiting = {name: _fault_shown(spec, progress, now)} if progress.fault is not None else {}
     if container_key(name) in view.busy:
         return Decision(waiting=waiting)
+    doubtful = _settle(view, run) if run is not None else None
+    if doubtful is not None:
+        return Decision((doubtful,), waiting=waiting)
     ended = run is not None and run.exited
     if run is not None and ended:
         if not _wanted_again(view, spec, run):
@@ -358,6 +361,19 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
         return Decision(wake_at=turn if now < turn < progress.retry_at else progress.retry_at, waiting=waiting)
     attempt = _first_attempt(view.pod, name) if run is None else run.attempt + 1
     return Decision((StartContainer(name, attempt, ended),), waiting=waiting)
+
+
+def _settle(view: PodView, run: Container) -> Action | None:
+    """What makes sure that a run of unclear state does not come to life beside the next one.
+
+    A run that was created but not started may be one that a killed agent had just asked the engine to start. The
+    engine refuses to remove it once that is under way; it is then found running.
+    """
+    if run.state is ContainerState.UNKNOWN:
+        return KillContainer(run, view.grace_seconds, f"Container {run.name} is in unknown state, try killing it")
+    if run.state is ContainerState.CREATED:
+        return RemoveContainer(run.id)
+    return None
 
 
 def _first_attempt(pod: Obj, name: str) -> int:
@@ -437,10 +453,12 @@ def _leftovers(view: PodView) -> list[Action]:
         runs = [c for c in view.containers if c.name == name]
         kept |= {run.sandbox_id for run in runs[:KEPT_RUNS]}
         actions += [RemoveContainer(run.id) for run in runs[KEPT_RUNS:] if not run.running]
-    actions += [
-        RemoveSandbox(s.id) for s in view.sandboxes if not s.ready and s.id not in kept and SANDBOX not in view.busy
-    ]
-    return actions
+    if SANDBOX in view.busy:
+        return actions
+    actions += [RemoveSandbox(s.id) for s in view.sandboxes if not s.ready and s.id not in kept]
+    # A second sandbox can only come of a killed agent's last wish; what it holds must not run beside the first.
+    doubles = tuple(s.id for s in view.sandboxes if s.ready and s is not view.sandbox)
+    return [*actions, StopSandboxes(doubles)] if doubles else actions
 
 
 def _wind_up(view: PodView) -> Decision:

@@ -23,6 +23,7 @@ from sparsam.agent.dns import Resolver, parse_resolv_conf
 from sparsam.agent.evictor import Evictor
 from sparsam.agent.footprint import prepare
 from sparsam.agent.images import PAUSE_IMAGE, build_pause_image
+from sparsam.agent.leftovers import sweep
 from sparsam.agent.localvolumes import LocalVolumes
 from sparsam.agent.logind import follow as follow_logind
 from sparsam.agent.logs import keep_rotating
@@ -35,6 +36,7 @@ from sparsam.agent.node_object import allocatable
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj
 from sparsam.agent.registry import PodRegistry
+from sparsam.agent.runtime import RuntimeFault
 from sparsam.agent.runtime_events import listen
 from sparsam.agent.server.main import serve as serve_pods
 from sparsam.agent.server.usage import Sampler
@@ -52,7 +54,9 @@ from sparsam.objects.kinds import NODES, PODS, SERVICES
 log = logging.getLogger(__name__)
 
 
-_ENGINE_CHECK_SECONDS = 3.0
+_ENGINE_RETRY_SECONDS = 3.0
+_ENGINE_READY_SECONDS = 60.0
+_ENGINE_POLL_SECONDS = 0.05
 
 Serve = Callable[[AgentConfig, PodRegistry, NodeMeter, ApiClient], Coroutine[Any, Any, None]]
 
@@ -84,11 +88,25 @@ async def start_engine(config: AgentConfig) -> str:
     write_network_config(engine.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
     await engine.start()
     async with Cri(str(engine.socket)) as cri:
+        await _answers(cri)
         if await cri.image(PAUSE_IMAGE) is None:
             archive = config.data_dir / "pause.tar"
             await engine.import_image(build_pause_image(archive))
             archive.unlink()
     return str(engine.socket)
+
+
+async def _answers(cri: Cri) -> None:
+    """Wait for an engine that listens but still reads its books; raises RuntimeFault when that takes too long."""
+    deadline = asyncio.get_running_loop().time() + _ENGINE_READY_SECONDS
+    while True:
+        try:
+            await cri.version()
+            return
+        except RuntimeFault:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_ENGINE_POLL_SECONDS)
 
 
 class Agent:
@@ -161,7 +179,8 @@ class Agent:
         config = self._config
         group.create_task(listen(self._cri, pods.notice), name="engine events")
         group.create_task(self._refresh(pods), name="refresh")
-        group.create_task(self._keep_engine(), name="engine")
+        if config.cri_socket is None:
+            group.create_task(self._keep_engine(pods), name="engine")
         rotating = keep_rotating(pods, self._cri, max_bytes=config.log_max_bytes, max_files=config.log_max_files)
         group.create_task(rotating, name="log rotation")
         group.create_task(self._drivers.run(), name="CSI drivers")
@@ -184,17 +203,34 @@ class Agent:
         meter = make_node_meter(config, pods.all, model, self._context.clock)
         return Metering(name, meter, model, self._client, self._context.clock)
 
-    async def _keep_engine(self) -> None:
-        """Start our own engine again when it died; its containers live on meanwhile."""
-        while self._config.cri_socket is None:
-            await asyncio.sleep(_ENGINE_CHECK_SECONDS)
-            engine = Containerd(self._config.data_dir, self._config.run_dir)
-            if not await engine.alive():
-                log.error("containerd is gone, starting it again socket=%s", engine.socket)
-                try:
-                    await engine.start()
-                except EngineFailed as error:
-                    log.error("containerd not started error=%s", error)
+    async def _keep_engine(self, pods: Pods) -> None:
+        """Start our own engine again when it died, and clean up after it; its containers live on meanwhile."""
+        engine = self._context.engine
+        while True:
+            sweeping = asyncio.create_task(self._sweep(pods))
+            try:
+                await engine.ended()
+            finally:
+                sweeping.cancel()
+            log.error("containerd is gone, starting it again socket=%s", engine.socket)
+            await self._start_again(engine)
+
+    async def _start_again(self, engine: Containerd) -> None:
+        while True:
+            try:
+                await engine.start()
+                return
+            except EngineFailed as error:
+                log.error("containerd not started error=%s", error)
+            await asyncio.sleep(_ENGINE_RETRY_SECONDS)
+
+    async def _sweep(self, pods: Pods) -> None:
+        """End what came up after its pod was gone, and remove what a killed engine or agent left behind."""
+        try:
+            await sweep(self._config)
+            await pods.adopt_orphans(())
+        except (RuntimeFault, OSError) as error:
+            log.warning("not looked for leftovers error=%s", error)
 
     async def _refresh(self, pods: Pods) -> None:
         while True:

@@ -6,14 +6,24 @@ nftables table, while the bridge plugin would need iptables.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
 
+log = logging.getLogger(__name__)
+
 PLUGIN_DIR = Path("/usr/lib/cni")
 NETWORK_NAME = "sparsam"
+_CONFIG_NAME = "10-sparsam.conflist"
+_RESULTS_DIR = Path("/var/lib/cni/results")
+"""Where the engine's CNI library notes what it was given."""
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     # Traffic between pods of one bridge must pass the Service rules too.
@@ -45,10 +55,42 @@ def network_config(pod_cidr: str, bridge: str, state_dir: Path) -> bytes:
     )
 
 
+async def detach(conf_dir: Path, sandbox_id: str, plugin_dir: Path = PLUGIN_DIR) -> None:
+    """Have every plugin take back what it gave to a sandbox that the engine has forgotten (CNI's DEL)."""
+    config = msgspec.json.decode((conf_dir / _CONFIG_NAME).read_bytes())
+    environment = {
+        "CNI_COMMAND": "DEL",
+        "CNI_CONTAINERID": sandbox_id,
+        "CNI_NETNS": "",
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": str(plugin_dir),
+        "PATH": os.environ.get("PATH", ""),
+    }
+    for plugin in reversed(config["plugins"]):
+        request = {**plugin, "cniVersion": config["cniVersion"], "name": config["name"]}
+        process = await asyncio.create_subprocess_exec(
+            str(plugin_dir / plugin["type"]), env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate(msgspec.json.encode(request))
+        if process.returncode != 0:
+            log.warning("not detached sandbox=%s plugin=%s error=%s", sandbox_id, plugin["type"], output.decode())
+    (_RESULTS_DIR / f"{config['name']}-{sandbox_id}-eth0").unlink(missing_ok=True)
+
+
+def attached(state_dir: Path) -> set[str]:
+    """Sandboxes that were given an address and did not give it back."""
+    found = set()
+    for path in (state_dir / NETWORK_NAME).glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found.update(path.read_text().split()[:1])
+    return found
+
+
 def write_network_config(conf_dir: Path, pod_cidr: str, bridge: str, state_dir: Path) -> None:
     """Put the configuration where the engine looks; leaves an equal file alone, since the engine reloads on change."""
     conf_dir.mkdir(parents=True, exist_ok=True)
-    path = conf_dir / "10-sparsam.conflist"
+    path = conf_dir / _CONFIG_NAME
     content = network_config(pod_cidr, bridge, state_dir)
     if not path.exists() or path.read_bytes() != content:
         path.write_bytes(content)

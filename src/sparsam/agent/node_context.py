@@ -29,10 +29,14 @@ class NodeContext:
     allocatable: dict[str, str] = field(default_factory=dict)
 
     @property
+    def engine(self) -> Containerd:
+        """The engine of our own."""
+        return Containerd(self.config.data_dir, self.config.run_dir)
+
+    @property
     def engine_socket(self) -> str:
         """The engine's gRPC socket."""
-        own = Containerd(self.config.data_dir, self.config.run_dir)
-        return self.config.cri_socket or str(own.socket)
+        return self.config.cri_socket or str(self.engine.socket)
 
     def now(self) -> float:
         """Unix seconds."""

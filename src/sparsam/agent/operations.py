@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsam.agent.containerd import mount_image
+from sparsam.agent.containerd import mount_image, unmount_image
 from sparsam.agent.hooks import run_hook
 from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
 from sparsam.agent.mounts import is_mounted
@@ -52,7 +55,10 @@ class Operations:
         """Group, directories and volumes; raises OperationFailed."""
         pod = view.pod
         try:
-            self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], pod_limits(pod))
+            if not any(run.running for run in view.containers):
+                # Limits of a pod that runs are the resizer's: it may have been killed half-way, with containers that
+                # still have more than the pod is to have, which the kernel would refuse here.
+                self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], pod_limits(pod))
             log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
             await self._write_volumes(view)
         except (OSError, SparsamError) as error:
@@ -189,16 +195,33 @@ class Operations:
             await self.node.cri.remove_container(container.id)
         for sandbox in await self.node.cri.list_sandboxes(uid):
             await self.node.cri.stop_sandbox(sandbox.id)
-            await self.node.cri.remove_sandbox(sandbox.id)
+            await self.remove_sandbox(sandbox.id)
         await self.node.csi.clear(uid)
+        await self._unmount_images(pod)
         await asyncio.to_thread(self.directory.remove)
         await asyncio.to_thread(shutil.rmtree, log_directory(self.node, pod), ignore_errors=True)
         await remove_cgroup(self.node, uid)
 
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Remove a sandbox, and the socket that its shim leaves behind when it is killed."""
+        await self.node.cri.remove_sandbox(sandbox_id)
+        if self.node.config.cri_socket is None:
+            self.node.engine.shim_socket(sandbox_id).unlink(missing_ok=True)
+
+    async def _unmount_images(self, pod: Obj) -> None:
+        for volume in pod["spec"].get("volumes") or ():
+            if "image" in volume:
+                await unmount_image(self.node.engine_socket, self.directory.volume_path(volume["name"]))
+
 
 async def remove_cgroup(node: NodeContext, uid: str) -> None:
-    """Remove a pod's group; the kernel takes a moment to see that its last process is gone."""
-    for _ in range(_CGROUP_RETRIES):
+    """Remove a pod's group; the kernel takes a moment to see that its last process is gone.
+
+    Nothing of the pod is known to the engine any more: what still runs then is what a killed shim left, and is killed.
+    """
+    for attempt in range(_CGROUP_RETRIES):
+        if attempt == _CGROUP_RETRIES // 2:
+            _end_strays(node, uid)
         try:
             node.cgroups.remove_pod(uid)
         except OSError as error:
@@ -208,6 +231,13 @@ async def remove_cgroup(node: NodeContext, uid: str) -> None:
             return
         await asyncio.sleep(_CGROUP_RETRY_SECONDS)
     log.warning("control group stays pod_uid=%s", uid)
+
+
+def _end_strays(node: NodeContext, uid: str) -> None:
+    for pid in node.cgroups.processes(uid):
+        log.warning("killed a process that outlived its pod pod_uid=%s pid=%d", uid, pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _shortest_grace(grace: int) -> int:

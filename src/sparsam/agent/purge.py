@@ -21,7 +21,6 @@ from sparsam.agent.runtime import RuntimeFault
 
 log = logging.getLogger(__name__)
 
-_SHIM = b"containerd-shim-runc-v2"
 _CLEAN_SECONDS = 60.0
 
 
@@ -60,7 +59,7 @@ async def stop(config: AgentPaths) -> None:
             async with asyncio.timeout(_CLEAN_SECONDS), Cri(str(engine.socket)) as cri:
                 await remove_pods(cri, config.node_name)
     await engine.stop()
-    _kill_shims(config.run_dir)
+    _kill_shims(engine)
 
 
 async def purge_foreign(socket: str, node_name: str) -> None:
@@ -80,17 +79,11 @@ async def remove_pods(cri: Cri, node_name: str) -> None:
             await cri.remove_sandbox(sandbox.id)
 
 
-def _kill_shims(run_dir: Path) -> None:
-    """Shims that outlived their containerd; they carry our socket's path in their arguments."""
-    marker = os.fsencode(run_dir / "containerd.sock")
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if arguments[0].endswith(_SHIM) and marker in arguments:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(path.parent.name), signal.SIGKILL)
+def _kill_shims(engine: Containerd) -> None:
+    """Shims that outlived their containerd."""
+    for pid in engine.shims().values():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _remove_link(name: str) -> None:

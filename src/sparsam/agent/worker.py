@@ -310,7 +310,7 @@ class PodWorker:
             case lifecycle.RemoveContainer(container_id):
                 self._launch(f"remove/{container_id}", self._node.cri.remove_container(container_id))
             case lifecycle.RemoveSandbox(sandbox_id):
-                self._launch(f"remove/{sandbox_id}", self._node.cri.remove_sandbox(sandbox_id))
+                self._launch(f"remove/{sandbox_id}", operations.remove_sandbox(sandbox_id))
             case lifecycle.TearDown():
                 self._launch(lifecycle.TEARDOWN, self._tear_down())
             case lifecycle.Finish():

@@ -1,0 +1,60 @@
+"""Actions of a pod worker that need no engine."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from sparsam.agent import operations
+from sparsam.agent.lifecycle import PodView
+from sparsam.agent.operations import Operations, remove_cgroup
+from sparsam.agent.runtime import Container, ContainerState
+from sparsam.agent.volumes import PodDirectory
+from tests.support.agent import FakeApi, pod
+
+RUN = Container("c0", "s0", "uid", "main", 0, ContainerState.RUNNING, 0.0)
+
+
+@dataclass
+class Groups:
+    """A pod's group that goes when its processes are gone."""
+
+    made: list[str] = field(default_factory=list)
+    alive: set[int] = field(default_factory=set)
+
+    def create_pod(self, qos: str, uid: str, limits: Any) -> None:
+        self.made.append(uid)
+
+    def remove_pod(self, uid: str) -> None:
+        self.made = [each for each in self.made if each != uid or self.alive]
+
+    def pod_uids(self) -> set[str]:
+        return set(self.made)
+
+    def processes(self, uid: str) -> set[int]:
+        return set(self.alive)
+
+
+def operations_in(tmp_path: Path, groups: Groups) -> Operations:
+    node = SimpleNamespace(cgroups=groups, api=FakeApi(), config=SimpleNamespace(logs_dir=tmp_path / "logs"))
+    starter = SimpleNamespace(facts=lambda wanted, sandbox: SimpleNamespace(pod=wanted))
+    return Operations(node, PodDirectory(tmp_path / "pods", "uid"), starter)  # type: ignore[arg-type]
+
+
+async def test_the_group_of_a_pod_that_runs_is_left_to_the_resizer(tmp_path: Path):
+    groups = Groups()
+    actions = operations_in(tmp_path, groups)
+    view = PodView(pod=pod(), containers=(RUN,))
+    await actions.set_up(view)
+    assert groups.made == []
+    await actions.set_up(replace(view, containers=(replace(RUN, state=ContainerState.EXITED),)))
+    assert groups.made == [view.pod["metadata"]["uid"]]
+
+
+async def test_a_process_that_outlived_its_pod_is_killed(monkeypatch: Any):
+    groups, node = Groups(["uid"], {4711}), SimpleNamespace()
+    node.cgroups = groups
+    monkeypatch.setattr(operations.os, "kill", lambda pid, number: groups.alive.discard(pid))
+    monkeypatch.setattr(operations, "_CGROUP_RETRY_SECONDS", 0.0)
+    await remove_cgroup(node, "uid")
+    assert not groups.made
