@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsam.cli.packages import Account, PackagesError, add_accounts, parse_account, strip
+from sparsam.cli.packages import Account, PackagesError, add_accounts, leave_out, parse_account, strip
 
 
 def test_an_account_is_a_name_and_a_number():
@@ -44,3 +44,16 @@ def test_manuals_go_and_licences_stay(tmp_path: Path):
     strip(tmp_path)
     left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file() or p.is_symlink())
     assert left == ["usr/bin/a", "usr/share/doc/a/copyright"]
+
+
+def test_what_is_left_out_is_gone_and_a_pattern_without_a_match_is_a_mistake(tmp_path: Path):
+    for name in ("usr/lib/big/a.so.1", "usr/lib/small/b.so", "opt/x/y/z"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    leave_out(tmp_path, ["/usr/lib/*/a.so*", "opt/x"])
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["b.so"]
+    for pattern in ("nothing*", "/", ""):
+        with pytest.raises(PackagesError, match="matches nothing"):
+            leave_out(tmp_path, [pattern])
+    with pytest.raises(PackagesError, match="leads out"):
+        leave_out(tmp_path, ["../*"])

@@ -60,6 +60,7 @@ def images() -> None:
 @click.option(
     "--account", "accounts", multiple=True, metavar="NAME=NUMBER", help="User and group to add; may be repeated."
 )
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Files or folders to leave out; may be repeated.")
 @click.option("--entrypoint", default="", help="Program and arguments, as a shell would split them.")
 @click.option("--cmd", "command", default="", help="Default arguments.")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable; may be repeated.")
@@ -76,6 +77,7 @@ def build(
     packages: str | None,
     configure: bool,
     accounts: tuple[str, ...],
+    exclude: tuple[str, ...],
     output: Path | None,
     load: bool,
     data_dir: Path,
@@ -92,8 +94,8 @@ def build(
     """
     if (directory is None) == (packages is None):
         raise ImageError("give either --dir or --packages")
-    if directory is not None and (configure or accounts):
-        raise ImageError("--configure and --account go with --packages")
+    if directory is not None and (configure or accounts or exclude):
+        raise ImageError("--configure, --account and --exclude go with --packages")
     if bad := next((each for each in env if "=" not in each), None):
         raise ImageError(f"--env {bad!r} is not NAME=VALUE")
     tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
@@ -111,7 +113,7 @@ def build(
     )
     users = [parse_account(each) for each in accounts]
     with tempfile.TemporaryDirectory() as scratch:
-        root = directory or unpack(packages or "", Path(scratch) / "root", users, configure=configure)
+        root = directory or unpack(packages or "", Path(scratch) / "root", users, configure=configure, without=exclude)
         with step(f"build {tagged}"):
             build_image(tagged, root, target, image)
     click.echo(target)

@@ -45,11 +45,19 @@ def parse_account(text: str) -> Account:
     return Account(name, int(number))
 
 
-def unpack(packages: str, root: Path, accounts: Sequence[Account] = (), *, configure: bool = False) -> Path:
+def unpack(
+    packages: str,
+    root: Path,
+    accounts: Sequence[Account] = (),
+    *,
+    configure: bool = False,
+    without: Sequence[str] = (),
+) -> Path:
     """Exactly these packages and what they depend on at `root`; raises PackagesError.
 
     Unpacked packages have run none of their scripts, so users, links and caches that those make are missing; but for
     `accounts`. With `configure` there is a whole small Debian below them and the scripts run, which takes longer.
+    `without` are patterns of paths to leave out.
     """
     if shutil.which("mmdebstrap") is None:
         raise PackagesError("mmdebstrap is missing; install it from Debian")
@@ -61,6 +69,7 @@ def unpack(packages: str, root: Path, accounts: Sequence[Account] = (), *, confi
         lines = result.stderr.strip().splitlines() or ["no reason given"]
         raise PackagesError(f"mmdebstrap failed: {_reason(lines)}")
     strip(root)
+    leave_out(root, without)
     for name, mode in _DIRECTORIES.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / name).chmod(mode)
@@ -82,6 +91,21 @@ def strip(root: Path) -> None:
                     path.unlink()
             elif not any(path.iterdir()):
                 path.rmdir()
+
+
+def leave_out(root: Path, patterns: Sequence[str]) -> None:
+    """Remove what matches, folders with all they hold; raises PackagesError for a pattern that cannot be meant."""
+    for pattern in patterns:
+        if ".." in Path(pattern).parts:
+            raise PackagesError(f"--exclude {pattern!r} leads out of the image")
+        found = list(root.glob(pattern.strip("/"))) if pattern.strip("/") else []
+        if not found:
+            raise PackagesError(f"--exclude {pattern!r} matches nothing")
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def add_accounts(root: Path, accounts: Sequence[Account]) -> None:
