@@ -27,6 +27,8 @@ def test_help_explains_itself(command):
         (("up", "--only", "kitchen"), "unknown part 'kitchen'"),
         (("up", "--config", "/nowhere.toml"), "cannot read /nowhere.toml"),
         (("status", "--data-dir", "/nowhere"), "no cluster in /nowhere"),
+        (("images", "build", "x", "--dir", "/", "--account", "a=1"), "go with --packages"),
+        (("images", "build", "x", "--packages", "a", "--account", "a"), "is not NAME=NUMBER"),
         (("images", "build", "x"), "either --dir or --packages"),
     ],
 )

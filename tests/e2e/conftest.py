@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import itertools
 import json
 import os
@@ -26,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(300))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -107,11 +109,22 @@ def until(condition: Any, seconds: float = 60, what: str = "") -> Any:
         time.sleep(0.2)
 
 
+def outside() -> list[str]:
+    """What to put before a command that needs the machine's own network, to fetch something."""
+    return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{_outer_network()}", "--"]
+
+
+@functools.cache
+def _outer_network() -> int:
+    return os.open("/proc/self/ns/net", os.O_RDONLY)
+
+
 def own_place() -> None:
     """Move this process into fresh network and mount namespaces; they go when the last process in them ends.
 
     The nodes' named network namespaces are files below /run/netns: with that private, clusters may run at once.
     """
+    _outer_network()
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         pytest.skip(f"cannot make namespaces: {os.strerror(ctypes.get_errno())}")
     Path("/run/netns").mkdir(exist_ok=True)

@@ -6,47 +6,18 @@ import random
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.conftest import ROOT, Cluster, until
+from tests.e2e.load import Load
 from tests.e2e.test_walkthrough import deploy_web, fetch, pods_of
 
 pytestmark = pytest.mark.fault
 
 KILLS = 20
 SEED = int(os.environ.get("SPARSAM_SEED", "20261123"))
-
-
-class Load:
-    """Asks one URL over and over, a new connection each time, and remembers what went wrong."""
-
-    def __init__(self, url: str) -> None:
-        self.answers, self.failures = 0, []
-        self._url, self._stop = url, threading.Event()
-        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(2)]
-
-    def _ask(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with urllib.request.urlopen(self._url, timeout=10) as answer:
-                    assert b"sparsam demo" in answer.read()
-                self.answers += 1
-            except Exception as error:
-                self.failures.append(repr(error))
-            time.sleep(0.005)
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(15)
 
 
 def container(cluster: Cluster, namespace: str, pod: str) -> dict:

@@ -49,6 +49,7 @@ class ImageConfig:
     working_dir: str = ""
     user: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = ""
 
 
 def go_architecture(machine: str = "") -> str:
@@ -153,6 +154,7 @@ def _runtime_config(config: ImageConfig) -> dict[str, object]:
         "WorkingDir": config.working_dir,
         "User": config.user,
         "Labels": dict(config.labels),
+        "StopSignal": config.stop_signal,
     }
     return {name: value for name, value in fields.items() if value}
 

@@ -119,15 +119,17 @@ class Pods:
         """The engine reports a change; without pod and container, everything may have changed."""
         uid = notice.uid or self._owner(notice.container_id)
         worker = self._workers.get(uid)
+        # Out of memory may be a child of the container's first process alone.
+        ended = "" if notice.oom else notice.container_id
         if worker is not None:
-            self._settle(worker)
+            self._settle(worker, ended)
             return
         # A container can end before its worker has seen it: then it belongs to one that just acted.
         for worker in self._workers.values():
             if not notice.container_id:
                 worker.kick()
             elif worker.acted_within(_UNSEEN_SECONDS):
-                self._settle(worker)
+                self._settle(worker, ended)
 
     async def adopt_orphans(self, wanted: Iterable[str]) -> None:
         """End what runs of pods that the API does not have any more, and delete what they left on disk."""
@@ -181,9 +183,9 @@ class Pods:
                 return uid
         return ""
 
-    def _settle(self, worker: PodWorker) -> None:
+    def _settle(self, worker: PodWorker, ended: str) -> None:
         loop = asyncio.get_running_loop()
-        worker.kick()
+        worker.told(ended)
         for seconds in _SETTLE_SECONDS:
             loop.call_later(seconds, worker.kick)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import click
 
 from sparsam.agent.containerd import Containerd
+from sparsam.agent.cri import Cri
 from sparsam.agent.images import BUSYBOX, ImageConfig, ImageFile, build_image, busybox_entries
+from sparsam.agent.pulling import normalized
+from sparsam.agent.runtime import Image
 from sparsam.cli.network import agent_paths
 from sparsam.cli.nodes import local_nodes
-from sparsam.cli.output import step
+from sparsam.cli.output import emit, output_option, plain_table, step
+from sparsam.cli.packages import parse_account, unpack
 from sparsam.cli.serve import data_dir_option
 from sparsam.errors import SparsamError
 from sparsam.settings import Settings, SettingsError, read_settings
@@ -23,8 +25,6 @@ from sparsam.settings import Settings, SettingsError, read_settings
 DEMO_SHELL = "localhost/sparsam/busybox:1"
 DEMO_WEB = "localhost/sparsam/web"
 DEMO_VERSIONS = ("1", "2")
-PACKAGES_SECONDS = 900
-SUITE = "bookworm"
 
 _SERVE = b"""#!/bin/sh
 # The first process of a container gets no default signal handling, so stopping has to be spelt out.
@@ -54,11 +54,19 @@ def images() -> None:
     "--dir", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Root file system."
 )
 @click.option("--packages", help="Debian packages, comma-separated; what they depend on comes along.")
+@click.option(
+    "--configure", is_flag=True, help="Run the packages' own set-up scripts too, in a whole small Debian; takes longer."
+)
+@click.option(
+    "--account", "accounts", multiple=True, metavar="NAME=NUMBER", help="User and group to add; may be repeated."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Files or folders to leave out; may be repeated.")
 @click.option("--entrypoint", default="", help="Program and arguments, as a shell would split them.")
 @click.option("--cmd", "command", default="", help="Default arguments.")
 @click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable; may be repeated.")
 @click.option("--workdir", default="", help="Working directory.")
 @click.option("--user", default="", help="User, by name or number.")
+@click.option("--stop-signal", default="", help="Signal that asks the program to end [SIGTERM].")
 @click.option("--output", "-O", type=click.Path(path_type=Path, dir_okay=False), help="Archive to write [NAME.tar].")
 @click.option("--load", is_flag=True, help="Load the image into this machine's nodes too.")
 @data_dir_option
@@ -67,6 +75,9 @@ def build(
     name: str,
     directory: Path | None,
     packages: str | None,
+    configure: bool,
+    accounts: tuple[str, ...],
+    exclude: tuple[str, ...],
     output: Path | None,
     load: bool,
     data_dir: Path,
@@ -77,11 +88,14 @@ def build(
 
     \b
     Examples:
-      sparsam images build localhost/tools:1 --packages curl,ca-certificates --load
+      sparsam images build localhost/tools:1 --packages curl --load
+      sparsam images build localhost/java:1 --packages openjdk-17-jre-headless --configure --load
       sparsam images build localhost/site:1 --dir ./rootfs --entrypoint "/bin/server --port 80"
     """
     if (directory is None) == (packages is None):
         raise ImageError("give either --dir or --packages")
+    if directory is not None and (configure or accounts or exclude):
+        raise ImageError("--configure, --account and --exclude go with --packages")
     if bad := next((each for each in env if "=" not in each), None):
         raise ImageError(f"--env {bad!r} is not NAME=VALUE")
     tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
@@ -95,9 +109,11 @@ def build(
         },
         working_dir=config["workdir"],
         user=config["user"],
+        stop_signal=config["stop_signal"],
     )
+    users = [parse_account(each) for each in accounts]
     with tempfile.TemporaryDirectory() as scratch:
-        root = directory or _extract_packages(packages or "", Path(scratch) / "root")
+        root = directory or unpack(packages or "", Path(scratch) / "root", users, configure=configure, without=exclude)
         with step(f"build {tagged}"):
             build_image(tagged, root, target, image)
     click.echo(target)
@@ -112,6 +128,38 @@ def build(
 def load_command(archives: tuple[Path, ...], node_name: str | None, data_dir: Path) -> None:
     """Load image archives (OCI or docker-save) into this machine's nodes."""
     _load(read_settings(data_dir / "cluster.json"), archives, node_name)
+
+
+@images.command(name="list")
+@output_option
+@data_dir_option
+def list_command(output: str, data_dir: Path) -> None:
+    """Show the images in this machine's nodes."""
+    settings = read_settings(data_dir / "cluster.json")
+    found = sorted(
+        (node, name, image.id.removeprefix("sha256:")[:13], image.size_bytes)
+        for node, engine in _engines(settings)
+        for image in asyncio.run(_images_of(_socket(settings, engine)))
+        for name in image.tags or image.digests
+    )
+    rows = [(*words, f"{size / 1e6:.1f} MB") for *words, size in found]
+    value = [dict(zip(("node", "image", "id", "bytes"), each, strict=True)) for each in found]
+    emit(value, output, lambda: plain_table(("NODE", "IMAGE", "ID", "SIZE"), rows))
+
+
+@images.command(name="rm")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--node", "node_name", help="Only this node of the machine.")
+@data_dir_option
+def remove_command(names: tuple[str, ...], node_name: str | None, data_dir: Path) -> None:
+    """Remove images from this machine's nodes; containers that run go on."""
+    settings = read_settings(data_dir / "cluster.json")
+    sockets = {node: _socket(settings, engine) for node, engine in _engines(settings, node_name)}
+    for name in names:
+        had = [node for node, socket in sockets.items() if asyncio.run(_remove(socket, name))]
+        if not had:
+            raise ImageError(f"no node has an image {name}")
+        click.echo(f"{name} removed from {', '.join(had)}")
 
 
 @images.command()
@@ -145,32 +193,45 @@ def build_demo_images(target_dir: Path) -> list[Path]:
     return archives
 
 
-def _load(settings: Settings, archives: list[Path] | tuple[Path, ...], node_name: str | None = None) -> None:
-    if settings.cri_socket:
-        raise ImageError(f"the engine at {settings.cri_socket} is not ours; load the image with its own tools")
+def _engines(settings: Settings, node_name: str | None = None) -> list[tuple[str, Containerd]]:
+    """Names and engines of this machine's nodes, or of one of them; raises SettingsError."""
     nodes = [node for node in local_nodes(settings) if node_name in (None, node.name)]
     if not nodes:
         raise SettingsError(f"this machine has no node {node_name!r}")
-    for node in nodes:
-        paths = agent_paths(settings, node)
-        engine = Containerd(paths.data_dir, paths.run_dir)
-        with step(f"load {len(archives)} image{'s' if len(archives) > 1 else ''} into {node.name}"):
+    paths = {node.name: agent_paths(settings, node) for node in nodes}
+    return [(name, Containerd(each.data_dir, each.run_dir)) for name, each in paths.items()]
+
+
+def _socket(settings: Settings, engine: Containerd) -> str:
+    return settings.cri_socket or str(engine.socket)
+
+
+async def _images_of(socket: str) -> list[Image]:
+    async with Cri(socket) as cri:
+        return await cri.list_images()
+
+
+async def _remove(socket: str, name: str) -> bool:
+    """Remove an image by name; whether it was there."""
+    try:
+        full = normalized(name)
+    except ValueError as error:
+        raise ImageError(f"{name}: {error}") from error
+    async with Cri(socket) as cri:
+        image = await cri.image(full)
+        if image is not None:
+            await cri.remove_image(image.id)
+        return image is not None
+
+
+def _load(settings: Settings, archives: list[Path] | tuple[Path, ...], node_name: str | None = None) -> None:
+    if settings.cri_socket:
+        raise ImageError(f"the engine at {settings.cri_socket} is not ours; load the image with its own tools")
+    for name, engine in _engines(settings, node_name):
+        with step(f"load {len(archives)} image{'s' if len(archives) > 1 else ''} into {name}"):
             asyncio.run(_import_all(engine, archives))
 
 
 async def _import_all(engine: Containerd, archives: list[Path] | tuple[Path, ...]) -> None:
     for archive in archives:
         await engine.import_image(archive)
-
-
-def _extract_packages(packages: str, root: Path) -> Path:
-    """A root file system of exactly these packages and what they depend on, unpacked but not configured."""
-    if shutil.which("mmdebstrap") is None:
-        raise ImageError("mmdebstrap is missing; install it from Debian")
-    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={packages}", SUITE, str(root)]
-    with step(f"fetch {packages} from Debian"):
-        result = subprocess.run(command, capture_output=True, text=True, timeout=PACKAGES_SECONDS, check=False)
-    if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or ["no reason given"]
-        raise ImageError(f"mmdebstrap failed: {lines[-1]}")
-    return root
