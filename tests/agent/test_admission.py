@@ -54,3 +54,22 @@ def test_who_was_taken_stays():
     assert not was_taken(pod())
     assert was_taken({**pod(), "status": {"phase": "Pending", "startTime": "2026-01-01T00:00:00Z"}})
     assert was_taken({**pod(), "status": {"phase": "Running"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "words"),
+    [
+        ("net.ipv4.tcp_rmem", {}, ""),
+        ("kernel/shm_rmid_forced", {}, ""),
+        ("kernel.msgmax", {}, 'forbidden sysctl: "kernel.msgmax" not allowlisted'),
+        ("net.ipv4.tcp_rmem", {"hostNetwork": True}, "not allowed with host net enabled"),
+        ("kernel.shm_rmid_forced", {"hostIPC": True}, "not allowed with host ipc enabled"),
+    ],
+)
+def test_kernel_settings_that_reach_beyond_the_pod_are_turned_away(name: str, spec: dict[str, Any], words: str):
+    wanted = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **TOLERANT, **spec)
+    why = rejection(wanted, [], NODE)
+    assert (why is None) == (words == "")
+    if why is not None:
+        assert why.reason == "SysctlForbidden"
+        assert why.message.endswith(words)

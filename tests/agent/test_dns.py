@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sparsam.agent.dns import Resolver, hostname, hosts_file, parse_resolv_conf, pod_domain, pod_resolver
+import pytest
+
+from sparsam.agent.dns import (
+    Resolver,
+    hostname,
+    hosts_file,
+    kernel_hostname,
+    parse_resolv_conf,
+    pod_domain,
+    pod_resolver,
+)
+from sparsam.agent.references import ConfigFault
 from tests.support.agent import pod
 
 HOST = parse_resolv_conf("# comment\nnameserver 192.0.2.53\nsearch corp.test.\noptions timeout:1 rotate\n")
@@ -47,6 +58,18 @@ def test_host_names_and_domains():
     assert hostname(pod(hostNetwork=True), "n1") == "n1"
     assert hostname(pod(name="a" * 62 + "-b"), "n1") == "a" * 62
     assert pod_domain(pod(subdomain="sub"), "cluster.local") == "sub.default.svc.cluster.local"
+
+
+def test_the_kernel_gets_the_full_name_where_the_pod_wants_that():
+    def kernel(**spec: object) -> str:
+        return kernel_hostname(pod(name="web", **spec), "n1", "cluster.local")
+
+    assert kernel(subdomain="sub") == kernel(setHostnameAsFQDN=True) == "web"
+    assert kernel(subdomain="sub", setHostnameAsFQDN=True) == "web.sub.default.svc.cluster.local"
+    assert kernel(subdomain="sub", hostnameOverride="other.test") == "other.test"
+    assert kernel(subdomain="sub", setHostnameAsFQDN=True, hostNetwork=True) == "n1"
+    with pytest.raises(ConfigFault, match=r"is too long \(64 characters is the max, 76 characters requested\)"):
+        kernel(subdomain="s" * 46, setHostnameAsFQDN=True)
 
 
 def test_the_hosts_file_names_the_pod_and_its_aliases():

@@ -21,6 +21,10 @@ def test_references_expand_as_upstream(text: str, expanded: str):
     assert expand(text, {"A": "1", "B": "2"}) == expanded
 
 
+def no_file(_volume: str, _path: str) -> None:
+    """A pod without files."""
+
+
 def service(called: str, namespace: str = "default", ip: str = "10.96.0.9", **port: object) -> dict[str, object]:
     ports = [{"port": 6379, "protocol": "TCP", **port}]
     return {"metadata": {"name": called, "namespace": namespace}, "spec": {"clusterIP": ip, "ports": ports}}
@@ -58,7 +62,7 @@ def test_later_sources_override_earlier_ones_and_see_them():
         ],
     )
     sources = Sources({("ConfigMap", "all"): {"data": {"a": "1"}}})
-    found = container_environment(spec, PodFacts(pod(spec)), sources, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"})
+    found = container_environment(spec, PodFacts(pod(spec)), sources, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, no_file)
     assert found["JOINED"] == "1/mine/$(LATER)"
     assert found["KUBERNETES_SERVICE_HOST"] == "mine"
 
@@ -70,11 +74,11 @@ def test_missing_keys_and_objects_are_named_unless_optional():
 
     facts, present = PodFacts(pod()), Sources({("ConfigMap", "all"): {"data": {}}})
     with pytest.raises(ConfigFault, match="couldn't find key none in ConfigMap default/all"):
-        container_environment(variable(False), facts, present, {})
+        container_environment(variable(False), facts, present, {}, no_file)
     with pytest.raises(ConfigFault, match='configmap "all" not found'):
-        container_environment(variable(False), facts, Sources(), {})
-    assert container_environment(variable(True), facts, present, {}) == {}
-    assert container_environment(variable(True), facts, Sources(), {}) == {}
+        container_environment(variable(False), facts, Sources(), {}, no_file)
+    assert container_environment(variable(True), facts, present, {}, no_file) == {}
+    assert container_environment(variable(True), facts, Sources(), {}, no_file) == {}
 
 
 def test_fields_of_the_pod_are_offered_and_others_refused():
@@ -101,3 +105,22 @@ def test_every_reference_of_a_pod_is_found():
     assert references(pod(spec, volumes=volumes)) == {
         ("Secret", "s1"), ("Secret", "s2"), ("Secret", "s3"), ("ConfigMap", "c1"), ("ConfigMap", "c2"),
     }  # fmt: skip
+
+
+def test_variables_come_from_files_that_containers_wrote():
+    reference = {"volumeName": "v", "path": "env", "key": "NAME"}
+    spec = container(env=[{"name": "A", "valueFrom": {"fileKeyRef": reference}}])
+    facts = PodFacts(pod(spec))
+
+    def found(text: str | None) -> dict[str, str]:
+        return container_environment(spec, facts, Sources(), {}, lambda _volume, _path: text)
+
+    assert found("NAME='x y'\n") == {"A": "x y"}
+    with pytest.raises(ConfigFault, match='environment variable key "NAME" not found in file "env"'):
+        found("OTHER='1'\n")
+    with pytest.raises(ConfigFault, match='couldn\'t parse env file "env": line 1'):
+        found("NAME=bare\n")
+    with pytest.raises(ConfigFault, match='file "env" not found in volume "v"'):
+        found(None)
+    reference["optional"] = True
+    assert found(None) == found("") == {}

@@ -17,6 +17,8 @@ from sparsam.agent.lifecycle import (
     PodView,
     Progress,
     RemoveContainer,
+    ResetContainers,
+    RunPreStop,
     RunSandbox,
     SetUp,
     StartContainer,
@@ -214,8 +216,8 @@ def test_a_container_may_have_a_restart_policy_and_rules_of_its_own():
         assert finished(view(ended, wanted=wanted)) is not again
 
 
-def _rule(operator: str, *codes: int) -> dict[str, Any]:
-    return {"action": "Restart", "exitCodes": {"operator": operator, "values": list(codes)}}
+def _rule(operator: str, *codes: int, action: str = "Restart") -> dict[str, Any]:
+    return {"action": action, "exitCodes": {"operator": operator, "values": list(codes)}}
 
 
 def test_an_ephemeral_container_starts_beside_the_others_and_once():
@@ -258,6 +260,51 @@ def test_deletion_ends_sidecars_after_the_containers_last_one_first():
         for runs in ((run(), *both), (run(state="exited"), *both), (run("s1"),))
     ]
     assert killed == [["main"], ["s2"], ["s1"]]
+
+
+def test_sidecars_run_their_hooks_at_once_and_get_what_is_left_of_the_grace():
+    hook = {"preStop": {"sleep": {"seconds": 1}}}
+    inits = [container("s1", restartPolicy="Always", lifecycle=hook), container("s2", restartPolicy="Always")]
+    ending = {"wanted": pod(initContainers=inits), "terminating": True, "grace_seconds": 30}
+    s1, s2 = run("s1"), run("s2")
+    first = decide(view(run(), s1, s2, **ending), NOW).actions
+    assert first == (KillContainer(run(), 30, "Stopping container main"), RunPreStop(s1, 30))
+    busy = frozenset({"container/main", "hook/s1"})
+    assert decide(view(run(), s1, s2, busy=busy, **ending), NOW).actions == ()
+    later = {"grace_spent_seconds": 12.5, "hooked": frozenset({s1.id}), **ending}
+    assert decide(view(s1, s2, **later), NOW).actions == (KillContainer(s2, 18, "Stopping container s2"),)
+    assert decide(view(s1, **later), NOW).actions == (KillContainer(s1, 18, "Stopping container s1", hook=False),)
+    late = {**later, "grace_spent_seconds": 99.0}
+    assert decide(view(s2, **late), NOW).actions == (KillContainer(s2, 2, "Stopping container s2"),)
+
+
+def test_a_rule_can_have_all_containers_started_anew():
+    rules = [_rule("In", 7), _rule("In", 42, action="RestartAllContainers")]
+    trigger = container("b", restartPolicy="Never", restartPolicyRules=rules)
+    wanted = pod(container("a"), trigger, initContainers=[container("i")], restartPolicy="Never")
+    a, b, i = run("a"), run("b", "exited", exit_code=42, finished_seconds=NOW - 1), run("i", "exited")
+    message = "Container b exited, all containers of the pod will be restarted"
+    assert decide(view(a, b, i, wanted=wanted), NOW).actions == (KillContainer(a, 0, message, hook=False),)
+    still = view(replace(a, state=ContainerState.EXITED, exit_code=137), b, i, wanted=wanted)
+    assert decide(still, NOW).actions == (), "restarts are counted from what was reported"
+    wanted["status"] = {
+        "initContainerStatuses": [{"name": "i", "containerID": "containerd://i-0", "restartCount": 0}],
+        "containerStatuses": [
+            {"name": name, "containerID": f"containerd://{name}-0", "restartCount": 0} for name in ("a", "b")
+        ],
+    }
+    assert decide(still, NOW).actions == (ResetContainers("b", ("a-0", "i-0", "b-0")),)
+    assert decide(replace(still, busy=frozenset({"reset"})), NOW).actions == ()
+    half = view(b, wanted=wanted)
+    assert decide(half, NOW).actions == (ResetContainers("b", ("b-0",)),), "begun by an agent that is gone"
+    again = replace(still, progress={"b": next_backoff(Progress(), NOW - 2)})
+    paused = decide(again, NOW)
+    assert paused.actions == ()
+    assert paused.wake_at == NOW + 9
+    assert paused.waiting["b"].reason == "CrashLoopBackOff"
+    assert decide(view(wanted=wanted), NOW).actions == (StartContainer("i", 1, False),)
+    assert should_restart(wanted, trigger, replace(b, exit_code=7))
+    assert not should_restart(wanted, trigger, replace(b, exit_code=1))
 
 
 def test_a_pod_past_its_deadline_fails_and_is_wound_up():
@@ -339,6 +386,14 @@ class World:
                 self.view = replace(seen, containers=tuple(runs), progress={**seen.progress, name: progress})
             case KillContainer(killed):
                 self.exit(killed.id, 137)
+            case lifecycle.RunPreStop(hooked, _):
+                self.view = replace(seen, hooked=seen.hooked | {hooked.id})
+            case lifecycle.ResetContainers(name, ids):
+                self.view = replace(
+                    seen,
+                    containers=tuple(c for c in seen.containers if c.id not in ids),
+                    progress={**seen.progress, name: next_backoff(seen.progress.get(name, Progress()), self.now)},
+                )
             case lifecycle.RemoveContainer(container_id):
                 self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
             case lifecycle.RemoveSandbox(sandbox_id):

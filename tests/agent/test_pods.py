@@ -12,7 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sparsam.agent import lifecycle
 from sparsam.agent.cgroups import CGROUP_ROOT
+from sparsam.agent.logfiles import rotated_files
+from sparsam.agent.logs import rotate_large
+from sparsam.agent.pulling import PullLimits
 from tests.support.agent import (
     BUSYBOX,
     Engine,
@@ -26,6 +30,7 @@ from tests.support.agent import (
     ready,
     waiting,
 )
+from tests.support.faultyregistry import Registry
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.needs_root, pytest.mark.needs_containerd]
 
@@ -410,3 +415,43 @@ async def test_a_pod_on_the_host_network_has_the_nodes_address(node: Node):
     running = node.run(pod(container(command="cat /etc/hosts > /dev/termination-log; sleep 3600"), hostNetwork=True))
     state = await node.api.until(running, ready)
     assert state["status"]["podIP"] == node.config.node_ip
+
+
+async def test_of_a_container_that_crashes_two_runs_with_their_logs_are_kept(engine: Engine, node: Node, monkeypatch):
+    monkeypatch.setattr(lifecycle, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(lifecycle, "LAST_BACKOFF_SECONDS", 0.01)
+    crashing = node.run(pod(container(command="echo run; exit 1")))
+    await node.api.until(
+        crashing, lambda status: (status.get("containerStatuses") or [{}])[0].get("restartCount", 0) > 3
+    )
+    logs = node.config.logs_dir / f"default_{crashing['metadata']['name']}_{crashing['metadata']['uid']}" / "main"
+    async with asyncio.timeout(20):
+        while len(names := sorted(path.name for path in logs.iterdir())) > 3:
+            await asyncio.sleep(0.05)
+    assert "0.log" not in names
+    assert len(await node.cri.list_containers(crashing["metadata"]["uid"])) <= 3
+
+
+async def test_a_log_that_grows_is_rotated_while_the_container_goes_on(node: Node):
+    talking = node.run(pod(container(command="i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done")))
+    await node.api.until(talking, ready)
+    (run,) = node.pods.running_containers()
+    async with asyncio.timeout(30):
+        while len(rotated_files(Path(run.log_path))) < 2:
+            await rotate_large([run], node.cri, max_bytes=200, max_files=2)
+            await asyncio.sleep(1.1)
+            if rotated_files(Path(run.log_path)):
+                break
+        while not Path(run.log_path).exists() or "line" not in Path(run.log_path).read_text():
+            await asyncio.sleep(0.05)
+    assert len(rotated_files(Path(run.log_path))) == 1
+
+
+async def test_a_pull_that_takes_too_long_is_given_up_and_harms_nobody(engine: Engine, node: Node):
+    with Registry() as registry:
+        patient = PullLimits(seconds=2.0)
+        node.pods._puller.limits = patient
+        hanging = node.run(pod({**container(), "image": registry.add("hangs/app")}))
+        await node.api.until(hanging, waiting("ErrImagePull"))
+        other = node.run(pod({**container(), "image": registry.add("good/app")}))
+        await node.api.until(other, ready)

@@ -46,6 +46,9 @@ def test_the_longest_matching_key_gives_the_credentials():
     whole = {"username": "u", "password": "p"}
     team = {"auth": base64.b64encode(b"team:secret").decode()}
     sources = Sources({("Secret", "one"): secret({"https://registry.test": whole, "registry.test/team": team})})
-    assert credentials(sources, ["one", "absent"], "registry.test/app:1") == whole
-    assert credentials(sources, ["one"], "registry.test/team/app:1") == {"username": "team", "password": "secret"}
-    assert credentials(sources, ["one"], "other.test/app:1") is None
+    assert credentials(sources, ["one", "absent"], "registry.test/app:1") == [whole]
+    assert credentials(sources, ["one"], "registry.test/team/app:1") == [
+        {"username": "team", "password": "secret"},
+        whole,
+    ]
+    assert credentials(sources, ["one"], "other.test/app:1") == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sparsam.agent.cgroups import CgroupLimits, Cgroups, cpu_weight
-from sparsam.agent.resources import container_resources, pod_limits, qos_class, quota, shares
+from sparsam.agent.resources import container_resources, is_node_critical, pod_limits, qos_class, quota, shares
 from tests.support.agent import container, pod
 
 FULL = {"cpu": "500m", "memory": "64Mi"}
@@ -41,6 +41,16 @@ def test_requests_and_limits_become_shares_quota_and_bytes():
     assert found.oom_score_adj == 1000 - 125
     assert container_resources(container(), "BestEffort", 8 << 30).oom_score_adj == 1000
     assert container_resources(spec, "Guaranteed", 8 << 30).oom_score_adj == -997
+    assert container_resources(container(), "BestEffort", 8 << 30, is_node_critical(pod())).oom_score_adj == 1000
+    critical = is_node_critical(pod(priority=2_000_001_000))
+    assert container_resources(container(), "BestEffort", 8 << 30, critical).oom_score_adj == -997
+
+
+def test_what_a_runtime_class_adds_is_added_to_the_pod():
+    spec = container(resources={"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "64Mi"}})
+    found = pod_limits(pod(spec, overhead={"cpu": "250m", "memory": "16Mi"}))
+    assert found == CgroupLimits(768, 125_000, 80 << 20)
+    assert pod_limits(pod(overhead={"cpu": "250m", "memory": "16Mi"})) == CgroupLimits(256)
 
 
 def test_small_amounts_are_raised_to_what_the_kernel_takes():

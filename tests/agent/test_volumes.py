@@ -9,7 +9,7 @@ import pytest
 
 from sparsam.agent.downward import PodFacts
 from sparsam.agent.payloads import File, token_wishes, volume_files
-from sparsam.agent.references import CLAIM, ConfigFault, Sources
+from sparsam.agent.references import CLAIM, TRUST_BUNDLE, TRUST_BUNDLES, ConfigFault, Sources, references
 from sparsam.agent.volumes import PodDirectory, check_host_path, persistent_path, write_atomically
 from tests.support.agent import container, pod
 
@@ -47,17 +47,22 @@ def test_host_paths_are_checked_and_made(tmp_path: Path):
         check_host_path(tmp_path / "none", "Socket")
 
 
+@pytest.mark.needs_root
 def test_sub_paths_stay_inside_and_are_made(tmp_path: Path):
     spec = container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPathExpr": "$(NAME)/x"}])
     wanted = pod(spec, volumes=[{"name": "v", "emptyDir": {}}])
     directory = PodDirectory(tmp_path, "uid")
     directory.set_up(PodFacts(wanted), Sources(), {})
     (mount,) = directory.bind_mounts(wanted, spec, {"NAME": "web"})
-    assert Path(mount.host_path) == tmp_path / "uid/volumes/v/web/x"
-    assert Path(mount.host_path).is_dir()
+    (Path(mount.host_path) / "made").touch()
+    assert (tmp_path / "uid/volumes/v/web/x/made").exists()
+    with pytest.raises(ConfigFault, match="missing value for NAME"):
+        directory.bind_mounts(wanted, spec, {"OTHER": "web"})
+    with pytest.raises(ConfigFault, match=r"unable to provision SubPath `\.\./x`: must not contain '\.\.'"):
+        directory.bind_mounts(wanted, spec, {"NAME": ".."})
     (tmp_path / "uid/volumes/v/out").symlink_to("/etc")
     spec["volumeMounts"][0] = {"name": "v", "mountPath": "/v", "subPath": "out"}
-    with pytest.raises(ConfigFault, match="not within volume path"):
+    with pytest.raises(ConfigFault, match='failed to prepare subPath for volumeMount "v" of container "main"'):
         directory.bind_mounts(wanted, spec, {})
     directory.remove()
     assert not (tmp_path / "uid").exists()
@@ -78,7 +83,7 @@ def test_items_choose_keys_paths_and_modes():
     assert volume_files({"name": "v", "configMap": {"name": "c", "items": items}}, facts, sources, {}) == {
         "x/y": File(b"1", 0o444)
     }
-    with pytest.raises(ConfigFault, match="references non-existent configmap key"):
+    with pytest.raises(ConfigFault, match="references non-existent config key"):
         volume_files(
             {"name": "v", "configMap": {"name": "c", "items": [{"key": "q", "path": "q"}]}}, facts, sources, {}
         )
@@ -87,15 +92,20 @@ def test_items_choose_keys_paths_and_modes():
     assert volume_files(absent, facts, sources, {}) == {}
 
 
-def test_tokens_can_be_read_by_any_user_unless_a_group_narrows_them():
+def test_tokens_can_be_read_by_any_user_unless_a_group_or_the_only_user_narrows_them():
     source = {"serviceAccountToken": {"path": "token", "audience": "me", "expirationSeconds": 600}}
     volume = {"name": "v", "projected": {"sources": [source]}}
-    for context, mode in (({}, 0o644), ({"fsGroup": 2000}, 0o600)):
+    for context, mode, owner in (
+        ({}, 0o644, None),
+        ({"fsGroup": 2000}, 0o600, None),
+        ({"runAsUser": 5}, 0o600, 5),
+    ):
         wanted = pod(volumes=[volume], securityContext=context)
         tokens = dict.fromkeys(token_wishes(wanted), "secret")
-        assert volume_files(volume, PodFacts(wanted), Sources(), tokens) == {"token": File(b"secret", mode)}
+        assert volume_files(volume, PodFacts(wanted), Sources(), tokens) == {"token": File(b"secret", mode, owner)}
 
 
+@pytest.mark.needs_root
 def test_claims_lead_to_where_their_volume_is(tmp_path: Path):
     store = tmp_path / "store"
     spec = container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPath": "x"}])
@@ -106,9 +116,11 @@ def test_claims_lead_to_where_their_volume_is(tmp_path: Path):
         directory.set_up(PodFacts(wanted), Sources(), {})
     directory.set_up(PodFacts(wanted), Sources({(CLAIM, "c"): persistent}), {})
     (mount,) = directory.bind_mounts(wanted, spec, {})
-    assert (mount.host_path, mount.read_only) == (str(store / "x"), True)
+    (store / "x" / "kept").touch()
+    assert (Path(mount.host_path) / "kept").exists()
+    assert mount.read_only
     directory.remove()
-    assert (store / "x").is_dir()
+    assert (store / "x" / "kept").exists()
 
 
 def test_volumes_that_are_not_on_the_node_are_refused(tmp_path: Path):
@@ -116,3 +128,36 @@ def test_volumes_that_are_not_on_the_node_are_refused(tmp_path: Path):
         persistent_path({"metadata": {"name": "pv"}, "spec": {"local": {"path": str(tmp_path / "none")}}})
     with pytest.raises(ConfigFault, match="neither hostPath nor local"):
         persistent_path({"metadata": {"name": "pv"}, "spec": {"nfs": {"server": "s", "path": "/"}}})
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
+
+
+def bundle(name: str, *certificates: str, signer: str = "") -> dict[str, object]:
+    text = "\n".join(f"# {each}\n{PEM.format(each)}" for each in certificates)
+    return {"metadata": {"name": name}, "spec": {"signerName": signer, "trustBundle": text}}
+
+
+def test_trust_anchors_are_projected_each_once():
+    named = {"name": "roots", "path": "ca.crt"}
+    signed = {"signerName": "a.test/b", "labelSelector": {}, "path": "others.crt"}
+    volume = {
+        "name": "v",
+        "projected": {"sources": [{"clusterTrustBundle": named}, {"clusterTrustBundle": signed}]},
+    }
+    wanted = pod(volumes=[volume])
+    listed = {"items": [bundle("z", "two", "one"), bundle("a", "one")]}
+    keys = references(wanted)
+    assert (TRUST_BUNDLE, "roots") in keys
+    [signers] = [key for key in keys if key[0] == TRUST_BUNDLES]
+    found = Sources({(TRUST_BUNDLE, "roots"): bundle("roots", "r"), signers: listed})
+    files = volume_files(volume, PodFacts(wanted), found, {})
+    assert files == {
+        "ca.crt": File(f"{PEM.format('r')}\n".encode()),
+        "others.crt": File(f"{PEM.format('one')}\n{PEM.format('two')}\n".encode()),
+    }
+    with pytest.raises(ConfigFault, match='clustertrustbundle "roots" not found'):
+        volume_files(volume, PodFacts(wanted), Sources({signers: listed}), {})
+    named["optional"] = True
+    with pytest.raises(ConfigFault, match="matched zero ClusterTrustBundles"):
+        volume_files(volume, PodFacts(wanted), Sources({signers: {"items": []}}), {})

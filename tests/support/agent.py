@@ -134,7 +134,7 @@ class FakeApi(PodApi):
     def reasons(self) -> list[str]:
         return [reason for _, reason, _ in self.events]
 
-    async def until(self, pod: Obj, holds: Callable[[Obj], bool], seconds: float = 30.0) -> Obj:
+    async def until(self, pod: Obj, holds: Callable[[Obj], bool], seconds: float = 90.0) -> Obj:
         """Wait until the pod's status holds; fails with the last status."""
         uid = pod["metadata"]["uid"]
         try:
@@ -146,7 +146,7 @@ class FakeApi(PodApi):
             raise AssertionError(f"never came: {self.pods.get(uid, {}).get('status')} events {self.events}") from None
         return self.pods[uid]
 
-    async def until_gone(self, pod: Obj, seconds: float = 30.0) -> None:
+    async def until_gone(self, pod: Obj, seconds: float = 90.0) -> None:
         try:
             async with asyncio.timeout(seconds):
                 while pod["metadata"]["uid"] in self.pods:

@@ -15,6 +15,23 @@ from sparsam.scheduling.demand import PodDemand, compile_pod
 from sparsam.scheduling.onenode import affinity_allows, untolerated
 
 _PENDING = (None, "", "Pending")
+_SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+"""Settings that belong to the pod's own namespaces and cannot be used against other pods."""
 
 
 def was_taken(pod: Obj) -> bool:
@@ -35,6 +52,8 @@ def rejection(pod: Obj, others: Iterable[Obj], node: Obj) -> Waiting | None:
         # A resource that the node does not know yet may be announced by a device's driver later.
         if missing.resource in allocatable or "/" not in missing.resource:
             return _shortage(missing.resource, str(missing))
+    if forbidden := _forbidden_sysctl(pod):
+        return Waiting("SysctlForbidden", f"Pod was rejected: {forbidden}")
     if not affinity_allows(demand, node):
         return _predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     if _collide(demand, [compile_pod(other) for other in others]):
@@ -42,6 +61,20 @@ def rejection(pod: Obj, others: Iterable[Obj], node: Obj) -> Waiting | None:
     if untolerated(demand, node, ("NoExecute",)):
         return _predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate")
     return None
+
+
+def _forbidden_sysctl(pod: Obj) -> str:
+    """The first kernel setting that a pod may not have here, in upstream's words; empty when there is none."""
+    spec = pod["spec"]
+    for sysctl in (spec.get("securityContext") or {}).get("sysctls") or ():
+        name = str(sysctl["name"]).replace("/", ".")
+        if name not in _SAFE_SYSCTLS:
+            return f'forbidden sysctl: "{name}" not allowlisted'
+        if name.startswith("net.") and spec.get("hostNetwork"):
+            return f'forbidden sysctl: "{name}" not allowed with host net enabled'
+        if name.startswith("kernel.shm") and spec.get("hostIPC"):
+            return f'forbidden sysctl: "{name}" not allowed with host ipc enabled'
+    return ""
 
 
 def _collide(demand: PodDemand, others: Sequence[PodDemand]) -> bool:

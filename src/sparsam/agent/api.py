@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import aiohttp
+import msgspec
 
 from sparsam.agent.payloads import TokenWish, token_wishes
 from sparsam.agent.podapi import PodApi
 from sparsam.agent.podspec import Obj, key_of
-from sparsam.agent.references import CLAIM, CONFIG_MAP, ConfigFault, Sources
+from sparsam.agent.references import CLAIM, CONFIG_MAP, TRUST_BUNDLE, TRUST_BUNDLES, ConfigFault, Sources
 from sparsam.client.api import ApiClient
 from sparsam.client.events import EventRecorder, reference_to
 from sparsam.client.informer import Informer
 from sparsam.clock import Clock, parse_time
 from sparsam.errors import NotFound, SparsamError, StatusError
 from sparsam.objects.kinds import (
+    CLUSTERTRUSTBUNDLES,
     CONFIGMAPS,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -27,6 +29,7 @@ from sparsam.objects.kinds import (
     SECRETS,
     SERVICEACCOUNTS,
 )
+from sparsam.objects.selectors import parse_label_selector_object
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +150,10 @@ class ClusterApi(PodApi):
         try:
             if kind == CLAIM:
                 obj = await self._volume_of(namespace, name)
+            elif kind == TRUST_BUNDLE:
+                obj = await self._client.get(CLUSTERTRUSTBUNDLES, name)
+            elif kind == TRUST_BUNDLES:
+                obj = await self._bundles_of(name)
             else:
                 obj = await self._client.get(CONFIGMAPS if kind == CONFIG_MAP else SECRETS, name, namespace)
         except NotFound:
@@ -155,6 +162,19 @@ class ClusterApi(PodApi):
             self._sources.clear()
         self._sources[key] = (now, obj)
         return obj
+
+    async def _bundles_of(self, wanted: str) -> Obj:
+        """A list of the trust bundles of a signer that a selector selects."""
+        projection = msgspec.json.decode(wanted)
+        selector = parse_label_selector_object(projection["labelSelector"])
+        listed = await self._client.list(CLUSTERTRUSTBUNDLES)
+        items = [
+            each
+            for each in listed["items"]
+            if each["spec"].get("signerName") == projection["signerName"]
+            and selector.matches(each["metadata"].get("labels"))
+        ]
+        return {**listed, "items": items}
 
     async def _volume_of(self, namespace: str, name: str) -> Obj:
         """The volume of a claim; raises ConfigFault unless both say that they are bound to each other."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsam.agent.eviction import Floors
+from sparsam.agent.pulling import PullLimits
 
 if TYPE_CHECKING:
     from sparsam.client.config import ClusterConfig
@@ -54,6 +55,11 @@ class AgentPaths:
     def volumes_dir(self) -> Path:
         """Local volumes that claims get, one directory each: data of users."""
         return self.data_dir / "volumes"
+
+    @property
+    def seccomp_dir(self) -> Path:
+        """Profiles that pods name with `type: Localhost`, relative to here."""
+        return self.data_dir / "seccomp"
 
     @property
     def logs_dir(self) -> Path:
@@ -119,6 +125,8 @@ class AgentConfig(AgentPaths):
     """How long pods may take to end when the node goes down, all together."""
     shutdown_critical_seconds: int = 10
     """The last part of that time, in which critical pods and static ones end."""
+    pulls: PullLimits = field(default_factory=PullLimits)
+    """How images are pulled."""
     log_max_bytes: int = 10 << 20
     """Size at which a container's log is rotated."""
     log_max_files: int = 5

@@ -10,7 +10,7 @@ from cri_api.v1 import api_pb2 as pb
 
 from sparsam.agent.dns import Resolver
 from sparsam.agent.environment import expand
-from sparsam.agent.podspec import Obj, key_of, main_containers, spec_hash, uses_host_network
+from sparsam.agent.podspec import Obj, effective, key_of, main_containers, spec_hash, uses_host_network
 from sparsam.agent.references import ConfigFault
 from sparsam.agent.resources import CPU_PERIOD_MICROSECONDS, ContainerResources
 from sparsam.agent.runtime import (
@@ -69,6 +69,8 @@ class ContainerPlan:
     mounts: Sequence[BindMount]
     devices: Sequence[BlockDevice]
     resources: ContainerResources
+    seccomp_dir: str = ""
+    """Where the profiles of the node are."""
     target_id: str = ""
     """The container whose process namespace an ephemeral one shares."""
 
@@ -88,6 +90,9 @@ def sandbox_config(pod: Obj, plan: SandboxPlan) -> Any:
         sysctls={sysctl["name"]: sysctl["value"] for sysctl in context.get("sysctls") or ()},
         security_context=pb.LinuxSandboxSecurityContext(
             namespace_options=_namespaces(pod),
+            run_as_user=_number(context.get("runAsUser")),
+            run_as_group=_number(context.get("runAsGroup") if context.get("runAsUser") is not None else None),
+            supplemental_groups=_groups(context),
             privileged=any((spec.get("securityContext") or {}).get("privileged") for spec in main_containers(pod)),
             seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault),
         ),
@@ -138,17 +143,17 @@ def container_config(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
         tty=bool(spec.get("tty")),
         stop_signal=pb.Signal.Value((spec.get("lifecycle") or {}).get("stopSignal") or "RUNTIME_DEFAULT"),
         linux=pb.LinuxContainerConfig(
-            resources=_resources(plan.resources), security_context=_security_context(pod, spec, plan.target_id)
+            resources=_resources(plan.resources), security_context=_security_context(pod, spec, plan)
         ),
     )
 
 
 def check_non_root(pod: Obj, spec: Obj, image: Image) -> None:
     """Enforce `runAsNonRoot`; raises ConfigFault in upstream's words."""
-    if not _effective(pod, spec, "runAsNonRoot"):
+    if not effective(pod, spec, "runAsNonRoot"):
         return
     where = f'(pod: "{key_of(pod)}", container: {spec["name"]})'
-    user = _effective(pod, spec, "runAsUser")
+    user = effective(pod, spec, "runAsUser")
     if user is not None:
         if user == 0:
             raise ConfigFault(f"container's runAsUser breaks non-root policy {where}")
@@ -160,11 +165,6 @@ def check_non_root(pod: Obj, spec: Obj, image: Image) -> None:
         )
     if not image.user_id:
         raise ConfigFault(f"container has runAsNonRoot and image will run as root {where}")
-
-
-def _effective(pod: Obj, spec: Obj, field: str) -> Any:
-    own = (spec.get("securityContext") or {}).get(field)
-    return own if own is not None else (pod["spec"].get("securityContext") or {}).get(field)
 
 
 def _namespaces(pod: Obj, target_id: str = "") -> Any:
@@ -179,36 +179,45 @@ def _namespaces(pod: Obj, target_id: str = "") -> Any:
     )
 
 
-def _security_context(pod: Obj, spec: Obj, target_id: str) -> Any:
+def _security_context(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
     own = spec.get("securityContext") or {}
     shared = pod["spec"].get("securityContext") or {}
     capabilities = own.get("capabilities") or {}
-    user, group = _effective(pod, spec, "runAsUser"), _effective(pod, spec, "runAsGroup")
-    groups = list(shared.get("supplementalGroups") or ())
-    if shared.get("fsGroup") is not None:
-        groups.append(shared["fsGroup"])
+    user, group = effective(pod, spec, "runAsUser"), effective(pod, spec, "runAsGroup")
     privileged = bool(own.get("privileged"))
     return pb.LinuxContainerSecurityContext(
         privileged=privileged,
         capabilities=pb.Capability(
             add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
         ),
-        namespace_options=_namespaces(pod, target_id),
-        run_as_user=None if user is None else pb.Int64Value(value=user),
-        run_as_group=None if group is None else pb.Int64Value(value=group),
+        namespace_options=_namespaces(pod, plan.target_id),
+        run_as_user=_number(user),
+        run_as_group=_number(group),
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
-        supplemental_groups=groups,
+        supplemental_groups=_groups(shared),
         no_new_privs=own.get("allowPrivilegeEscalation") is False,
         masked_paths=() if privileged else _MASKED_PATHS,
         readonly_paths=() if privileged else _READONLY_PATHS,
-        seccomp=_profile(_effective(pod, spec, "seccompProfile")),
-        apparmor=_apparmor(_effective(pod, spec, "appArmorProfile")),
+        seccomp=_profile(effective(pod, spec, "seccompProfile"), plan.seccomp_dir),
+        apparmor=_apparmor(effective(pod, spec, "appArmorProfile")),
     )
 
 
-def _profile(profile: Obj | None) -> Any:
+def _groups(context: Obj) -> list[int]:
+    """Groups of a pod's security context, beside each container's main one."""
+    more = [context["fsGroup"]] if context.get("fsGroup") is not None else []
+    return [*(context.get("supplementalGroups") or ()), *more]
+
+
+def _number(value: int | None) -> Any:
+    return None if value is None else pb.Int64Value(value=value)
+
+
+def _profile(profile: Obj | None, directory: str = "") -> Any:
     kind = (profile or {}).get("type") or "Unconfined"
     reference = (profile or {}).get("localhostProfile") or ""
+    if kind == "Localhost" and directory:
+        reference = f"{directory}/{reference}"
     return pb.SecurityProfile(profile_type=_PROFILES[kind], localhost_ref=reference)
 
 

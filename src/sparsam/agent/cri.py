@@ -30,7 +30,6 @@ from sparsam.agent.runtime import (
 )
 
 _CALL_SECONDS = 120.0
-_PULL_SECONDS = 3600.0
 _MAX_MESSAGE_BYTES = 16 << 20
 _NANOSECONDS = 1e9
 _STATES = {
@@ -248,10 +247,10 @@ class Cri:
         with contextlib.suppress(RuntimeNotFound):
             await self._call(self._images.RemoveImage, request)
 
-    async def pull(self, reference: str, auth: dict[str, str] | None = None) -> str:
-        """Pull an image; returns its id."""
+    async def pull(self, reference: str, auth: dict[str, str] | None, seconds: float) -> str:
+        """Pull an image within so many seconds; returns its id."""
         request = pb.PullImageRequest(image=pb.ImageSpec(image=reference), auth=pb.AuthConfig(**auth) if auth else None)
-        return str((await self._call(self._images.PullImage, request, _PULL_SECONDS)).image_ref)
+        return str((await self._call(self._images.PullImage, request, seconds)).image_ref)
 
 
 def _sandbox(item: Any, ips: tuple[str, ...] = (), host_network: bool = False) -> Sandbox:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sparsam.agent.podspec import Obj, uses_host_network
+from sparsam.agent.references import ConfigFault
 
 _MAX_NAMESERVERS = 3
 _MAX_SEARCHES = 32
+_MAX_LABEL, _MAX_KERNEL_HOSTNAME = 63, 64
 _LOCAL_HOSTS = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -67,12 +69,30 @@ def hostname(pod: Obj, node_name: str) -> str:
     if uses_host_network(pod):
         return node_name
     override = pod["spec"].get("hostnameOverride")
-    return str(override or pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
+    return str(override) if override else _short_name(pod)
+
+
+def kernel_hostname(pod: Obj, node_name: str, cluster_domain: str) -> str:
+    """The host name that the pod's kernel knows: in full where the pod wants that. Raises ConfigFault."""
+    name, domain = hostname(pod, node_name), pod_domain(pod, cluster_domain)
+    if not pod["spec"].get("setHostnameAsFQDN") or not domain or uses_host_network(pod):
+        return name
+    full = f"{name}.{domain}"
+    if len(full) > _MAX_KERNEL_HOSTNAME:
+        raise ConfigFault(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+            f"({_MAX_KERNEL_HOSTNAME} characters is the max, {len(full)} characters requested)"
+        )
+    return full
+
+
+def _short_name(pod: Obj) -> str:
+    return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:_MAX_LABEL].rstrip("-.")
 
 
 def pod_domain(pod: Obj, cluster_domain: str) -> str:
     """The pod's domain below its subdomain's headless Service; empty without a subdomain."""
-    subdomain = pod["spec"].get("subdomain")
+    subdomain = "" if pod["spec"].get("hostnameOverride") else pod["spec"].get("subdomain")
     return f"{subdomain}.{pod['metadata']['namespace']}.svc.{cluster_domain}" if subdomain else ""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sparsam.agent.downward import PodFacts, field_value, resource_value
+from sparsam.agent.envfiles import parse_env_file
 from sparsam.agent.podspec import Obj
 from sparsam.agent.references import CONFIG_MAP, SECRET, ConfigFault, Sources
 
@@ -21,8 +22,20 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replacement, text)
 
 
+def expand_all(text: str, variables: Mapping[str, str]) -> str:
+    """The same where every name must have a value; raises ConfigFault."""
+    names = {match[2] for match in _REFERENCE.finditer(text) if match[1] != "$"}
+    if missing := sorted(name for name in names if not variables.get(name)):
+        raise ConfigFault(f"missing value for {', '.join(missing)}")
+    return expand(text, variables)
+
+
+ReadFile = Callable[[str, str], str | None]
+"""Text of a file in a volume, by volume name and path; None when there is none. Raises ConfigFault."""
+
+
 def container_environment(
-    spec: Obj, facts: PodFacts, sources: Sources, service_variables: Mapping[str, str]
+    spec: Obj, facts: PodFacts, sources: Sources, service_variables: Mapping[str, str], read_file: ReadFile
 ) -> dict[str, str]:
     """All variables: services first, overridden by envFrom, overridden by env. Raises ConfigFault."""
     own: dict[str, str] = {}
@@ -30,7 +43,8 @@ def container_environment(
         own.update(_from_source(source, sources))
     known = {**service_variables, **own}
     for variable in spec.get("env") or ():
-        value = _value(variable, spec, facts, sources, known)
+        reference = (variable.get("valueFrom") or {}).get("fileKeyRef")
+        value = _file_entry(reference, read_file) if reference else _value(variable, spec, facts, sources, known)
         if value is not None:
             own[variable["name"]] = known[variable["name"]] = value
     return {**service_variables, **own}
@@ -78,7 +92,7 @@ def _service_variables(name: str, spec: Obj) -> dict[str, str]:
 def _from_source(source: Obj, sources: Sources) -> dict[str, str]:
     for field, kind in (("configMapRef", CONFIG_MAP), ("secretRef", SECRET)):
         if field in source:
-            data = sources.data(kind, source[field].get("name", ""), bool(source[field].get("optional")))
+            data = sources.data(kind, source[field].get("name", ""), bool(source[field].get("optional")), text=True)
             prefix = source.get("prefix", "")
             return {f"{prefix}{key}": value.decode(errors="replace") for key, value in sorted((data or {}).items())}
     return {}
@@ -98,9 +112,23 @@ def _value(variable: Obj, spec: Obj, facts: PodFacts, sources: Sources, known: M
     raise ConfigFault(f"environment variable {variable['name']}: valueFrom {', '.join(source)} is not supported")
 
 
+def _file_entry(reference: Obj, read_file: ReadFile) -> str | None:
+    path, key, optional = reference["path"], reference["key"], bool(reference.get("optional"))
+    text = read_file(reference["volumeName"], path)
+    if text is None and not optional:
+        raise ConfigFault(f'environment variable file "{path}" not found in volume "{reference["volumeName"]}"')
+    try:
+        found = parse_env_file(text or "")
+    except ValueError as error:
+        raise ConfigFault(f'couldn\'t parse env file "{path}": {error}') from error
+    if key not in found and not optional:
+        raise ConfigFault(f'environment variable key "{key}" not found in file "{path}"')
+    return found.get(key)
+
+
 def _entry(reference: Obj, kind: str, label: str, facts: PodFacts, sources: Sources) -> str | None:
     name, key, optional = reference.get("name", ""), reference["key"], bool(reference.get("optional"))
-    data = sources.data(kind, name, optional)
+    data = sources.data(kind, name, optional, text=True)
     if data is not None and key in data:
         return data[key].decode(errors="replace")
     if optional:

@@ -65,7 +65,7 @@ def build_image(name: str, rootfs: Path | Iterable[ImageFile], target: Path, con
             if isinstance(rootfs, Path):
                 _add_directory(layer, rootfs)
             else:
-                _add_entries(layer, rootfs)
+                add_entries(layer, rootfs)
         layer_file.flush()
         digest = _sha256(Path(layer_file.name))
         _write_archive(name, Path(layer_file.name), digest, target, config)
@@ -95,7 +95,8 @@ def busybox_entries(busybox: Path = BUSYBOX) -> list[ImageFile]:
     ]
 
 
-def _add_entries(layer: tarfile.TarFile, entries: Iterable[ImageFile]) -> None:
+def add_entries(layer: tarfile.TarFile, entries: Iterable[ImageFile]) -> None:
+    """Append entries to a layer."""
     for entry in entries:
         info = tarfile.TarInfo(str(PurePosixPath(entry.path.lstrip("/"))))
         info.mode = entry.mode
@@ -138,8 +139,8 @@ def _write_archive(name: str, layer: Path, digest: str, target: Path, config: Im
     layer_name = f"{digest}/layer.tar"
     manifest = [{"Config": config_name, "RepoTags": [name], "Layers": [layer_name]}]
     with tarfile.open(target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        _add_entries(archive, [ImageFile("manifest.json", msgspec.json.encode(manifest), mode=0o644)])
-        _add_entries(archive, [ImageFile(config_name, image_config, mode=0o644)])
+        add_entries(archive, [ImageFile("manifest.json", msgspec.json.encode(manifest), mode=0o644)])
+        add_entries(archive, [ImageFile(config_name, image_config, mode=0o644)])
         info = tarfile.TarInfo(layer_name)
         info.size, info.mode = layer.stat().st_size, 0o644
         with layer.open("rb") as content:

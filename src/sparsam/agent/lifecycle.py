@@ -10,12 +10,14 @@ carries the actions out and calls again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sparsam.agent.podspec import (
     Obj,
     all_containers,
+    container_spec,
     ephemeral_containers,
     init_containers,
     is_sidecar,
@@ -41,8 +43,11 @@ FAULT_SHOWN_SECONDS = 2.0
 
 SETUP = "setup"
 SANDBOX = "sandbox"
+RESET = "reset"
 TEARDOWN = "teardown"
 FINISH = "finish"
+LEAST_GRACE_SECONDS = 2
+"""What a container gets to end in, however late its turn comes; upstream's figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,10 @@ class PodView:
     failure: Waiting | None = None
     terminating: bool = False
     grace_seconds: int = 30
+    grace_spent_seconds: float = 0.0
+    """How much of the grace is over: sidecars, whose turn comes later, get the rest of it."""
+    hooked: frozenset[str] = frozenset()
+    """Runs whose preStop hook ran ahead of their stop."""
     torn_down: bool = False
 
     def run(self, name: str) -> Container | None:
@@ -144,11 +153,28 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True)
 class KillContainer:
-    """Run the preStop hook and stop."""
+    """Run the preStop hook, unless it ran ahead or is not wanted, and stop."""
 
     container: Container
     grace_seconds: int
     message: str
+    hook: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunPreStop:
+    """Run the preStop hook of a container that is stopped later."""
+
+    container: Container
+    grace_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResetContainers:
+    """Forget all runs, that of the container `name` last, so that the pod begins anew in its sandbox."""
+
+    name: str
+    container_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +207,8 @@ Action = (
     | StopSandboxes
     | StartContainer
     | KillContainer
+    | RunPreStop
+    | ResetContainers
     | RemoveContainer
     | RemoveSandbox
     | TearDown
@@ -203,6 +231,11 @@ def container_key(name: str) -> str:
     return f"container/{name}"
 
 
+def hook_key(name: str) -> str:
+    """The operation key of a preStop hook that runs ahead."""
+    return f"hook/{name}"
+
+
 def decide(view: PodView, now: float) -> Decision:
     """The next actions for a pod at `now` (Unix seconds)."""
     if view.terminating:
@@ -215,6 +248,8 @@ def decide(view: PodView, now: float) -> Decision:
     failure = view.failure or (_DEADLINE_EXCEEDED if deadline is not None and now >= deadline else None)
     if failure is not None:
         return replace(_wind_up(view), failure=failure)
+    if not is_terminal(view.pod) and (cause := restart_cause(view)) is not None and view.sandbox is not None:
+        return _restart_all(view, cause, now)
     if is_terminal(view.pod) or finished(view):
         return _wind_up(view)
     decision = _advance(view, now)
@@ -226,7 +261,7 @@ def should_restart(pod: Obj, spec: Obj, run: Container) -> bool:
     """Whether the restart policy wants an ended container back; an ephemeral one runs once."""
     if any(spec is ephemeral for ephemeral in ephemeral_containers(pod)):
         return False
-    if any(_rule_matches(rule, run) for rule in spec.get("restartPolicyRules") or ()):
+    if matching_rule(spec, run) is not None:
         return True
     policy = spec.get("restartPolicy") or restart_policy(pod)
     if is_sidecar(spec):
@@ -235,6 +270,22 @@ def should_restart(pod: Obj, spec: Obj, run: Container) -> bool:
     if any(spec is init for init in init_containers(pod)):
         return policy != "Never" and failed
     return policy == "Always" or (policy == "OnFailure" and failed)
+
+
+def matching_rule(spec: Obj, run: Container) -> Obj | None:
+    """The first restart rule of a container that is about how this run ended."""
+    return next((rule for rule in spec.get("restartPolicyRules") or () if _rule_matches(rule, run)), None)
+
+
+def restart_cause(view: PodView) -> Container | None:
+    """The run whose end wants all containers of the pod started anew (KEP-5532); None when there is none."""
+    for spec in all_containers(view.pod):
+        run = view.run(spec["name"])
+        if run is not None and run.exited:
+            rule = matching_rule(spec, run)
+            if rule is not None and rule.get("action") == "RestartAllContainers":
+                return run
+    return None
 
 
 def _rule_matches(rule: Obj, run: Container) -> bool:
@@ -318,6 +369,31 @@ def _advance(view: PodView, now: float) -> Decision:
     if complete:
         steps += [_step(view, spec, now) for spec in main_containers(view.pod)]
     return _merge(view, steps)
+
+
+def _restart_all(view: PodView, cause: Container, now: float) -> Decision:
+    """End every container without hooks, wait as after a crash, and forget all runs once they were reported."""
+    running = [run for run in view.containers if run.running]
+    starting = any(key.startswith(container_key("")) for key in view.busy)
+    if running or starting or RESET in view.busy:
+        message = f"Container {cause.name} exited, all containers of the pod will be restarted"
+        kills = [run for run in running if container_key(run.name) not in view.busy]
+        return Decision(tuple(KillContainer(run, 0, message, hook=False) for run in kills))
+    progress = view.health(cause.name)
+    until = cause.finished_seconds + _live_backoff(progress, now)
+    if now < until:
+        return Decision(wake_at=until, waiting={cause.name: _crash_loop(view, cause.name, progress)})
+    names = {run.name for run in view.containers}
+    if not all(_was_reported(view, view.run(name)) for name in names):
+        return Decision()  # restarts are counted on from what the API was told
+    others = [run.id for run in view.containers if run.id != cause.id]
+    return Decision((ResetContainers(cause.name, (*others, cause.id)),))
+
+
+def _was_reported(view: PodView, run: Container | None) -> bool:
+    entry = reported_status(view.pod, run.name) if run is not None else None
+    known = container_spec(view.pod, run.name) if run is not None else None
+    return known is None or (entry is not None and run is not None and entry.get("containerID", "").endswith(run.id))
 
 
 def _merge(view: PodView, steps: list[Decision]) -> Decision:
@@ -480,17 +556,33 @@ def _terminate(view: PodView) -> Decision:
 
 
 def _kills(view: PodView) -> list[Action]:
-    """End containers all at once, and sidecars once the containers are gone, the last one first."""
+    """End containers all at once, and sidecars once the containers are gone, the last one first.
+
+    The sidecars' preStop hooks do not wait for their turn, as upstream.
+    """
     sidecars = [spec["name"] for spec in reversed(init_containers(view.pod)) if is_sidecar(spec)]
     running = [container for container in view.containers if container.running]
     targets = [container for container in running if container.name not in sidecars]
     if not targets and running:
         targets = [next(c for name in sidecars for c in running if c.name == name)]
-    return [
-        KillContainer(container, view.grace_seconds, f"Stopping container {container.name}")
-        for container in targets
-        if container_key(container.name) not in view.busy
-    ]
+    actions: list[Action] = []
+    for container in running:
+        waits = container not in targets
+        if container_key(container.name) in view.busy or hook_key(container.name) in view.busy:
+            continue
+        if waits and container.id not in view.hooked and _has_pre_stop(view.pod, container.name):
+            actions.append(RunPreStop(container, view.grace_seconds))
+        if not waits:
+            grace, hook = view.grace_seconds, container.id not in view.hooked
+            if container.name in sidecars and grace > LEAST_GRACE_SECONDS:
+                grace = max(LEAST_GRACE_SECONDS, math.ceil(grace - view.grace_spent_seconds))
+            actions.append(KillContainer(container, grace, f"Stopping container {container.name}", hook))
+    return actions
+
+
+def _has_pre_stop(pod: Obj, name: str) -> bool:
+    spec = container_spec(pod, name) or {}
+    return bool((spec.get("lifecycle") or {}).get("preStop"))
 
 
 def _deadline(view: PodView) -> float | None:

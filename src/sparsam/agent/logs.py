@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sparsam.agent.cri import Cri
+from sparsam.agent.logfiles import rotate
 from sparsam.agent.pods import Pods
-from sparsam.agent.runtime import RuntimeFault
+from sparsam.agent.runtime import Container, RuntimeFault
 
 log = logging.getLogger(__name__)
 
-_ROUND_SECONDS = 30.0
-
-
-def rotated_files(path: Path) -> list[Path]:
-    """Older parts of a log, oldest first."""
-    return sorted(path.parent.glob(f"{path.name}.*"))
-
-
-def rotate(path: Path, moment: datetime, max_files: int) -> None:
-    """Move a log aside and keep the newest `max_files`, the new one included."""
-    path.rename(path.with_name(f"{path.name}.{moment.astimezone(UTC):%Y%m%d-%H%M%S}"))
-    parts = rotated_files(path)
-    for old in parts[: max(0, len(parts) - (max_files - 1))]:
-        old.unlink(missing_ok=True)
+_ROUND_SECONDS = 10.0
 
 
 async def keep_rotating(pods: Pods, cri: Cri, *, max_bytes: int, max_files: int) -> None:
     """Rotate the logs of running containers until cancelled."""
     while True:
         await asyncio.sleep(_ROUND_SECONDS)
-        for container in pods.running_containers():
-            try:
-                if _size(container.log_path) > max_bytes:
-                    rotate(Path(container.log_path), datetime.now(UTC), max_files)
-                    await cri.reopen_log(container.id)
-            except (OSError, RuntimeFault) as error:
-                log.warning("log not rotated container=%s error=%s", container.id, error)
+        await rotate_large(pods.running_containers(), cri, max_bytes=max_bytes, max_files=max_files)
+
+
+async def rotate_large(containers: Iterable[Container], cri: Cri, *, max_bytes: int, max_files: int) -> None:
+    """Rotate the logs that have outgrown the limit."""
+    for container in containers:
+        try:
+            if _size(container.log_path) > max_bytes:
+                rotate(Path(container.log_path), datetime.now(UTC), max_files)
+                await cri.reopen_log(container.id)
+        except (OSError, RuntimeFault) as error:
+            log.warning("log not rotated container=%s error=%s", container.id, error)
 
 
 def _size(path: str) -> int:

@@ -178,6 +178,7 @@ class Agent:
         """What needs no API: static pods start although it is away."""
         config = self._config
         group.create_task(listen(self._cri, pods.notice), name="engine events")
+        group.create_task(pods.keep_in_step(), name="engine relist")
         group.create_task(self._refresh(pods), name="refresh")
         if config.cri_socket is None:
             group.create_task(self._keep_engine(pods), name="engine")

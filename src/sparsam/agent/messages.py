@@ -9,6 +9,8 @@ from sparsam.agent.runtime import MESSAGE_POLICY, Container
 from sparsam.agent.volumes import PodDirectory
 
 MAX_MESSAGE_BYTES = 4096
+_MAX_POD_BYTES = 12 * 1024
+"""What the messages of all containers of a pod may take together, in equal shares."""
 _MAX_LOG_BYTES = 2048
 _MAX_LOG_LINES = 80
 
@@ -16,8 +18,9 @@ _MAX_LOG_LINES = 80
 class MessageReader:
     """Completes ended containers with their messages; each is read once."""
 
-    def __init__(self, directory: PodDirectory) -> None:
+    def __init__(self, directory: PodDirectory, containers: int) -> None:
         self._directory = directory
+        self._share = _MAX_POD_BYTES // max(containers, 1)
         self._read: dict[str, Container] = {}
 
     def complete(self, container: Container) -> Container:
@@ -34,7 +37,7 @@ class MessageReader:
         fall_back = container.annotations.get(MESSAGE_POLICY) == "FallbackToLogsOnError"
         if not text and fall_back and container.exit_code != 0 and container.log_path:
             text = log_tail(Path(container.log_path))
-        return text or container.message
+        return (text or container.message).encode()[: self._share].decode(errors="ignore")
 
 
 def log_tail(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The two mount calls that the agent needs, and the kernel's list of mounts."""
+"""The mount calls that the agent needs, and the kernel's list of mounts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
-_MS_NOSUID, _MS_NODEV = 2, 4
+_MS_NOSUID, _MS_NODEV, _MS_BIND = 2, 4, 4096
 
 
 def mount_tmpfs(path: Path, size_bytes: int | None = None, mode: int = 0o755) -> None:
     """Mount memory at a directory; raises OSError."""
     options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
-    target = os.fsencode(path)
-    if _libc.mount(b"tmpfs", target, b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode()) != 0:
+    _mount(b"tmpfs", path, b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show what `source` is, without what is mounted below it, at `target` too; raises OSError."""
+    _mount(os.fsencode(source), target, None, _MS_BIND, None)
+
+
+def _mount(source: bytes, target: Path, kind: bytes | None, flags: int, options: bytes | None) -> None:
+    if _libc.mount(source, os.fsencode(target), kind, flags, options) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path))
+        raise OSError(number, os.strerror(number), str(target))
 
 
 def unmount(path: str | Path) -> None:

@@ -11,10 +11,12 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sparsam.agent.containerd import mount_image, unmount_image
 from sparsam.agent.hooks import run_hook
 from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
+from sparsam.agent.logfiles import rotated_files
 from sparsam.agent.mounts import is_mounted
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.podspec import Obj, container_spec, key_of
@@ -155,28 +157,49 @@ class Operations:
         run, grace = action.container, action.grace_seconds
         self.node.api.event(view.pod, "Normal", "Killing", action.message, run.name)
         spec = container_spec(view.pod, run.name) or {}
-        hook = (spec.get("lifecycle") or {}).get("preStop")
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if hook and grace > 0:
-            facts = self.starter.facts(view.pod, view.sandbox)
-            ip = facts.pod_ips[0] if facts.pod_ips else ""
-            try:
-                async with asyncio.timeout(grace):
-                    attempt = await run_hook(
-                        hook, spec, cri=self.node.cri, container_id=run.id, ip=ip, limit_seconds=float(grace)
-                    )
-                if not attempt.success:
-                    message = f"PreStopHook failed: {attempt.message}"
-                    self.node.api.event(view.pod, "Warning", "FailedPreStopHook", message, run.name)
-            except TimeoutError:
-                log.info("preStop hook took longer than the grace container=%s", run.id)
+        if action.hook:
+            await self.pre_stop(view, run, grace)
         left = max(_shortest_grace(grace), round(grace - (loop.time() - began)))
         own = (spec.get("lifecycle") or {}).get("stopSignal")
         if own and left > 0:
             await self._signal(run, own, left)
             left = 0
         await self.node.cri.stop_container(run.id, left)
+
+    async def pre_stop(self, view: PodView, run: Container, grace_seconds: int) -> None:
+        """The preStop hook, if there is one and time for it; a failure is an event and no more."""
+        spec = container_spec(view.pod, run.name) or {}
+        hook = (spec.get("lifecycle") or {}).get("preStop")
+        if not hook or grace_seconds <= 0:
+            return
+        facts = self.starter.facts(view.pod, view.sandbox)
+        ip = facts.pod_ips[0] if facts.pod_ips else ""
+        limit = float(grace_seconds)
+        try:
+            async with asyncio.timeout(limit):
+                attempt = await run_hook(hook, spec, cri=self.node.cri, container_id=run.id, ip=ip, limit_seconds=limit)
+        except TimeoutError:
+            log.info("preStop hook took longer than the grace container=%s", run.id)
+            return
+        if not attempt.success:
+            message = f"PreStopHook failed: {attempt.message}"
+            self.node.api.event(view.pod, "Warning", "FailedPreStopHook", message, run.name)
+
+    async def forget(self, view: PodView, container_ids: tuple[str, ...]) -> None:
+        """Remove runs with their logs and messages, one after the other."""
+        runs = {run.id: run for run in view.containers}
+        for container_id in container_ids:
+            await self.node.cri.remove_container(container_id)
+            if container_id in runs:
+                self._remove_files(runs[container_id])
+
+    def _remove_files(self, run: Container) -> None:
+        self.directory.message_file(run.name, run.attempt).unlink(missing_ok=True)
+        if run.log_path:
+            for part in (*rotated_files(Path(run.log_path)), Path(run.log_path)):
+                part.unlink(missing_ok=True)
 
     async def _signal(self, run: Container, name: str, seconds: float) -> None:
         """Give a container the stop signal that it wants, and time to heed it."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sparsam.agent.downward import PodFacts, field_value, resource_value
-from sparsam.agent.podspec import Obj
+from sparsam.agent.podspec import Obj, all_containers, effective, ephemeral_containers
 from sparsam.agent.references import CONFIG_MAP, SECRET, ConfigFault, Sources
 
 _DEFAULT_MODE = 0o644
 _TOKEN_SECONDS = 3600
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class File:
 
     content: bytes
     mode: int = _DEFAULT_MODE
+    owner: int | None = None
+    """User that the file belongs to; None is root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def _token_wish(source: Obj) -> TokenWish:
 def _projected(projected: Obj, facts: PodFacts, sources: Sources, tokens: Mapping[TokenWish, str]) -> dict[str, File]:
     files: dict[str, File] = {}
     mode = _mode(projected)
-    group = (facts.pod["spec"].get("securityContext") or {}).get("fsGroup")
+    private, owner = _private(facts.pod, mode)
     for source in projected.get("sources") or ():
         if "configMap" in source:
             key = CONFIG_MAP, source["configMap"].get("name", "")
@@ -77,10 +81,27 @@ def _projected(projected: Obj, facts: PodFacts, sources: Sources, tokens: Mappin
             files.update(_entries(key, source["secret"], facts, sources, mode))
         if "downwardAPI" in source:
             files.update(_downward(source["downwardAPI"], facts, mode))
+        if "clusterTrustBundle" in source:
+            bundle = source["clusterTrustBundle"]
+            files[bundle["path"]] = File(trust_anchors(sources.trust_bundles(bundle)), mode)
         if "serviceAccountToken" in source:
             wish = _token_wish(source["serviceAccountToken"])
-            files[wish.path] = File(tokens[wish].encode(), mode if group is None else 0o600)
+            files[wish.path] = File(tokens[wish].encode(), private, owner)
     return files
+
+
+def trust_anchors(bundles: Iterable[Obj]) -> bytes:
+    """The certificates of bundles, each once, without what stands between them."""
+    blocks = (block for bundle in bundles for block in _PEM.findall(bundle["spec"]["trustBundle"]))
+    return "".join(f"{block}\n" for block in dict.fromkeys(blocks)).encode()
+
+
+def _private(pod: Obj, mode: int) -> tuple[int, int | None]:
+    """Mode and owner of files that prove the pod's identity: for its one user alone, if it has one."""
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    users = {effective(pod, spec, "runAsUser") for spec in (*all_containers(pod), *ephemeral_containers(pod))}
+    owner = users.pop() if len(users) == 1 else None
+    return (mode if group is None and owner is None else 0o600), owner
 
 
 def _entries(key: tuple[str, str], source: Obj, facts: PodFacts, sources: Sources, mode: int) -> dict[str, File]:
@@ -97,8 +118,8 @@ def _entries(key: tuple[str, str], source: Obj, facts: PodFacts, sources: Source
         if item["key"] in data:
             files[item["path"]] = File(data[item["key"]], _mode(item, mode, "mode"))
         elif not optional:
-            namespace = facts.pod["metadata"]["namespace"]
-            raise ConfigFault(f"references non-existent {kind.lower()} key: {namespace}/{name}: {item['key']}")
+            what = "secret" if kind == SECRET else "config"
+            raise ConfigFault(f"references non-existent {what} key: {item['key']}")
     return files
 
 

@@ -13,7 +13,8 @@ from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podspec import Obj, is_terminal
 from sparsam.agent.pulling import Puller
-from sparsam.agent.runtime import GRACE_SECONDS, Container, Sandbox
+from sparsam.agent.pullrecords import PullRecords
+from sparsam.agent.runtime import GRACE_SECONDS, Container, ContainerState, RuntimeFault, Sandbox
 from sparsam.agent.runtime_events import Notice
 from sparsam.agent.starting import Starter
 from sparsam.agent.volumes import PodDirectory
@@ -26,6 +27,7 @@ _SETTLE_SECONDS = (0.02, 0.1, 0.4, 1.0)
 """When to look again after a notice: the engine's own books lag behind its events by some milliseconds."""
 _UNSEEN_SECONDS = 5.0
 _LEFTOVER_SECONDS = 5.0
+_RELIST_SECONDS = 5.0
 
 
 class Pods:
@@ -40,7 +42,7 @@ class Pods:
         self._group = group
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._puller = Puller(node.cri, node.api)
+        self._puller = Puller(node.cri, node.api, PullRecords(node.config.data_dir / "pulls.json"), node.config.pulls)
         self.closed = False
         """Whether the node goes down: what comes now is turned away."""
 
@@ -130,6 +132,22 @@ class Pods:
                 worker.kick()
             elif worker.acted_within(_UNSEEN_SECONDS):
                 self._settle(worker, ended)
+
+    async def keep_in_step(self) -> None:
+        """Look at pods whose containers ended unnoticed, until cancelled.
+
+        Notices tell at once; but an engine under load can announce an end long before its own books show it.
+        """
+        while True:
+            await asyncio.sleep(_RELIST_SECONDS)
+            try:
+                states = await self._node.cri.container_states()
+            except RuntimeFault:
+                continue
+            running = {each for each, (_, state) in states.items() if state is ContainerState.RUNNING}
+            for worker in self._workers.values():
+                if any(run.running and run.id not in running for run in worker.view.containers):
+                    worker.kick()
 
     async def adopt_orphans(self, wanted: Iterable[str]) -> None:
         """End what runs of pods that the API does not have any more, and delete what they left on disk."""

@@ -45,6 +45,12 @@ def container_spec(pod: Obj, name: str) -> Obj | None:
     return next((spec for spec in (*all_containers(pod), *ephemeral_containers(pod)) if spec["name"] == name), None)
 
 
+def effective(pod: Obj, spec: Obj, field: str) -> Any:
+    """A field of the security context: the container's own, else the pod's."""
+    own = (spec.get("securityContext") or {}).get(field)
+    return own if own is not None else (pod["spec"].get("securityContext") or {}).get(field)
+
+
 def is_sidecar(spec: Obj) -> bool:
     """Whether an init container keeps running beside the main ones."""
     return spec.get("restartPolicy") == "Always"

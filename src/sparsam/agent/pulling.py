@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +15,15 @@ import msgspec
 from sparsam.agent.cri import Cri
 from sparsam.agent.podapi import PodApi
 from sparsam.agent.podspec import Obj
+from sparsam.agent.pullrecords import PullRecords
 from sparsam.agent.references import SECRET, Sources, pull_secret_names
 from sparsam.agent.runtime import Image, RuntimeFault
 from sparsam.errors import SparsamError
 
-_PARALLEL_PULLS = 3
+log = logging.getLogger(__name__)
+
+Emit = Callable[[str, str, str], None]
+"""Records an event by type, reason and message."""
 _NAME = re.compile(
     r"(?:(?P<domain>(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:[0-9]))(?::[0-9]+)?)/)?"
     r"(?P<path>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
@@ -58,15 +63,27 @@ def pull_policy(spec: Obj) -> str:
     return "Always" if latest else "IfNotPresent"
 
 
+@dataclass(frozen=True, slots=True)
+class PullLimits:
+    """How images are pulled on a node."""
+
+    parallel: int = 3
+    """Pulls from one registry at once; one that hangs thus holds up nobody but itself."""
+    seconds: float = 900.0
+    """The longest a pull may take; layers that came in that time stay, so that the next try gets further."""
+
+
 @dataclass(slots=True)
 class Puller:
-    """Pulls images for all pods of a node, a few at a time."""
+    """Pulls images for all pods of a node, a few at a time from each registry."""
 
     cri: Cri
     api: PodApi
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PARALLEL_PULLS))
+    records: PullRecords
+    limits: PullLimits = PullLimits()
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
-    async def ensure(self, pod: Obj, spec: Obj, emit: Callable[[str, str, str], None]) -> Image:
+    async def ensure(self, pod: Obj, spec: Obj, emit: Emit) -> Image:
         """The container's image, pulled if the policy says so. Raises PullFailed."""
         image_name, policy = spec["image"], pull_policy(spec)
         try:
@@ -82,25 +99,29 @@ class Puller:
             present = await self.cri.image(reference)
         except RuntimeFault as error:
             raise PullFailed("ImageInspectError", f'Failed to inspect image "{image_name}": {error}') from error
-        if present is not None and policy != "Always":
+        auths = await self._credentials(pod, reference, emit)
+        allowed = present is not None and self.records.allows(present.id, auths)
+        if present is not None and allowed and policy != "Always":
             emit("Normal", "Pulled", f'Container image "{image_name}" already present on machine')
             return present
         if policy == "Never":
             message = f'Container image "{image_name}" is not present with pull policy of Never'
+            if present is not None:
+                message = f'Container image "{image_name}" was pulled with credentials that this pod does not have'
             emit("Warning", "ErrImageNeverPull", message)
             emit("Warning", "Failed", "Error: ErrImageNeverPull")
             raise PullFailed("ErrImageNeverPull", message)
-        return await self._pull(pod, image_name, reference, emit)
+        return await self._pull(image_name, reference, auths, emit)
 
-    async def _pull(self, pod: Obj, image_name: str, reference: str, emit: Callable[[str, str, str], None]) -> Image:
+    async def _pull(self, image_name: str, reference: str, auths: list[dict[str, str]], emit: Emit) -> Image:
         emit("Normal", "Pulling", f'Pulling image "{image_name}"')
         clock = asyncio.get_running_loop().time
         asked = clock()
-        async with self._slots:
+        registry = reference.partition("/")[0]
+        async with self._slots.setdefault(registry, asyncio.Semaphore(self.limits.parallel)):
             began = clock()
             try:
-                await self.cri.pull(reference, await self._credentials(pod, reference))
-                image = await self.cri.image(reference)
+                image = await self._pull_with_any(reference, auths)
             except RuntimeFault as error:
                 emit("Warning", "Failed", f'Failed to pull image "{image_name}": {error}')
                 emit("Warning", "Failed", "Error: ErrImagePull")
@@ -116,27 +137,50 @@ class Puller:
         )
         return image
 
-    async def _credentials(self, pod: Obj, reference: str) -> dict[str, str] | None:
+    async def _pull_with_any(self, reference: str, auths: list[dict[str, str]]) -> Image | None:
+        """Pull with the first credentials that the registry takes; the last fault is the one that counts."""
+        last = auths[-1] if auths else None
+        for auth in auths[:-1]:
+            try:
+                await self.cri.pull(reference, auth, self.limits.seconds)
+                return await self._pulled(reference, auth)
+            except RuntimeFault as error:
+                log.info("image not pulled, trying other credentials image=%s error=%s", reference, error)
+        await self.cri.pull(reference, last, self.limits.seconds)
+        return await self._pulled(reference, last)
+
+    async def _pulled(self, reference: str, auth: dict[str, str] | None) -> Image | None:
+        image = await self.cri.image(reference)
+        if image is not None:
+            try:
+                self.records.note(image.id, auth)
+            except OSError as error:
+                log.warning("pull not recorded image=%s error=%s", reference, error)
+        return image
+
+    async def _credentials(self, pod: Obj, reference: str, emit: Emit) -> list[dict[str, str]]:
         names = pull_secret_names(pod)
         if not names:
-            return None
+            return []
         sources = await self.api.sources(pod["metadata"]["namespace"], {(SECRET, name) for name in names}, 60.0)
+        missing = [name for name in names if (SECRET, name) not in sources.objects]
+        if missing:
+            words = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+            emit("Warning", "FailedToRetrieveImagePullSecret", words + "attempting to pull the image may not succeed.")
         return credentials(sources, names, reference)
 
 
-def credentials(sources: Sources, names: list[str], reference: str) -> dict[str, str] | None:
-    """The registry credentials among pull secrets that fit an image best: the longest matching key."""
-    best: tuple[int, dict[str, str]] | None = None
+def credentials(sources: Sources, names: list[str], reference: str) -> list[dict[str, str]]:
+    """The registry credentials among pull secrets that fit an image, those with the longest matching key first."""
+    found: list[tuple[int, dict[str, str]]] = []
     for name in names:
-        found = sources.objects.get((SECRET, name))
-        for key, entry in _auth_entries(found or {}).items():
+        secret = sources.objects.get((SECRET, name))
+        for key, entry in _auth_entries(secret or {}).items():
             host = key.removeprefix("https://").removeprefix("http://").rstrip("/")
             prefix = "docker.io" if key in _DOCKER_KEYS else host
             if (reference + "/").startswith(prefix + "/") or reference.startswith(prefix + ":"):
-                auth = _auth(entry)
-                if best is None or len(prefix) > best[0]:
-                    best = (len(prefix), auth)
-    return best[1] if best else None
+                found.append((len(prefix), _auth(entry)))
+    return [auth for _, auth in sorted(found, key=lambda each: -each[0])]
 
 
 def _auth_entries(secret: Obj) -> dict[str, Any]:

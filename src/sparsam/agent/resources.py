@@ -12,6 +12,7 @@ CPU_PERIOD_MICROSECONDS = 100_000
 _MIN_SHARES, _MAX_SHARES = 2, 262_144
 _MIN_QUOTA_MICROSECONDS = 1000
 _QOS_RESOURCES = ("cpu", "memory")
+_NODE_CRITICAL_PRIORITY = 2_000_001_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ def qos_class(pod: Obj) -> str:
     return "Guaranteed"
 
 
+def is_node_critical(pod: Obj) -> bool:
+    """Whether the kernel should kill about everything else first (priority class `system-node-critical`)."""
+    return int(pod["spec"].get("priority") or 0) >= _NODE_CRITICAL_PRIORITY
+
+
 def container_resources(
     spec: Obj, qos: str, node_memory_bytes: int, priority_critical: bool = False
 ) -> ContainerResources:
@@ -60,7 +66,7 @@ def container_resources(
 def pod_limits(pod: Obj) -> CgroupLimits:
     """Limits of the pod's own group: those of the whole (KEP-2837), else sums, or the largest init container.
 
-    Without a limit for the whole it is unlimited as soon as one member is.
+    Without a limit for the whole it is unlimited as soon as one member is. What a runtime class adds comes on top.
     """
     mains = main_containers(pod) + [spec for spec in init_containers(pod) if is_sidecar(spec)]
     inits = [spec for spec in init_containers(pod) if not is_sidecar(spec)]
@@ -70,10 +76,13 @@ def pod_limits(pod: Obj) -> CgroupLimits:
     )
     whole = pod["spec"]
     cpu, memory = (_amount(whole, "limits", name) or _limit(mains, inits, name) for name in _QOS_RESOURCES)
+    more = {
+        name: _whole(name, amount) for name, amount in (whole.get("overhead") or {}).items() if name in _QOS_RESOURCES
+    }
     return CgroupLimits(
-        cpu_shares=shares(_amount(whole, "requests", "cpu") or requests),
-        cpu_quota_microseconds=quota(cpu),
-        memory_bytes=memory,
+        cpu_shares=shares((_amount(whole, "requests", "cpu") or requests) + more.get("cpu", 0)),
+        cpu_quota_microseconds=quota(cpu + more.get("cpu", 0) if cpu else 0),
+        memory_bytes=memory + more.get("memory", 0) if memory else 0,
     )
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsam.agent.containers import DEFAULT_MESSAGE_PATH, ContainerPlan, SandboxPlan, container_config, sandbox_config
-from sparsam.agent.dns import hostname, hosts_file, pod_domain, pod_resolver
+from sparsam.agent.dns import hostname, hosts_file, kernel_hostname, pod_domain, pod_resolver
 from sparsam.agent.downward import PodFacts
 from sparsam.agent.environment import container_environment, service_environment
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.podspec import Obj
 from sparsam.agent.pulling import Puller
 from sparsam.agent.references import ConfigFault, references
-from sparsam.agent.resources import container_resources, qos_class
+from sparsam.agent.resources import container_resources, is_node_critical, qos_class
 from sparsam.agent.runtime import Image, RuntimeFault, Sandbox
 from sparsam.agent.supported import unable
 from sparsam.agent.volumes import BindMount, PodDirectory
@@ -58,7 +58,7 @@ class Starter:
         config = self.node.config
         plan = SandboxPlan(
             attempt=attempt,
-            hostname=hostname(pod, config.node_name),
+            hostname=kernel_hostname(pod, config.node_name, config.cluster_domain),
             resolver=pod_resolver(pod, self.node.host_resolver, config.cluster_dns, config.cluster_domain),
             log_directory=str(log_directory(self.node, pod)),
             cgroup_parent=self.node.cgroups.pod_path(qos_class(pod), pod["metadata"]["uid"]),
@@ -98,7 +98,7 @@ class Starter:
         facts = self.facts(pod, sandbox)
         links = pod["spec"].get("enableServiceLinks") is not False
         services = service_environment(self.node.api.services(), namespace, links)
-        environment = container_environment(spec, facts, sources, services)
+        environment = container_environment(spec, facts, sources, services, self.directory.read_file)
         mounts = self.directory.bind_mounts(pod, spec, environment)
         mounts += self._own_mounts(pod, spec, attempt, facts, {mount.container_path for mount in mounts})
         plan = ContainerPlan(
@@ -107,7 +107,8 @@ class Starter:
             environment=environment,
             mounts=mounts,
             devices=self.directory.devices(pod, spec),
-            resources=container_resources(spec, qos_class(pod), self.node.memory_bytes),
+            resources=container_resources(spec, qos_class(pod), self.node.memory_bytes, is_node_critical(pod)),
+            seccomp_dir=str(self.node.config.seccomp_dir),
             target_id=await self._target(pod, spec),
         )
         return container_config(pod, spec, plan)

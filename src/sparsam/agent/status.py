@@ -14,10 +14,12 @@ from sparsam.agent.lifecycle import (
     initialized,
     is_ready,
     is_started,
+    restart_cause,
     should_restart,
 )
 from sparsam.agent.podspec import (
     Obj,
+    all_containers,
     ephemeral_containers,
     init_containers,
     is_sidecar,
@@ -30,8 +32,6 @@ from sparsam.agent.resizing import NO_RESIZE, RESIZE_CONDITIONS, ResizeState, re
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.clock import format_time
-
-_OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
 def pod_status(
@@ -133,9 +133,8 @@ def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) 
     status: Obj = {
         "name": name,
         "state": _state(view, decision, spec, run),
-        "lastState": {},
         "ready": _ready(view, spec, run, init),
-        "restartCount": run.attempt if run is not None else 0,
+        "restartCount": run.attempt if run is not None else (reported or {}).get("restartCount", 0),
         "image": run.image if run is not None and run.image else spec["image"],
         "imageID": run.image_id if run is not None else "",
         "started": is_started(view, spec),
@@ -143,12 +142,31 @@ def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) 
     signal = (spec.get("lifecycle") or {}).get("stopSignal")
     if signal:
         status["stopSignal"] = signal
+    if spec.get("volumeMounts") and run is not None:
+        status["volumeMounts"] = [_mount_status(mount) for mount in spec["volumeMounts"]]
+    if run is None and reported is not None and reported.get("containerID"):
+        status["containerID"] = reported["containerID"]  # restarts are counted on from there
     if run is not None:
         status["containerID"] = f"containerd://{run.id}"
-        shown = run if run.exited and "terminated" not in status["state"] else view.previous_run(name)
-        if shown is not None and shown.exited:
-            status["lastState"] = {"terminated": terminated(shown)}
+    status["lastState"] = _last_state(view, name, run, status["state"], reported or {})
     return status
+
+
+def _last_state(view: PodView, name: str, run: Container | None, state: Obj, reported: Obj) -> Obj:
+    """How the run before the one in `state` ended, also when the engine forgot it meanwhile."""
+    shown = run if run is not None and run.exited and "terminated" not in state else view.previous_run(name)
+    if shown is not None and shown.exited:
+        return {"terminated": terminated(shown)}
+    if run is not None and (run.attempt == 0 or "terminated" in state):
+        return {}
+    ended: Obj = reported.get("state") or {}
+    return ended if "terminated" in ended else reported.get("lastState") or {}
+
+
+def _mount_status(mount: Obj) -> Obj:
+    """A mount as it came to be: engines of today's interface version make no mount read-only recursively."""
+    status: Obj = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    return {**status, "readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else status
 
 
 def _ready(view: PodView, spec: Obj, run: Container | None, init: bool) -> bool:
@@ -235,9 +253,11 @@ def _conditions(view: PodView, phase: str, mains: list[Obj], moment: str, genera
         "ContainersReady": containers_ready,
         "PodScheduled": (True, "", ""),
     }
+    if _may_restart_all(view.pod):
+        wanted["AllContainersRestarting"] = _restarting(view, phase)
     conditions = []
-    for kind in _OWN_CONDITIONS:
-        condition = _condition(kind, wanted[kind], old.get(kind), moment)
+    for kind, what in wanted.items():
+        condition = _condition(kind, what, old.get(kind), moment)
         if generation:
             condition["observedGeneration"] = generation
         conditions.append(condition)
@@ -285,6 +305,17 @@ def _containers_ready(view: PodView, phase: str, mains: list[Obj]) -> tuple[bool
     if not unready:
         return True, "", ""
     return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+
+
+def _may_restart_all(pod: Obj) -> bool:
+    rules = (rule for spec in all_containers(pod) for rule in spec.get("restartPolicyRules") or ())
+    return any(rule.get("action") == "RestartAllContainers" for rule in rules)
+
+
+def _restarting(view: PodView, phase: str) -> tuple[bool, str, str]:
+    if phase in ("Succeeded", "Failed"):
+        return False, "PodCompleted" if phase == "Succeeded" else "PodFailed", ""
+    return restart_cause(view) is not None, "", ""
 
 
 def _with_gates(

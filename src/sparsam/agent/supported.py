@@ -20,7 +20,7 @@ VOLUME_SOURCES = frozenset(
         "csi",
     }
 )
-_PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken"})
+_PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle"})
 _POD_FIELDS = {
     "resourceClaims": "resource claims",
 }
@@ -70,14 +70,10 @@ def _volume_features(pod: Obj) -> Iterator[str]:
 
 def _container_features(spec: Obj) -> Iterator[str]:
     where = f"container {spec['name']}"
-    if any(rule.get("action") != "Restart" for rule in spec.get("restartPolicyRules") or ()):
-        yield f"{where}: restartPolicyRules other than Restart"
     if (spec.get("resources") or {}).get("claims"):
         yield f"{where}: resources.claims"
     if any(mount.get("recursiveReadOnly") == "Enabled" for mount in spec.get("volumeMounts") or ()):
         yield f"{where}: volumeMounts recursiveReadOnly"
-    if any("fileKeyRef" in (variable.get("valueFrom") or {}) for variable in spec.get("env") or ()):
-        yield f"{where}: env fileKeyRef"
     yield from _security_features(f"{where}: securityContext", spec.get("securityContext") or {})
 
 

@@ -2,13 +2,14 @@
 
 Layout below the pod's directory: `volumes/<name>` for each volume, `etc-hosts`, and
 `containers/<name>/<attempt>` for termination messages. Volumes with content are written as upstream does:
-files live in a dated directory, `..data` points to it, and the visible names point through `..data`, so
+files live in a directory of their own, `..data` points to it, and the visible names point through `..data`, so
 a reader sees either all of the old or all of the new.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import stat
@@ -19,13 +20,17 @@ from tempfile import mkdtemp
 
 from sparsam.agent.csi.plan import device_link, pod_folder
 from sparsam.agent.downward import PodFacts
-from sparsam.agent.environment import expand
+from sparsam.agent.envfiles import MAX_FILE_BYTES
+from sparsam.agent.environment import expand_all
 from sparsam.agent.mounts import is_mounted, mount_tmpfs, mounts_below, unmount_below
 from sparsam.agent.ownership import give_group
 from sparsam.agent.payloads import File, TokenWish, volume_files
 from sparsam.agent.podspec import Obj, all_containers
 from sparsam.agent.references import ConfigFault, Sources, claim_of
+from sparsam.agent.subpaths import LeadsOutside, read_within, show
 from sparsam.units import parse_bytes
+
+log = logging.getLogger(__name__)
 
 _DATA_LINK = "..data"
 _TYPE_CHECKS = {
@@ -90,14 +95,16 @@ class PodDirectory:
         """The volume mounts of one container; raises ConfigFault."""
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
         mounts = []
-        for mount in spec.get("volumeMounts") or ():
+        for number, mount in enumerate(spec.get("volumeMounts") or ()):
             volume = volumes.get(mount["name"])
             if volume is None:
                 raise ConfigFault(f'cannot find volume "{mount["name"]}" to mount into container "{spec["name"]}"')
             host_path = self._source(volume)
-            sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment)
+            sub_path = _sub_path(mount, environment)
             if sub_path:
-                host_path = _sub_path(host_path, sub_path, mount["name"])
+                shown = self.path / "subpaths" / spec["name"] / str(number)
+                _show(host_path, sub_path, shown, f'volumeMount "{mount["name"]}" of container "{spec["name"]}"')
+                host_path = shown
             mounts.append(
                 BindMount(
                     str(host_path),
@@ -107,6 +114,15 @@ class PodDirectory:
                 )
             )
         return mounts
+
+    def read_file(self, volume: str, path: str) -> str | None:
+        """Text of a file that the pod's containers wrote; None when it is not there. Raises ConfigFault."""
+        try:
+            return read_within(self.volume_path(volume), path, MAX_FILE_BYTES).decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigFault(f'couldn\'t read env file "{path}" in volume "{volume}": {error}') from error
 
     def devices(self, pod: Obj, spec: Obj) -> list[BlockDevice]:
         """The block devices of one container; raises ConfigFault."""
@@ -157,7 +173,7 @@ class PodDirectory:
             if fresh:
                 _set_up_empty(path, volume.get("emptyDir") or {}, group)
             return
-        if ("secret" in volume or "projected" in volume) and not is_mounted(path):
+        if "configMap" not in volume and not is_mounted(path):
             mount_tmpfs(path)
         write_atomically(path, files, group)
 
@@ -189,8 +205,8 @@ def write_atomically(root: Path, files: Mapping[str, File], group: int | None = 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         path.chmod(file.mode if group is None else file.mode | 0o440)
-        if group is not None:
-            os.chown(path, -1, group)
+        if group is not None or file.owner is not None:
+            os.chown(path, -1 if file.owner is None else file.owner, -1 if group is None else group)
     previous = link.resolve() if link.is_symlink() else None
     temporary = root / "..data_tmp"
     temporary.unlink(missing_ok=True)
@@ -269,16 +285,25 @@ def _read_only(volume: Obj) -> bool:
     return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected", "image"))
 
 
-def _sub_path(root: Path, sub_path: str, volume: str) -> Path:
-    """A path inside the volume, made as a directory when missing; symbolic links must not lead outside."""
-    base = root.resolve()
-    target = (base / _safe(sub_path)).resolve()
-    if target != base and base not in target.parents:
-        raise ConfigFault(f'subPath "{sub_path}" not within volume path "{volume}"')
-    if not target.exists():
-        target.mkdir(parents=True, mode=0o750)
-        target.chmod(0o755 if stat.S_IMODE(base.stat().st_mode) & 0o002 == 0 else 0o777)
-    return target
+def _sub_path(mount: Obj, environment: Mapping[str, str]) -> str:
+    """The part of its volume that a mount shows, or empty; raises ConfigFault in upstream's words."""
+    if not mount.get("subPathExpr"):
+        return str(mount.get("subPath") or "")
+    path = expand_all(mount["subPathExpr"], environment)
+    if path.startswith("/"):
+        raise ConfigFault(f"error SubPath `{path}` must not be an absolute path")
+    if ".." in path.split("/"):
+        raise ConfigFault(f"unable to provision SubPath `{path}`: must not contain '..'")
+    return path
+
+
+def _show(root: Path, sub_path: str, target: Path, where: str) -> None:
+    try:
+        show(root, sub_path, target)
+    except OSError as error:
+        log.warning("sub-path not mounted volume=%s sub_path=%r error=%s", root, sub_path, error)
+        what = "prepare subPath" if isinstance(error, LeadsOutside) else "create subPath directory"
+        raise ConfigFault(f"failed to {what} for {where}") from error
 
 
 def _safe(name: str) -> PurePosixPath:

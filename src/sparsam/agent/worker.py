@@ -24,7 +24,15 @@ from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import OperationFailed, Operations
 from sparsam.agent.payloads import has_content
-from sparsam.agent.podspec import Obj, all_containers, grace_seconds, is_terminal, key_of, reported_status
+from sparsam.agent.podspec import (
+    Obj,
+    all_containers,
+    ephemeral_containers,
+    grace_seconds,
+    is_terminal,
+    key_of,
+    reported_status,
+)
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
 from sparsam.agent.resizer import Neighbours, Resizer
@@ -39,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 10.0
-_MINIMUM_GRACE_SECONDS = 2
 _EVICTION_GRACE_SECONDS = 1
 
 
@@ -70,7 +77,7 @@ class PodWorker:
         self._containers: tuple[Container, ...] = ()
         self._ips: dict[str, Sandbox] = {}
         self._endings = Endings()
-        self._messages = MessageReader(operations.directory)
+        self._messages = MessageReader(operations.directory, len([*all_containers(pod), *ephemeral_containers(pod)]))
         self._probes = Probes(self._on_probe)
         self.probe_counts: Counter[tuple[str, str, str]] = Counter()
         """By container, kind of probe and result."""
@@ -93,6 +100,8 @@ class PodWorker:
         self._starting: set[str] = set()
         self._final: Obj | None = None
         self._waiting: dict[str, Waiting] = {}
+        self._ending_since: float | None = None
+        self._hooked: set[str] = set()
 
     @property
     def uid(self) -> str:
@@ -115,13 +124,15 @@ class PodWorker:
             failure=self._failure,
             terminating=terminating,
             grace_seconds=self._grace_seconds(terminating),
+            grace_spent_seconds=self._node.now() - self._ending_since if self._ending_since is not None else 0.0,
+            hooked=frozenset(self._hooked),
             torn_down=self._torn_down,
         )
 
     def _grace_seconds(self, terminating: bool) -> int:
         if self._failure is not None and self._failure.reason == EVICTED:
             return _EVICTION_GRACE_SECONDS
-        grace = max(grace_seconds(self.pod), _MINIMUM_GRACE_SECONDS if terminating else 0)
+        grace = max(grace_seconds(self.pod), lifecycle.LEAST_GRACE_SECONDS if terminating else 0)
         return grace if self._longest_grace is None else min(grace, self._longest_grace)
 
     def acted_within(self, seconds: float) -> bool:
@@ -285,6 +296,11 @@ class PodWorker:
         if report.attempt.success is False:
             message = f"{report.kind.capitalize()} probe failed: {report.attempt.message}"
             self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
+        elif report.attempt.success is None:
+            message = (
+                f"{report.kind.capitalize()} probe errored and resulted in unknown state: {report.attempt.message}"
+            )
+            self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
         after = _with_verdict(progress, report)
         if after != self._progress.get(report.name):
             self._progress[report.name] = after
@@ -305,26 +321,39 @@ class PodWorker:
 
     def _begin(self, action: lifecycle.Action) -> None:
         operations = self._operations
-        view = self.view
         match action:
             case lifecycle.SetUp():
                 self._launch(lifecycle.SETUP, self._set_up())
             case lifecycle.RunSandbox(attempt):
                 self._launch(lifecycle.SANDBOX, self._run_sandbox(attempt))
             case lifecycle.StopSandboxes(ids):
-                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(view, ids))
-            case lifecycle.StartContainer(name, _, _):
-                self._launch(container_key(name), self._start(action))
-            case lifecycle.KillContainer(container):
-                self._launch(container_key(container.name), operations.kill(view, action))
+                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(self.view, ids))
             case lifecycle.RemoveContainer(container_id):
-                self._launch(f"remove/{container_id}", self._node.cri.remove_container(container_id))
+                self._launch(f"remove/{container_id}", operations.forget(self.view, (container_id,)))
             case lifecycle.RemoveSandbox(sandbox_id):
                 self._launch(f"remove/{sandbox_id}", operations.remove_sandbox(sandbox_id))
             case lifecycle.TearDown():
                 self._launch(lifecycle.TEARDOWN, self._tear_down())
             case lifecycle.Finish():
                 self._launch(lifecycle.FINISH, self._finish())
+            case _:
+                self._begin_with_containers(action)
+
+    def _begin_with_containers(self, action: lifecycle.Action) -> None:
+        view = self.view
+        match action:
+            case lifecycle.StartContainer(name, _, _):
+                self._launch(container_key(name), self._start(action))
+            case lifecycle.KillContainer(container):
+                if self._ending_since is None and (view.terminating or lifecycle.finished(view) or self._failure):
+                    self._ending_since = self._node.now()
+                self._launch(container_key(container.name), self._operations.kill(view, action))
+            case lifecycle.RunPreStop(container, seconds):
+                self._launch(lifecycle.hook_key(container.name), self._pre_stop(container, seconds))
+            case lifecycle.ResetContainers(name, ids):
+                progress = self._progress.get(name, NO_PROGRESS)
+                self._progress[name] = lifecycle.next_backoff(progress, self._node.now())
+                self._launch(lifecycle.RESET, self._operations.forget(view, ids))
 
     def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         if key in self._tasks:
@@ -350,6 +379,10 @@ class PodWorker:
 
     async def _set_up(self) -> None:
         self._volumes_ready = await self._with_retries(self._operations.set_up(self.view))
+
+    async def _pre_stop(self, container: Container, seconds: int) -> None:
+        await self._operations.pre_stop(self.view, container, seconds)
+        self._hooked.add(container.id)
 
     async def _run_sandbox(self, attempt: int) -> None:
         await self._with_retries(self._operations.run_sandbox(self.view, attempt))

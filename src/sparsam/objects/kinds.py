@@ -230,6 +230,7 @@ RESOURCES: tuple[Resource, ...] = (
         short_names=("csr",),
         subresources=("approval", "status"),
     ),
+    Resource("certificates.k8s.io", "v1", "ClusterTrustBundle", "clustertrustbundles", namespaced=False),
     Resource("networking.k8s.io", "v1", "IngressClass", "ingressclasses", namespaced=False),
     Resource("networking.k8s.io", "v1", "Ingress", "ingresses", short_names=("ing",), subresources=("status",)),
     Resource("networking.k8s.io", "v1", "IPAddress", "ipaddresses", namespaced=False, short_names=("ip",)),
@@ -404,6 +405,7 @@ ROLEBINDINGS = _known("rbac.authorization.k8s.io", "v1", "rolebindings")
 TOKENREVIEWS = _known("authentication.k8s.io", "v1", "tokenreviews")
 SUBJECTACCESSREVIEWS = _known("authorization.k8s.io", "v1", "subjectaccessreviews")
 PRIORITYCLASSES = _known("scheduling.k8s.io", "v1", "priorityclasses")
+CLUSTERTRUSTBUNDLES = _known("certificates.k8s.io", "v1", "clustertrustbundles")
 CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesigningrequests")
 NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
 POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")

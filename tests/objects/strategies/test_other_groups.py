@@ -14,6 +14,7 @@ EXTENSIONS, DEVICES, REGISTRATION = "apiextensions.k8s.io", "resource.k8s.io", "
 SCALED = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "maxReplicas": 3}
 METRIC = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 5}}}
 PATH = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"number": 80}}}}
+PEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n"
 RULE = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
 HOOK = {
     "name": "a.b.c",
@@ -178,6 +179,11 @@ def test_a_proper_object_is_accepted_and_may_be_written_again(group, plural, obj
         (DEVICES, "resourceslices", spec({"driver": "d.x", "pool": {}}), ("Required", "spec")),
         ("certificates.k8s.io", "certificatesigningrequests", spec({"request": "QQ==", "signerName": "a.b/c/d"}),
          ("Invalid", "spec.signerName")),
+        ("certificates.k8s.io", "clustertrustbundles", spec({"trustBundle": ""}), ("Required", "spec.trustBundle")),
+        ("certificates.k8s.io", "clustertrustbundles", spec({"trustBundle": PEM.replace("QUFB", "!")}),
+         ("Invalid", "spec.trustBundle")),
+        ("certificates.k8s.io", "clustertrustbundles", spec({"trustBundle": PEM, "signerName": "a.b/c"}),
+         ("Invalid", "metadata.name")),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(group, plural, obj, cause):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from sparsam.agent.logs import rotated_files
+from sparsam.agent.logfiles import rotated_files
 
 BLOCK_BYTES = 64 * 1024
 FOLLOW_SECONDS = 0.1

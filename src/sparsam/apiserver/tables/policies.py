@@ -234,6 +234,10 @@ def _signing_request(obj: Obj, now: datetime) -> Cells:
     return [name_of(obj), age(obj, now), spec.get("signerName") or NONE, who, duration, joined(words, "Pending")]
 
 
+def _trust_bundle(obj: Obj, _now: datetime) -> Cells:
+    return [name_of(obj), obj["spec"].get("signerName") or NONE]
+
+
 def _long_duration(seconds: int) -> str:
     for size, unit in ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
@@ -313,5 +317,6 @@ PRINTERS: dict[tuple[str, str], Printer] = {
         columns("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod", AGE, "MissingPL"), _flow_schema
     ),
     ("certificates.k8s.io", "CertificateSigningRequest"): Printer(columns(*_SIGNING_COLUMNS), _signing_request),
+    ("certificates.k8s.io", "ClusterTrustBundle"): Printer(columns("SignerName"), _trust_bundle),
     ("apiregistration.k8s.io", "APIService"): Printer(columns("Service", "Available", AGE), _api_service),
 }

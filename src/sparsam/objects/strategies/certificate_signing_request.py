@@ -68,7 +68,10 @@ def validate(request: Obj) -> list[Cause]:
             causes.append(not_supported(f"{path}[{position}]", usage, _USAGES))
         if usage in usages[:position]:
             causes.append(duplicate(f"{path}[{position}]", usage))
-    causes += _signer(spec.get("signerName", ""), "spec.signerName")
+    causes += signer_name_causes(spec.get("signerName", ""), "spec.signerName")
+    if spec.get("signerName") == _LEGACY_SIGNER:
+        words = "the legacy signerName is not allowed via this API version"
+        causes.append(invalid("spec.signerName", _LEGACY_SIGNER, words))
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < _MIN_SECONDS:
         detail = f"may not specify a duration less than {_MIN_SECONDS} seconds (10 minutes)"
@@ -93,7 +96,8 @@ def _request(encoded: Any, path: str) -> list[Cause]:
     return []
 
 
-def _signer(name: str, path: str) -> list[Cause]:
+def signer_name_causes(name: str, path: str) -> list[Cause]:
+    """Causes for the name of a signer, such as `example.com/mine`."""
     if not name:
         return [required(path)]
     domain, slash, rest = name.partition("/")
@@ -103,8 +107,6 @@ def _signer(name: str, path: str) -> list[Cause]:
     causes = [invalid(path, domain, f"validating label {domain!r}: {error}") for error in dns_subdomain_errors(domain)]
     if not causes and "." not in domain:
         causes.append(invalid(path, name, "should be a domain with at least two segments separated by dots"))
-    if name == _LEGACY_SIGNER:
-        causes.append(invalid(path, name, "the legacy signerName is not allowed via this API version"))
     return causes
 
 

@@ -60,10 +60,6 @@ def _overlap(name: str, place: str, others: dict[str, str], path: str, *, device
 def _options(mount: Obj, volume: Obj, container: Obj, path: str, list_path: str) -> list[Cause]:
     causes: list[Cause] = []
     sub_path, expression = mount.get("subPath", ""), mount.get("subPathExpr", "")
-    if volume.get("image") is not None:
-        detail = "not allowed in image volume sources"
-        fields = [field for field in ("subPath", "subPathExpr") if mount.get(field)]
-        causes += [invalid(f"{path}.{field}", mount[field], detail) for field in fields]
     # Upstream reports these at the list, not at its item.
     if sub_path:
         causes += local_descending_path(sub_path, f"{list_path}.subPath")
