@@ -121,17 +121,15 @@ class Pods:
         """The engine reports a change; without pod and container, everything may have changed."""
         uid = notice.uid or self._owner(notice.container_id)
         worker = self._workers.get(uid)
-        # Out of memory may be a child of the container's first process alone.
-        ended = "" if notice.oom else notice.container_id
         if worker is not None:
-            self._settle(worker, ended)
+            self._settle(worker)
             return
         # A container can end before its worker has seen it: then it belongs to one that just acted.
         for worker in self._workers.values():
             if not notice.container_id:
                 worker.kick()
             elif worker.acted_within(_UNSEEN_SECONDS):
-                self._settle(worker, ended)
+                self._settle(worker)
 
     async def keep_in_step(self) -> None:
         """Look at pods whose containers ended unnoticed, until cancelled.
@@ -201,9 +199,9 @@ class Pods:
                 return uid
         return ""
 
-    def _settle(self, worker: PodWorker, ended: str) -> None:
+    def _settle(self, worker: PodWorker) -> None:
         loop = asyncio.get_running_loop()
-        worker.told(ended)
+        worker.kick()
         for seconds in _SETTLE_SECONDS:
             loop.call_later(seconds, worker.kick)
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any
 
 from sparsam.agent import lifecycle
-from sparsam.agent.endings import Endings
 from sparsam.agent.eviction import EVICTED, TERMINATED
 from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key, decide
 from sparsam.agent.messages import MessageReader
@@ -76,7 +75,6 @@ class PodWorker:
         self._sandboxes: tuple[Sandbox, ...] = ()
         self._containers: tuple[Container, ...] = ()
         self._ips: dict[str, Sandbox] = {}
-        self._endings = Endings()
         self._messages = MessageReader(operations.directory, len([*all_containers(pod), *ephemeral_containers(pod)]))
         self._probes = Probes(self._on_probe)
         self.probe_counts: Counter[tuple[str, str, str]] = Counter()
@@ -196,12 +194,6 @@ class PodWorker:
         if self._volumes_ready and not view.terminating and view.sandbox is not None and has_content(self.pod):
             self._launch(_REFRESH, self._operations.refresh(view))
 
-    def told(self, container_id: str) -> None:
-        """The engine reports a change: that this container or sandbox ended, if it says which."""
-        if container_id:
-            self._endings.tell(container_id, self._node.now())
-        self.kick()
-
     def kick(self) -> None:
         """Look again soon."""
         self._wake.set()
@@ -247,9 +239,7 @@ class PodWorker:
         self._keep_probes(now)
         self._announce(decision)
         status_due = self._report(decision, now)
-        alive = {run.id for run in self._containers if run.running} | {box.id for box in self._sandboxes if box.ready}
-        unseen_end = self._endings.next_look(alive, now)
-        times = [at for at in (decision.wake_at, status_due, unseen_end) if at is not None]
+        times = [at for at in (decision.wake_at, status_due) if at is not None]
         return max(0.0, min(times) - now) if times else None
 
     # -- seeing ---------------------------------------------------------------------------------------------
