@@ -218,7 +218,9 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         )
         cluster.apply(pod("one", namespace, "vol", nodeName=first, securityContext={"fsGroup": 3000}))
         until(lambda: attachments(cluster, driver), what="a wish to attach")
-        cluster.apply(pod("two", namespace, "vol", nodeName=second))
+        reader = pod("two", namespace, "vol", nodeName=second, restartPolicy="Never")
+        reader["spec"]["containers"][0]["command"] = ["cat", "/data/log"]
+        cluster.apply(reader)
         ready(cluster, namespace, "tmp")
         context = json.loads(sh(cluster, namespace, "tmp", "cat /data/context.json"))
         assert (context["color"], context["csi.storage.k8s.io/pod.name"]) == ("green", "tmp")
@@ -239,8 +241,10 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
         until(lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)] == [second], what="a move")
         attach(cluster, driver)
-        ready(cluster, namespace, "two")
-        assert sh(cluster, namespace, "two", "cat /data/log") == "one"
+        phase = lambda: cluster.get("pod", "two", "-n", namespace)["status"]["phase"]  # noqa: E731
+        until(lambda: phase() == "Succeeded", what="the end of the other pod")
+        assert cluster.kubectl("logs", "-n", namespace, "two") == "one\n"
+        until(lambda: not attachments(cluster, driver), what="a pod that is through to give its volume back")
     assert (store / "volumes" / "vol" / "log").read_text() == "one\n"
     assert [path.name for path in (store / "volumes").iterdir()] == ["vol"]
     until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
