@@ -166,6 +166,10 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(claim("alone", namespace, accessModes=["ReadWriteOncePod"]))
     cluster.apply(claim("shared", namespace))
     cluster.apply(claim("many", namespace, accessModes=["ReadWriteMany"]))
+    cluster.apply(claim("huge", namespace, "1Ei"))
+    cluster.apply(pod("huge", namespace, "huge"))
+    own = {"ephemeral": {"volumeClaimTemplate": {"spec": claim("", "")["spec"]}}}
+    cluster.apply(pod("own", namespace, own))
     cluster.apply(pod("alone", namespace, "alone"))
     cluster.apply(pod("missing", namespace, "none"))
     cluster.apply(pod("many", namespace, "many"))
@@ -174,12 +178,16 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(pod("writer", namespace, "shared"))
     user = {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000}}
     cluster.apply(pod("sub", namespace, "shared", {"subPath": "a/b"}))
-    ready(cluster, namespace, "writer", "sub", "alone")
+    ready(cluster, namespace, "writer", "sub", "alone", "own")
     sh(cluster, namespace, "sub", "echo deep > /data/f")
     assert sh(cluster, namespace, "writer", "cat /data/a/b/f") == "deep"
     cluster.apply(pod("second", namespace, "alone"))
     cluster.apply(pod("group", namespace, "shared", **user))
     cluster.apply(pod("reader", namespace, {"persistentVolumeClaim": {"claimName": "shared", "readOnly": True}}))
+    sh(cluster, namespace, "own", "echo mine > /data/f")
+    scratch = local_path(cluster, volume_of(cluster, namespace, "own-v"))
+    assert (scratch / "f").read_text() == "mine\n"
+    cluster.kubectl("delete", "pod", "own", "-n", namespace, "--wait=false")
     ready(cluster, namespace, "group", "reader")
     assert sh(cluster, namespace, "reader", "cat /data/a/b/f") == "deep"
     assert "Read-only file system" in sh(cluster, namespace, "reader", "echo no > /data/g", check=False)
@@ -196,6 +204,7 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(pod("lost", namespace, "lost"))
     for name, reason, words in (
         ("missing", "FailedScheduling", 'persistentvolumeclaim "none" not found'),
+        ("huge", "FailedScheduling", "did not have enough free storage"),
         ("second", "FailedScheduling", "ReadWriteOncePod access mode"),
         ("lost", "FailedScheduling", "bound to non-existent persistentvolume"),
         ("opt", "FailedMount", "mount options"),
@@ -206,6 +215,7 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     until(
         lambda: "ReadWriteMany" in messages(cluster, namespace, "many").get("ProvisioningFailed", ""), what="a refusal"
     )
+    until(lambda: not scratch.exists(), what="an ephemeral volume to go with its pod")
 
 
 def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespace: str, tmp_path: Path):
