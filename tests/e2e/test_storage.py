@@ -166,6 +166,10 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(claim("alone", namespace, accessModes=["ReadWriteOncePod"]))
     cluster.apply(claim("shared", namespace))
     cluster.apply(claim("many", namespace, accessModes=["ReadWriteMany"]))
+    cluster.apply(claim("huge", namespace, "1Ei"))
+    cluster.apply(pod("huge", namespace, "huge"))
+    own = {"ephemeral": {"volumeClaimTemplate": {"spec": claim("", "")["spec"]}}}
+    cluster.apply(pod("own", namespace, own))
     cluster.apply(pod("alone", namespace, "alone"))
     cluster.apply(pod("missing", namespace, "none"))
     cluster.apply(pod("many", namespace, "many"))
@@ -174,12 +178,16 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(pod("writer", namespace, "shared"))
     user = {"securityContext": {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000}}
     cluster.apply(pod("sub", namespace, "shared", {"subPath": "a/b"}))
-    ready(cluster, namespace, "writer", "sub", "alone")
+    ready(cluster, namespace, "writer", "sub", "alone", "own")
     sh(cluster, namespace, "sub", "echo deep > /data/f")
     assert sh(cluster, namespace, "writer", "cat /data/a/b/f") == "deep"
     cluster.apply(pod("second", namespace, "alone"))
     cluster.apply(pod("group", namespace, "shared", **user))
     cluster.apply(pod("reader", namespace, {"persistentVolumeClaim": {"claimName": "shared", "readOnly": True}}))
+    sh(cluster, namespace, "own", "echo mine > /data/f")
+    scratch = local_path(cluster, volume_of(cluster, namespace, "own-v"))
+    assert (scratch / "f").read_text() == "mine\n"
+    cluster.kubectl("delete", "pod", "own", "-n", namespace, "--wait=false")
     ready(cluster, namespace, "group", "reader")
     assert sh(cluster, namespace, "reader", "cat /data/a/b/f") == "deep"
     assert "Read-only file system" in sh(cluster, namespace, "reader", "echo no > /data/g", check=False)
@@ -196,6 +204,7 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     cluster.apply(pod("lost", namespace, "lost"))
     for name, reason, words in (
         ("missing", "FailedScheduling", 'persistentvolumeclaim "none" not found'),
+        ("huge", "FailedScheduling", "did not have enough free storage"),
         ("second", "FailedScheduling", "ReadWriteOncePod access mode"),
         ("lost", "FailedScheduling", "bound to non-existent persistentvolume"),
         ("opt", "FailedMount", "mount options"),
@@ -206,6 +215,7 @@ def test_claims_hold_what_they_promise_and_say_what_is_wrong(cluster: Cluster, n
     until(
         lambda: "ReadWriteMany" in messages(cluster, namespace, "many").get("ProvisioningFailed", ""), what="a refusal"
     )
+    until(lambda: not scratch.exists(), what="an ephemeral volume to go with its pod")
 
 
 def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespace: str, tmp_path: Path):
@@ -218,7 +228,9 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         )
         cluster.apply(pod("one", namespace, "vol", nodeName=first, securityContext={"fsGroup": 3000}))
         until(lambda: attachments(cluster, driver), what="a wish to attach")
-        cluster.apply(pod("two", namespace, "vol", nodeName=second))
+        reader = pod("two", namespace, "vol", nodeName=second, restartPolicy="Never")
+        reader["spec"]["containers"][0]["command"] = ["cat", "/data/log"]
+        cluster.apply(reader)
         ready(cluster, namespace, "tmp")
         context = json.loads(sh(cluster, namespace, "tmp", "cat /data/context.json"))
         assert (context["color"], context["csi.storage.k8s.io/pod.name"]) == ("green", "tmp")
@@ -239,8 +251,10 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
         until(lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)] == [second], what="a move")
         attach(cluster, driver)
-        ready(cluster, namespace, "two")
-        assert sh(cluster, namespace, "two", "cat /data/log") == "one"
+        phase = lambda: cluster.get("pod", "two", "-n", namespace)["status"]["phase"]  # noqa: E731
+        until(lambda: phase() == "Succeeded", what="the end of the other pod")
+        assert cluster.kubectl("logs", "-n", namespace, "two") == "one\n"
+        until(lambda: not attachments(cluster, driver), what="a pod that is through to give its volume back")
     assert (store / "volumes" / "vol" / "log").read_text() == "one\n"
     assert [path.name for path in (store / "volumes").iterdir()] == ["vol"]
     until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
