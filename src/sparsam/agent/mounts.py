@@ -10,6 +10,7 @@ from pathlib import Path
 _libc = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
 _MS_NOSUID, _MS_NODEV = 2, 4
+_MS_BIND, _MS_REC = 4096, 16384
 
 
 def mount_tmpfs(path: Path, size_bytes: int | None = None, mode: int = 0o755) -> None:
@@ -19,6 +20,13 @@ def mount_tmpfs(path: Path, size_bytes: int | None = None, mode: int = 0o755) ->
     if _libc.mount(b"tmpfs", target, b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode()) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
+
+
+def bind(source: str | Path, target: Path) -> None:
+    """Show a file or directory, with what is mounted below it, at another place too; raises OSError."""
+    if _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND | _MS_REC, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
 
 
 def unmount(path: str | Path) -> None:

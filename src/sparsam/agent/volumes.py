@@ -25,6 +25,7 @@ from sparsam.agent.ownership import give_group
 from sparsam.agent.payloads import File, TokenWish, volume_files
 from sparsam.agent.podspec import Obj, all_containers
 from sparsam.agent.references import ConfigFault, Sources, claim_of
+from sparsam.agent.subpaths import FOLDER, hold, relative
 from sparsam.units import parse_bytes
 
 _DATA_LINK = "..data"
@@ -90,14 +91,15 @@ class PodDirectory:
         """The volume mounts of one container; raises ConfigFault."""
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
         mounts = []
-        for mount in spec.get("volumeMounts") or ():
+        for number, mount in enumerate(spec.get("volumeMounts") or ()):
             volume = volumes.get(mount["name"])
             if volume is None:
                 raise ConfigFault(f'cannot find volume "{mount["name"]}" to mount into container "{spec["name"]}"')
             host_path = self._source(volume)
             sub_path = mount.get("subPath") or expand(mount.get("subPathExpr") or "", environment)
             if sub_path:
-                host_path = _sub_path(host_path, sub_path, mount["name"])
+                target = self.path / FOLDER / mount["name"] / spec["name"] / str(number)
+                host_path = hold(host_path, sub_path, mount["name"], target)
             mounts.append(
                 BindMount(
                     str(host_path),
@@ -185,7 +187,7 @@ def write_atomically(root: Path, files: Mapping[str, File], group: int | None = 
     fresh = Path(mkdtemp(prefix="..", dir=root))
     fresh.chmod(0o755 if group is None else 0o2775)
     for name, file in files.items():
-        path = fresh / _safe(name)
+        path = fresh / relative(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
         path.chmod(file.mode if group is None else file.mode | 0o440)
@@ -267,25 +269,6 @@ def _read_only(volume: Obj) -> bool:
     if any((volume.get(kind) or {}).get("readOnly") for kind in ("persistentVolumeClaim", "csi")):
         return True
     return any(kind in volume for kind in ("configMap", "secret", "downwardAPI", "projected", "image"))
-
-
-def _sub_path(root: Path, sub_path: str, volume: str) -> Path:
-    """A path inside the volume, made as a directory when missing; symbolic links must not lead outside."""
-    base = root.resolve()
-    target = (base / _safe(sub_path)).resolve()
-    if target != base and base not in target.parents:
-        raise ConfigFault(f'subPath "{sub_path}" not within volume path "{volume}"')
-    if not target.exists():
-        target.mkdir(parents=True, mode=0o750)
-        target.chmod(0o755 if stat.S_IMODE(base.stat().st_mode) & 0o002 == 0 else 0o777)
-    return target
-
-
-def _safe(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise ConfigFault(f"path {name!r} must be relative and must not contain '..'")
-    return path
 
 
 def _same(link: Path, files: Mapping[str, File]) -> bool:
