@@ -13,7 +13,9 @@ from sparsam.agent.runtime import RuntimeFault
 
 log = logging.getLogger(__name__)
 
-_ROUND_SECONDS = 30.0
+_ROUND_SECONDS = 10.0
+_FLOOD_SECONDS = 1.0
+"""Pause after a round that had something to rotate: who writes that much will do so again."""
 
 
 def rotated_files(path: Path) -> list[Path]:
@@ -31,15 +33,17 @@ def rotate(path: Path, moment: datetime, max_files: int) -> None:
 
 async def keep_rotating(pods: Pods, cri: Cri, *, max_bytes: int, max_files: int) -> None:
     """Rotate the logs of running containers until cancelled."""
+    pause = _ROUND_SECONDS
     while True:
-        await asyncio.sleep(_ROUND_SECONDS)
-        for container in pods.running_containers():
+        await asyncio.sleep(pause)
+        large = [run for run in pods.running_containers() if _size(run.log_path) > max_bytes]
+        pause = _FLOOD_SECONDS if large else _ROUND_SECONDS
+        for run in large:
             try:
-                if _size(container.log_path) > max_bytes:
-                    rotate(Path(container.log_path), datetime.now(UTC), max_files)
-                    await cri.reopen_log(container.id)
+                rotate(Path(run.log_path), datetime.now(UTC), max_files)
+                await cri.reopen_log(run.id)
             except (OSError, RuntimeFault) as error:
-                log.warning("log not rotated container=%s error=%s", container.id, error)
+                log.warning("log not rotated container=%s error=%s", run.id, error)
 
 
 def _size(path: str) -> int:
