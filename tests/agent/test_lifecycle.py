@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sparsam.agent import lifecycle
 from sparsam.agent.lifecycle import (
+    ClearVolumes,
     Decision,
     Finish,
     KillContainer,
@@ -321,7 +322,18 @@ def test_a_pod_past_its_deadline_fails_and_is_wound_up():
 def test_a_pod_that_was_reported_as_through_never_starts_again():
     wanted = pod()
     wanted["status"]["phase"] = "Succeeded"
-    assert decide(view(wanted=wanted, sandboxes=()), NOW) == Decision()
+    assert decide(view(wanted=wanted, sandboxes=()), NOW).actions == (ClearVolumes(),)
+    assert decide(view(wanted=wanted, sandboxes=(), cleared=True), NOW) == Decision()
+
+
+def test_an_evicted_pod_keeps_nothing_on_disk_once_its_end_is_on_record():
+    wanted, ended = pod(), run(state="exited")
+    failure = Waiting("Evicted", "The node was low on resource: ephemeral-storage.")
+    fields = {"wanted": wanted, "sandboxes": (replace(SANDBOX, ready=False),), "failure": failure}
+    assert decide(view(ended, **fields), NOW).actions == (ClearVolumes(),)
+    assert decide(view(ended, **fields, cleared=True), NOW).actions == ()
+    wanted["status"] |= {"phase": "Failed", "reason": "Evicted"}
+    assert decide(view(ended, **fields, cleared=True), NOW).actions == (RemoveContainer("main-0"),)
 
 
 def test_restarts_go_on_counting_when_the_engine_lost_everything():
@@ -377,6 +389,21 @@ class World:
                 self.view = replace(seen, sandboxes=(replace(SANDBOX, id=f"s{attempt}", attempt=attempt), *old))
             case StopSandboxes():
                 self.view = replace(seen, sandboxes=tuple(replace(s, ready=False) for s in seen.sandboxes))
+            case lifecycle.RemoveSandbox(sandbox_id):
+                self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
+            case ClearVolumes():
+                self.view = replace(seen, volumes_ready=False, cleared=True)
+            case TearDown():
+                self.view = replace(seen, containers=(), sandboxes=(), torn_down=True)
+            case Finish():
+                self.finished = True
+                self.view = replace(seen, busy=frozenset({"finish"}))
+            case _:
+                self.apply_to_containers(action)
+
+    def apply_to_containers(self, action: lifecycle.Action) -> None:
+        seen = self.view
+        match action:
             case StartContainer(name, attempt, restart):
                 assert seen.sandbox is not None
                 self.starts.append(name)
@@ -396,13 +423,6 @@ class World:
                 )
             case lifecycle.RemoveContainer(container_id):
                 self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
-            case lifecycle.RemoveSandbox(sandbox_id):
-                self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
-            case TearDown():
-                self.view = replace(seen, containers=(), sandboxes=(), torn_down=True)
-            case Finish():
-                self.finished = True
-                self.view = replace(seen, busy=frozenset({"finish"}))
 
     def exit(self, container_id: str, code: int) -> None:
         self.view = replace(
