@@ -260,4 +260,6 @@ def _warnings(spec: Obj) -> tuple[str, ...]:
     found = []
     if ":" in spec["clusterIP"]:
         found.append("spec.clusterIP: IPv6 is not supported; the address is not served")
+    if any(":" in ip for ip in spec.get("externalIPs") or ()):
+        found.append("spec.externalIPs: IPv6 is not supported; such addresses are not served")
     return tuple(found)
