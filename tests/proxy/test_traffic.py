@@ -112,7 +112,16 @@ def test_pods_leave_the_cluster_with_the_address_of_the_node(world):
 
 def test_a_client_with_affinity_stays(world):
     world.program(A, B, sessionAffinity="ClientIP")
-    assert len({world.client.ask(NODE_IP, 30080)[0] for _ in range(10)}) == 1
+    (first,) = {world.client.ask(NODE_IP, 30080)[0] for _ in range(10)}
+    # Others come and go: it stays. Its own goes: it moves, and stays there when that one comes back.
+    mine, other = (A, B) if first == f"pod-{A}" else (B, A)
+    world.program(mine, sessionAffinity="ClientIP")
+    world.program(A, B, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(8)} == {first}
+    world.program(other, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(3)} == {f"pod-{other}"}
+    world.program(A, B, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(8)} == {f"pod-{other}"}
 
 
 def test_local_policy_shows_the_client_to_the_pod(world):
