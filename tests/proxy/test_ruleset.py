@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsam.proxy.rules import Balance, Drop, Element, Goto, Spread
+from sparsam.proxy.endpoints import Endpoint
+from sparsam.proxy.rules import Balance, Choose, Drop, Element, Goto, SendByMark
 from sparsam.proxy.ruleset import Ruleset
 from sparsam.proxy.services import (
     EMPTY,
@@ -15,6 +16,7 @@ from sparsam.proxy.services import (
     SOURCE_RANGES,
     HealthCheck,
     compile_service,
+    endpoint_marks,
 )
 from tests.support.proxy import NETWORK, KernelModel, Tracer, endpoint, endpoint_slice, service
 
@@ -47,7 +49,8 @@ def test_a_packet_that_finds_the_map_of_a_rule_on_its_way_out_empty_still_reache
     ruleset.replace({("default", "web"): fragment})
 
     def looks_up(rule):
-        return any((isinstance(each, Balance) and len(each.targets) > 1) or isinstance(each, Spread) for each in rule)
+        many = (isinstance(each, Balance) and len(each.targets) > 1 for each in rule)
+        return any(many) or any(isinstance(each, Choose | SendByMark) for each in rule)
 
     chains = {name: tuple(rule for rule in rules if not looks_up(rule)) for name, rules in ruleset.chains.items()}
     assert chains != ruleset.chains
@@ -143,12 +146,26 @@ def test_external_ips_and_load_balancer_addresses_lead_to_the_endpoints():
         assert (outcome.targets, outcome.marked) == ({("10.244.1.1", 8080)}, {True})
 
 
-def test_a_client_with_affinity_goes_back_to_the_endpoint_that_remembers_it():
+def test_a_client_with_affinity_goes_back_to_the_endpoint_that_is_remembered_for_it():
     objects = (service(sessionAffinity="ClientIP"), endpoint_slice("10.244.1.1", "10.244.1.2", "10.244.1.3"))
-    tracer = trace(*objects)
-    assert len(tracer.send(POD, "10.96.0.5", 80).targets) == 3
-    (second,) = [name for name in tracer.chains if name.startswith("ep-") and "/10.244.1.2/" in name]
-    assert trace(*objects, remembered=[second]).send(POD, "10.96.0.5", 80).targets == {("10.244.1.2", 8080)}
+    assert len(trace(*objects).send(POD, "10.96.0.5", 80).targets) == 3
+    (known,) = compile_service(objects[0], [objects[1]], NETWORK).affinity_maps
+    marks = {each.ip: mark for mark, each in endpoint_marks(Endpoint(f"10.244.1.{n}", 8080) for n in (1, 2, 9)).items()}
+    back = trace(*objects, remembered={known: marks["10.244.1.2"]}).send(POD, "10.96.0.5", 80)
+    assert back.targets == {("10.244.1.2", 8080)}
+    # The one that was remembered is gone.
+    moved = trace(*objects, remembered={known: marks["10.244.1.9"]}).send(POD, "10.96.0.5", 80)
+    assert len(moved.targets) == 3
+
+
+@given(st.sets(st.tuples(st.integers(1, 200), st.integers(1, 3)), max_size=30), st.data())
+def test_marks_are_apart_and_stay_while_other_endpoints_come_and_go(pairs, data):
+    endpoints = [Endpoint(f"10.244.1.{ip}", port) for ip, port in sorted(pairs)]
+    marks = endpoint_marks(endpoints)
+    assert sorted(marks.values()) == sorted(endpoints)
+    assert 0 not in marks
+    fewer = data.draw(st.lists(st.sampled_from(endpoints), unique=True)) if endpoints else []
+    assert endpoint_marks(fewer).items() <= marks.items()
 
 
 def test_headless_and_external_name_services_have_no_rules():
@@ -333,7 +350,7 @@ def test_updates_in_steps_give_the_same_ruleset_as_building_it_whole(steps):
     whole.replace(final)
     assert kernel.chains == stepwise.chains == whole.chains
     assert kernel.elements == stepwise.elements == whole.elements
-    assert kernel.sets == stepwise.affinity_sets == whole.affinity_sets
+    assert kernel.maps == stepwise.affinity_maps == whole.affinity_maps
 
 
 @settings(max_examples=150, deadline=None)

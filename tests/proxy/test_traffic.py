@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import struct
 import threading
+from pathlib import Path
 
 import dnslib
 import pytest
@@ -110,7 +112,16 @@ def test_pods_leave_the_cluster_with_the_address_of_the_node(world):
 
 def test_a_client_with_affinity_stays(world):
     world.program(A, B, sessionAffinity="ClientIP")
-    assert len({world.client.ask(NODE_IP, 30080)[0] for _ in range(10)}) == 1
+    (first,) = {world.client.ask(NODE_IP, 30080)[0] for _ in range(10)}
+    # Others come and go: it stays. Its own goes: it moves, and stays there when that one comes back.
+    mine, other = (A, B) if first == f"pod-{A}" else (B, A)
+    world.program(mine, sessionAffinity="ClientIP")
+    world.program(A, B, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(8)} == {first}
+    world.program(other, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(3)} == {f"pod-{other}"}
+    world.program(A, B, sessionAffinity="ClientIP")
+    assert {world.client.ask(NODE_IP, 30080)[0] for _ in range(8)} == {f"pod-{other}"}
 
 
 def test_local_policy_shows_the_client_to_the_pod(world):
@@ -177,6 +188,28 @@ def test_a_udp_client_moves_on_when_its_endpoint_is_gone(world):
         assert world.node.call(lambda: forget_udp(gone)) == 0
         client.sendto(b"two", (CLUSTER_IP, 80))
         assert second.recv(10) == b"two"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_closed").exists(), reason="the kernel tracks no SCTP"
+)
+def test_sctp_is_redirected_too(world):
+    made = service(ports=[{"name": "s", "port": 80, "protocol": "SCTP"}])
+    target = [{"name": "s", "port": 8080, "protocol": "SCTP"}]
+    world.change(compile_service(made, [endpoint_slice(A, ports=target)], NETWORK))
+    # An INIT, by hand: the kernel need not have sockets for it. Its checksum is CRC32c, which zlib does not have.
+    head, checksum = struct.pack("!HHI", 4000, 80, 0), 0xBF333985
+    init = head + struct.pack("<I", checksum) + struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65536, 1, 1, 1)
+
+    def raw():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+        sock.settimeout(5)
+        return sock
+
+    with world.a.call(raw) as receiver, world.b.call(raw) as sender:
+        sender.sendto(init, (CLUSTER_IP, 0))
+        ip_header_bytes = 20
+        assert struct.unpack_from("!HH", receiver.recv(200), ip_header_bytes) == (4000, 8080)
 
 
 def test_dns_is_served_to_pods_and_the_node(world):

@@ -12,19 +12,22 @@ from typing import Any
 
 from sparsam.proxy.rules import (
     Balance,
+    Choose,
     Drop,
     Element,
     Field,
+    Forget,
     Goto,
     Jump,
     Lookup,
     Mark,
     Match,
+    Recall,
     Reject,
     Remember,
     Return,
     Rule,
-    Spread,
+    SendByMark,
     Statement,
 )
 from sparsam.proxy.ruleset import Transaction
@@ -71,11 +74,12 @@ class Outcome:
 class Tracer:
     """Walks the first packet of a connection through the chains, along every branch that chance may take."""
 
-    def __init__(self, chains: Mapping[str, tuple[Rule, ...]], elements, *, local=("192.0.2.10",), remembered=()):
+    def __init__(self, chains: Mapping[str, tuple[Rule, ...]], elements, *, local=("192.0.2.10",), remembered=None):
         self.chains = chains
         self.elements = elements
         self.local = set(local)
-        self.remembered = set(remembered)
+        self.remembered = remembered or {}
+        """Marks of the sender by map."""
 
     def send(self, source: str, destination: str, port: int, *, protocol="tcp", hook="prerouting", local=()) -> Outcome:
         outcome = Outcome()
@@ -105,8 +109,14 @@ class Tracer:
                         return False, marked, False
                 case Mark():
                     marked = True
-                case Remember():
-                    pass
+                case Recall() | Choose() | Remember() | Forget():
+                    if not self._number(statement, packet):
+                        return False, marked, False
+                case SendByMark(targets):
+                    found = {(ip, port) for mark, ip, port in targets if mark in packet.get("numbers", ())}
+                    if found:
+                        return (*self._verdict(Balance(tuple(found)), packet, marked, outcome), True)
+                    return False, marked, False
                 case Jump(chain):
                     ended, marked = self._chain(chain, packet, marked, outcome)
                     if ended:
@@ -119,14 +129,22 @@ class Tracer:
                     return (*self._verdict(statement, packet, marked, outcome), True)
         return False, marked, False
 
+    def _number(self, statement: Statement, packet) -> bool:
+        """Every number that the connection's mark may hold; whether the rule goes on."""
+        match statement:
+            case Recall(name):
+                packet["numbers"] = {self.remembered.get(name)}
+                return name in self.remembered
+            case Choose(marks):
+                packet["numbers"] = set(marks)
+        return True
+
     def _verdict(self, statement: Statement, packet, marked: bool, outcome: Outcome) -> tuple[bool, bool]:
         match statement:
             case Goto(chain):
                 return self._chain(chain, packet, marked, outcome)
             case Return():
                 return False, marked
-            case Spread(chains):
-                return [self._chain(each, packet, marked, outcome) for each in chains][-1]
             case Drop():
                 outcome.dropped = True
             case Reject():
@@ -142,7 +160,7 @@ class Tracer:
         assert isinstance(match.field, Field)
         value = packet[match.field]
         if match.value.startswith("@"):
-            found = match.value[1:] in self.remembered or Element(match.value[1:], value) in self.elements
+            found = Element(match.value[1:], value) in self.elements
         elif match.field in (Field.SOURCE, Field.DESTINATION):
             networks = match.value.strip("{} ").split(", ")
             found = any(IPv4Address(value) in IPv4Network(each) for each in networks)
@@ -157,38 +175,36 @@ class KernelModel:
 
     chains: dict[str, tuple[Rule, ...]]
     elements: dict[Element, Any] = field(default_factory=dict)
-    sets: dict[str, int] = field(default_factory=dict)
+    maps: dict[str, int] = field(default_factory=dict)
 
     def apply(self, change: Transaction) -> None:
         for element in change.gone_elements:
             del self.elements[element]
-        for name, seconds in change.new_sets.items():
-            assert name not in self.sets
-            self.sets[name] = seconds
+        for name, seconds in change.new_maps.items():
+            assert name not in self.maps
+            self.maps[name] = seconds
         self.chains.update(change.chains)
         for element, verdict in change.new_elements.items():
             assert element not in self.elements
             self.elements[element] = verdict
         for name in change.gone_chains:
             del self.chains[name]
-        for name in change.gone_sets:
-            del self.sets[name]
+        for name in change.gone_maps:
+            del self.maps[name]
         self.check_references()
 
     def check_references(self) -> None:
         wanted = {each.chain for each in self.elements.values() if isinstance(each, Goto)}
-        sets = set()
+        maps = set()
         for rules in self.chains.values():
             for statement in (each for rule in rules for each in rule):
                 match statement:
                     case Goto(chain) | Jump(chain):
                         wanted.add(chain)
-                    case Spread(chains):
-                        wanted |= set(chains)
-                    case Remember(name):
-                        sets.add(name)
+                    case Recall(name) | Remember(name) | Forget(name):
+                        maps.add(name)
         assert wanted <= self.chains.keys()
-        assert sets == self.sets.keys()
+        assert maps == self.maps.keys()
 
 
 def comparable(listing: str) -> list[str]:

@@ -69,6 +69,7 @@ class LoadBalancers:
         self._nodes = context.informer(NODES)
         self._holders: dict[str, Key] = {}
         self._waiting: set[Key] = set()
+        self._learned = False
         self.controller = Controller("service-controller", context, self.sync, workers=1)
         self.controller.watch(self._services, own_key)
         self.controller.needs(self._nodes)
@@ -113,8 +114,9 @@ class LoadBalancers:
 
     def _learn(self) -> None:
         """Who had which address before this process began: whoever came first keeps it."""
-        if self._holders:
+        if self._learned:
             return
+        self._learned = True
         ours = [each for each in self._services.items() if is_ours(each)]
         for service in sorted(ours, key=lambda each: (each["metadata"]["creationTimestamp"], key_of(each))):
             for ip in ingress_ips(service):

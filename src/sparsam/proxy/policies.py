@@ -110,10 +110,10 @@ class Cluster:
             self._labels[name] = labels
         return True
 
-    def select(self, namespaces: Sequence[str], selector: LabelSelector) -> list[PodFacts]:
-        """Pods of some namespaces with matching labels."""
+    def select(self, namespaces: Sequence[str], selector: LabelSelector, *, local: bool = False) -> list[PodFacts]:
+        """Pods of some namespaces with matching labels, or only this node's own among them."""
         found = (pod for name in namespaces for pod in self._pods.get(name, {}).values())
-        return [pod for pod in found if selector.matches(pod.labels)]
+        return [pod for pod in found if (pod.local or not local) and selector.matches(pod.labels)]
 
     def namespaces(self, selector: Obj | None, own: str) -> list[str]:
         """Names of the namespaces that a selector matches; without one the policy's own."""
@@ -145,14 +145,14 @@ def compile_policies(policies: Iterable[Obj], cluster: Cluster) -> Compiled:
 def _of_policy(policy: Obj, peers: _Peers) -> Iterator[tuple[tuple[str, str], tuple[Allowed, ...]]]:
     """What a policy allows each pod of this node that it isolates."""
     spec, own = policy["spec"], policy["metadata"]["namespace"]
-    selected = peers.cluster.select([own], parse_label_selector_object(spec.get("podSelector") or {}))
-    local = [pod for pod in selected if pod.local]
-    for direction in _directions(spec) if local else ():
+    selector = parse_label_selector_object(spec.get("podSelector") or {})
+    selected = peers.cluster.select([own], selector, local=True)
+    for direction in _directions(spec) if selected else ():
         ingress = direction == INGRESS
         rules = spec.get("ingress" if ingress else "egress") or []
         names = {(each["port"], each.get("protocol") or "TCP") for each in _ports_of(rules) if _is_name(each)}
         variants: dict[tuple[int | None, ...], tuple[Allowed, ...]] = {}
-        for pod in local:
+        for pod in selected:
             # What comes in goes by the named ports of the pod itself; most rules name none.
             key = tuple(pod.ports.get(name) for name in sorted(names)) if ingress else ()
             if key not in variants:

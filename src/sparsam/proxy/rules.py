@@ -122,28 +122,62 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Remember:
-    """Put the sender's address into a set, or start its time anew."""
+class Recall:
+    """Put the number that a map remembers for the sender into the connection's mark; else the rule ends."""
 
-    set_name: str
+    map_name: str
 
     def __str__(self) -> str:
         """As nft reads it."""
-        return f"update @{self.set_name} {{ ip saddr }}"
+        return f"ct mark set ip saddr map @{self.map_name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Go on in one of these chains, each as likely as any other."""
+class Remember:
+    """Put the sender with the connection's mark into a map; one that is there keeps its number and starts anew."""
 
-    chains: tuple[str, ...]
+    map_name: str
 
     def __str__(self) -> str:
         """As nft reads it."""
-        if len(self.chains) == 1:
-            return f"goto {self.chains[0]}"
-        targets = ", ".join(f"{number} : goto {chain}" for number, chain in enumerate(self.chains))
-        return f"numgen random mod {len(self.chains)} vmap {{ {targets} }}"
+        return f"update @{self.map_name} {{ ip saddr : ct mark }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Take the sender out of a map."""
+
+    map_name: str
+
+    def __str__(self) -> str:
+        """As nft reads it; the mark plays no part."""
+        return f"delete @{self.map_name} {{ ip saddr : ct mark }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Put one of these numbers into the connection's mark, each as likely as any other."""
+
+    marks: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        if len(self.marks) == 1:
+            return f"ct mark set {self.marks[0]:#x}"
+        choices = ", ".join(f"{number} : {mark:#x}" for number, mark in enumerate(self.marks))
+        return f"ct mark set numgen random mod {len(self.marks)} map {{ {choices} }}"
+
+
+@dataclass(frozen=True, slots=True)
+class SendByMark:
+    """Send the connection to the address and port that its mark stands for; else the rule ends."""
+
+    targets: tuple[tuple[int, str, int], ...]
+
+    def __str__(self) -> str:
+        """As nft reads it."""
+        targets = ", ".join(f"{mark:#x} : {ip} . {port}" for mark, ip, port in self.targets)
+        return f"dnat ip addr . port to ct mark map {{ {targets} }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +204,22 @@ class Masquerade:
 
 
 Statement = (
-    Match | Marked | Mark | Jump | Goto | Drop | Return | Reject | Lookup | Remember | Spread | Balance | Masquerade
+    Match
+    | Marked
+    | Mark
+    | Jump
+    | Goto
+    | Drop
+    | Return
+    | Reject
+    | Lookup
+    | Recall
+    | Remember
+    | Forget
+    | Choose
+    | SendByMark
+    | Balance
+    | Masquerade
 )
 Rule = tuple[Statement, ...]
 Verdict = Goto | Drop

@@ -64,12 +64,12 @@ class Transaction:
     """What one update changes, in the order in which the kernel accepts it."""
 
     gone_elements: set[Element] = field(default_factory=set)
-    new_sets: dict[str, int] = field(default_factory=dict)
+    new_maps: dict[str, int] = field(default_factory=dict)
     chains: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
     """New and changed ones, with all their rules."""
     new_elements: dict[Element, Verdict | None] = field(default_factory=dict)
     gone_chains: set[str] = field(default_factory=set)
-    gone_sets: set[str] = field(default_factory=set)
+    gone_maps: set[str] = field(default_factory=set)
     gone_udp_targets: set[tuple[str, int]] = field(default_factory=set)
     """Endpoints whose tracked flows must be forgotten afterwards; no part of the text."""
 
@@ -80,15 +80,15 @@ class Transaction:
     def render(self, table: str) -> str:
         """As nft reads it; applied as a whole or not at all."""
         lines = [*_elements("delete", table, dict.fromkeys(self.gone_elements))]
-        for name, seconds in sorted(self.new_sets.items()):
-            # Without a size: the kernel would make room for as many at once, a megabyte for each endpoint.
-            kind = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
-            lines.append(f"add set ip {table} {name} {{ {kind} }}")
+        for name, seconds in sorted(self.new_maps.items()):
+            # Without a size: the kernel would make room for as many at once, a megabyte for each Service.
+            kind = f"type ipv4_addr : mark; flags dynamic,timeout; timeout {seconds}s;"
+            lines.append(f"add map ip {table} {name} {{ {kind} }}")
         lines += _chains(table, self.chains)
         lines += _elements("add", table, self.new_elements)
         lines += [f"flush chain ip {table} {name}" for name in sorted(self.gone_chains)]
         lines += [f"delete chain ip {table} {name}" for name in sorted(self.gone_chains)]
-        lines += [f"delete set ip {table} {name}" for name in sorted(self.gone_sets)]
+        lines += [f"delete map ip {table} {name}" for name in sorted(self.gone_maps)]
         return "\n".join(lines) + "\n"
 
 
@@ -137,9 +137,9 @@ class Ruleset:
         return {element: _first(claims) for element, claims in self._claims.items()}
 
     @property
-    def affinity_sets(self) -> dict[str, int]:
-        """Every set that remembers clients, with the seconds each is remembered."""
-        return {name: seconds for each in self.fragments.values() for name, seconds in each.affinity_sets.items()}
+    def affinity_maps(self) -> dict[str, int]:
+        """Every map that remembers clients, with the seconds that it does."""
+        return {name: seconds for each in self.fragments.values() for name, seconds in each.affinity_maps.items()}
 
     def render(self, table: str) -> str:
         """The whole table, replacing whatever is there under its name in one step."""
@@ -148,7 +148,7 @@ class Ruleset:
             sort, _, body = kind.partition(" ")
             lines.append(f"add {sort} ip {table} {name} {body}")
         lines += [f"add chain ip {table} {name} {hook}" for name, hook in HOOKS.items()]
-        whole = Transaction(new_sets=self.affinity_sets, chains=self.chains, new_elements=self.elements)
+        whole = Transaction(new_maps=self.affinity_maps, chains=self.chains, new_elements=self.elements)
         return "\n".join(lines) + "\n" + whole.render(table)
 
     def _replace_one(self, key: ServiceKey, new: Fragment, transaction: Transaction) -> None:
@@ -164,8 +164,8 @@ class Ruleset:
             self._claims.setdefault(element, {})[key] = verdict
         transaction.chains.update({n: rules for n, rules in new.chains.items() if old.chains.get(n) != rules})
         transaction.gone_chains |= old.chains.keys() - new.chains.keys()
-        transaction.new_sets.update({n: t for n, t in new.affinity_sets.items() if n not in old.affinity_sets})
-        transaction.gone_sets |= old.affinity_sets.keys() - new.affinity_sets.keys()
+        transaction.new_maps.update({n: t for n, t in new.affinity_maps.items() if n not in old.affinity_maps})
+        transaction.gone_maps |= old.affinity_maps.keys() - new.affinity_maps.keys()
         transaction.gone_udp_targets |= old.udp_targets - new.udp_targets
 
     def _effective(self, element: Element) -> tuple[Verdict | None] | None:

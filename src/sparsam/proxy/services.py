@@ -8,13 +8,29 @@ back through this node, follows upstream's kube-proxy.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Any
 
 from sparsam.proxy.endpoints import Endpoint, Place, count_local, usable_endpoints
-from sparsam.proxy.rules import Balance, Drop, Element, Field, Goto, Jump, Match, Remember, Rule, Spread, Verdict
+from sparsam.proxy.rules import (
+    Balance,
+    Choose,
+    Drop,
+    Element,
+    Field,
+    Forget,
+    Goto,
+    Jump,
+    Match,
+    Recall,
+    Remember,
+    Rule,
+    SendByMark,
+    Verdict,
+)
 
 Obj = dict[str, Any]
 
@@ -64,8 +80,8 @@ class Fragment:
     """The rules of one Service."""
 
     chains: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    affinity_sets: Mapping[str, int] = field(default_factory=dict)
-    """Sets that remember clients, with the seconds each is remembered."""
+    affinity_maps: Mapping[str, int] = field(default_factory=dict)
+    """Maps that remember the endpoint of each client, with the seconds that they do."""
     elements: Mapping[Element, Verdict | None] = field(default_factory=dict)
     udp_targets: frozenset[tuple[str, int]] = frozenset()
     """Endpoints whose tracked connections must go when they go: UDP has no end of its own."""
@@ -91,7 +107,7 @@ def compile_service(service: Obj, slices: Iterable[Obj], network: Network) -> Fr
     elements: dict[Element, Verdict | None] = {Element(BALANCER_IPS, ip): None for ip in own_ips}
     return Fragment(
         chains={name: rules for each in made for name, rules in each.chains.items()},
-        affinity_sets={name: seconds for each in made for name, seconds in each.affinity_sets.items()},
+        affinity_maps={name: seconds for each in made for name, seconds in each.affinity_maps.items()},
         elements=elements | {element: verdict for each in made for element, verdict in each.elements.items()},
         udp_targets=frozenset().union(*(each.udp_targets for each in made)),
         warnings=_warnings(spec),
@@ -131,7 +147,7 @@ def _compile_port(service: Obj, port: Obj, slices: list[Obj], network: Network) 
 
     elements.update((Element(HAIRPIN, f"{each.ip} . {each.ip}"), None) for each in here)
     targets = frozenset((each.ip, each.port) for each in everywhere) if protocol == "UDP" else frozenset()
-    return Fragment(chains.rules, chains.affinity_sets, elements, targets)
+    return Fragment(chains.rules, chains.affinity_maps, elements, targets)
 
 
 class _PortChains:
@@ -139,7 +155,7 @@ class _PortChains:
 
     def __init__(self, port_id: str, protocol: str, affinity_seconds: int) -> None:
         self.rules: dict[str, tuple[Rule, ...]] = {}
-        self.affinity_sets: dict[str, int] = {}
+        self.affinity_maps: dict[str, int] = {}
         self._id = port_id
         self._protocol = protocol
         self._affinity_seconds = affinity_seconds
@@ -194,16 +210,35 @@ class _PortChains:
         return rules if len(targets) == 1 else (*rules, (matches, Balance(targets[:1])))
 
     def _sticky(self, endpoints: tuple[Endpoint, ...]) -> tuple[Rule, ...]:
-        names = []
-        for each in endpoints:
-            name = f"ep-{self._id}/{each.ip}/{each.port}/{self._affinity_seconds}"
-            names.append(name)
-            self.affinity_sets[name] = self._affinity_seconds
-            self.rules[name] = ((Remember(name),), *self._balance((each,)))
-        known: list[Rule] = [(Match(Field.SOURCE, f"@{name}"), Goto(name)) for name in names]
-        # The last is for packets that find the map empty, as in `_balance`.
-        fallback: list[Rule] = [(Goto(names[0]),)] if len(names) > 1 else []
-        return (*known, (Spread(tuple(names)),), *fallback)
+        """One map remembers all clients, so that the number of the kernel's objects does not grow with endpoints."""
+        name = f"known-{self._id}/{self._affinity_seconds}"
+        self.affinity_maps[name] = self._affinity_seconds
+        marks = endpoint_marks(endpoints)
+        matches = Match(Field.PROTOCOL, self._protocol)
+        send = (matches, SendByMark(tuple((mark, each.ip, each.port) for mark, each in marks.items())))
+        return (
+            (Recall(name), Remember(name)),
+            send,
+            # Unknown, or known for an endpoint that is gone.
+            (Forget(name),),
+            (Choose(tuple(marks)),),
+            (Remember(name),),
+            send,
+            # For packets that find the maps of these rules empty, as in `_balance`.
+            (matches, Balance(((endpoints[0].ip, endpoints[0].port),))),
+        )
+
+
+def endpoint_marks(endpoints: Iterable[Endpoint]) -> dict[int, Endpoint]:
+    """A number for each endpoint, none of them 0, that stays while others come and go."""
+    marks: dict[int, Endpoint] = {}
+    for each in endpoints:
+        mark = zlib.crc32(f"{each.ip}:{each.port}".encode()) or 1
+        # One in a billion: whoever comes later moves on.
+        while mark in marks:
+            mark = mark % 0xFFFFFFFF + 1
+        marks[mark] = each
+    return marks
 
 
 def _port_id(service: Obj, port: Obj) -> str:
@@ -260,4 +295,6 @@ def _warnings(spec: Obj) -> tuple[str, ...]:
     found = []
     if ":" in spec["clusterIP"]:
         found.append("spec.clusterIP: IPv6 is not supported; the address is not served")
+    if any(":" in ip for ip in spec.get("externalIPs") or ()):
+        found.append("spec.externalIPs: IPv6 is not supported; such addresses are not served")
     return tuple(found)
