@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sparsam.metering.exposition import as_json, prometheus
 from sparsam.metering.node import RequestRate
 from sparsam.metering.requests import (
-    COUNTER,
+    COUNTER_ANNOTATION,
     PORT,
     SCRAPE,
     WINDOW_SECONDS,
@@ -43,7 +43,7 @@ def pod(annotations: Obj, spec: Obj | None = None, uid: str = "u", address: str 
     ("one", "url", "counter"),
     [
         (pod({}), "http://10.0.0.7:8080/metrics", "http_requests_total"),
-        (pod({"prometheus.io/path": "/a/b", COUNTER: "served"}), "http://10.0.0.7:8080/a/b", "served"),
+        (pod({"prometheus.io/path": "/a/b", COUNTER_ANNOTATION: "served"}), "http://10.0.0.7:8080/a/b", "served"),
         (pod({}, address="fd00::7"), "http://[fd00::7]:8080/metrics", "http_requests_total"),
     ],
 )

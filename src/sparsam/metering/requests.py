@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Obj = dict[str, Any]
 
 SCRAPE, PORT, PATH, SCHEME = (f"prometheus.io/{name}" for name in ("scrape", "port", "path", "scheme"))
-COUNTER = "power.sparsam.dev/request-counter"
+COUNTER_ANNOTATION = "power.sparsam.dev/request-counter"
 DEFAULT_COUNTER = "http_requests_total"
 CYCLE_SECONDS = 10.0
 WINDOW_SECONDS = 60.0
@@ -92,7 +92,7 @@ def target_of(pod: Obj) -> Target | None:
     path = annotations.get(PATH, "/metrics")
     host = f"[{address}]" if ":" in address else address
     url = f"http://{host}:{int(port)}/{path.removeprefix('/')}"
-    counter = annotations.get(COUNTER) or DEFAULT_COUNTER
+    counter = annotations.get(COUNTER_ANNOTATION) or DEFAULT_COUNTER
     return Target(metadata["uid"], f"{metadata['namespace']}/{metadata['name']}", url, counter)
 
 
