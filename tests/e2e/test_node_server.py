@@ -203,6 +203,8 @@ def test_prometheus_scrapes_a_node_with_a_service_account_token(cluster: Cluster
     assert one["network"]["name"] == "eth0"
     assert one["cpu"]["usageNanoCores"] > 0
     assert summary["node"]["rlimit"]["curproc"] > 0
+    top = until(lambda: cluster.kubectl("top", "pod", "busy", "-n", namespace, "--no-headers", check=False).split())
+    assert 0 < int(top[1].removesuffix("m")) <= 600, top
     configz = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/srv/proxy/configz"))
     assert configz["kubeletconfig"]["authorization"]["mode"] == "Webhook"
 
