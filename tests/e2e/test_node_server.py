@@ -38,7 +38,27 @@ def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(tmp_path_factory: pytest.TempPathFactory, static: Path) -> Iterator[Cluster]:
     flags = ("--node-name", "srv", "--static-pods", str(static))
     with running_cluster(tmp_path_factory.mktemp("s"), *flags) as one:
+        one.apply(counting())
         yield one
+
+
+def counting() -> dict[str, Any]:
+    """A server that counts its requests, and a client in the same pod; it has a minute until somebody looks."""
+    work = "#!/bin/sh\\necho x >> /tmp/n; echo; i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo ok\\n"
+    page = '#!/bin/sh\\necho; echo "served_total{kind=\\\\"a\\\\"} $(wc -l < /tmp/n)"\\n'
+    command = (
+        f"mkdir -p /www/cgi-bin; cd /www/cgi-bin; printf '{work}' > work; printf '{page}' > count; chmod +x *; "
+        "touch /tmp/n; httpd -p 8080 -h /www; "
+        "while true; do wget -qO- http://127.0.0.1:8080/cgi-bin/work; sleep 0.1; done"
+    )
+    one = pod("counting", command)
+    one["metadata"]["annotations"] = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "8080",
+        "prometheus.io/path": "/cgi-bin/count",
+        "power.sparsam.dev/request-counter": "served_total",
+    }
+    return one
 
 
 def shell(command: str = "sleep 3600", **fields: Any) -> dict[str, Any]:
@@ -183,6 +203,8 @@ def test_prometheus_scrapes_a_node_with_a_service_account_token(cluster: Cluster
     assert one["network"]["name"] == "eth0"
     assert one["cpu"]["usageNanoCores"] > 0
     assert summary["node"]["rlimit"]["curproc"] > 0
+    top = until(lambda: cluster.kubectl("top", "pod", "busy", "-n", namespace, "--no-headers", check=False).split())
+    assert 0 < int(top[1].removesuffix("m")) <= 600, top
     configz = json.loads(cluster.kubectl("get", "--raw", "/api/v1/nodes/srv/proxy/configz"))
     assert configz["kubeletconfig"]["authorization"]["mode"] == "Webhook"
 
@@ -216,6 +238,26 @@ def test_a_pods_token_ends_with_the_pod(cluster: Cluster, namespace: str):
     assert status["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["holder"]
     cluster.kubectl("delete", "pod", "holder", "-n", namespace)
     until(lambda: not review().get("authenticated"), what="token not believed any more")
+
+
+def test_top_shows_joules_per_request(cluster: Cluster):
+    def counted() -> dict[str, Any] | None:
+        lines = json.loads(cluster.sparsam("top", "pods", "-n", "default", "-o", "json").stdout)
+        return next((each for each in lines if each["joules_per_request"]), None)
+
+    found = until(counted, what="joules per request")
+    assert found["name"] == "counting"
+    assert found["requests_per_second"] > 0
+    assert found["provenance"] in ("estimated", "measured")
+    # Watts are joules per request times requests per second, but of different moments: the order must fit.
+    assert 0 < found["joules_per_request"] * found["requests_per_second"] < 1000
+    shown = cluster.sparsam("top", "pods", "-n", "default").stdout
+    assert "J/REQUEST" in shown
+    metrics = cluster.kubectl("get", "--raw", "/api/v1/nodes/srv/proxy/metrics")
+    assert (
+        'sparsam_pod_joules_per_request{node="srv",namespace="default",pod="counting",counter="served_total"}'
+        in metrics
+    )
 
 
 def near_its_end(pki: Path, name: str) -> tuple[bytes, bytes]:

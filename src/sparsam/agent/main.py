@@ -48,6 +48,7 @@ from sparsam.client.informer import Informer
 from sparsam.clock import Clock, SystemClock
 from sparsam.metering.node import NodeMeter
 from sparsam.metering.publish import Metering
+from sparsam.metering.requests import RequestWatch
 from sparsam.metering.setup import MeterConfig, NodeModelHolder, make_node_meter
 from sparsam.objects.kinds import NODES, PODS, SERVICES
 
@@ -172,6 +173,8 @@ class Agent:
             evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
             group.create_task(evictor.run(), name="eviction")
             group.create_task(metering.run(), name="metering")
+            counting = RequestWatch(metering.meter, pods.all, self._context.clock)
+            group.create_task(counting.run(), name="requests")
             log.info("node agent up node=%s pods=%d", self._config.node_name, pods.count)
 
     def _start_own(self, group: asyncio.TaskGroup, pods: Pods) -> StaticPods | None:

@@ -77,22 +77,22 @@ class Pods:
         return uid in self._workers
 
     async def end_namesakes(self, pod: Obj) -> bool:
-        """End whatever else runs here under a pod's name; whether there is something yet. For pods that the API
-        does not keep apart: a static pod whose file changed, perhaps while no agent ran.
+        """End what was left under a static pod's name; whether something of it is still there.
+
+        That is the same pod before its file changed, perhaps while no agent ran. A pod of the API that happens to
+        have the name is nobody's leftover.
         """
         metadata = pod["metadata"]
         name, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
-        for worker in self._workers.values():
-            other = worker.pod["metadata"]
-            if (other["namespace"], other["name"]) == name and other["uid"] != uid:
-                return True
         found = False
         for sandbox in await self._node.cri.list_sandboxes():
             mine = sandbox.node == self._node.config.node_name
-            if mine and (sandbox.namespace, sandbox.name) == name and sandbox.uid != uid:
-                found = True
-                if sandbox.uid not in self._workers:
-                    self._start(await self._orphan(sandbox), gone=True)
+            if not mine or (sandbox.namespace, sandbox.name) != name or sandbox.uid == uid:
+                continue
+            worker = self._workers.get(sandbox.uid)
+            if worker is None:
+                self._start(await self._orphan(sandbox), gone=True)
+            found = found or worker is None or worker.view.terminating
         return found
 
     def running_containers(self) -> list[Container]:

@@ -22,6 +22,8 @@ from sparsam.settings import DEFAULT_DATA_DIR, NodeSettings, Settings, read_sett
 
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 300.0
+SETTLE_SECONDS = 5.0
+"""Certificates can wait while a node starts."""
 
 data_dir_option = click.option(
     "--data-dir",
@@ -184,6 +186,7 @@ def certificates(name: str, data_dir: Path) -> None:
 async def keep_certificates(data_dir: str, name: str) -> None:
     """Rotate a node's certificates in time, until cancelled."""
     command = [sys.executable, "-m", "sparsam.cli", "serve", "certificates", name, "--data-dir", data_dir]
+    await asyncio.sleep(SETTLE_SECONDS)
     while True:
         # In a process of its own: what is needed for a minute in a year shall not stay in memory.
         process = await asyncio.create_subprocess_exec(

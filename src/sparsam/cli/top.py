@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,9 @@ class Usage:
     provenance: str
     error_ratio: float | None
     watts_source: str
+    requests_per_second: float | None = None
+    joules_per_request: float | None = None
+    """Energy of the pod's load for each request that its own counter tells; None without a counter or requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,20 @@ class NodeView:
 
     def pod_usages(self) -> list[Usage]:
         """The lines of the node's pods, then of the parts that are no pod's."""
-        watts = {pod["uid"]: pod["watts"] for pod in self.power.get("pods", ())}
+        powers = {pod["uid"]: pod for pod in self.power.get("pods", ())}
         lines = []
         for pod in self.summary.get("pods", []):
             reference = pod["podRef"]
-            lines.append(self._line("pod", reference["namespace"], reference["name"], pod, watts.get(reference["uid"])))
+            power = powers.get(reference["uid"], {})
+            line = self._line("pod", reference["namespace"], reference["name"], pod, power.get("watts"))
+            requests = power.get("requests", {})
+            lines.append(
+                replace(
+                    line,
+                    requests_per_second=requests.get("perSecond"),
+                    joules_per_request=requests.get("joulesPerRequest"),
+                )
+            )
         parts = ((part, self.power.get(field)) for part, field in PARTS.items())
         return lines + [self._line(part, "", f"({part})", {}, value) for part, value in parts if value is not None]
 
@@ -151,7 +163,10 @@ def nodes(kubeconfig: Path | None, watch: bool, output: str) -> None:
 @click.option("--namespace", "-n", help="Only this namespace.")
 @_options
 def pods(kubeconfig: Path | None, watch: bool, output: str, namespace: str | None) -> None:
-    """Pods with the watts of their load, and without -n the parts of each node that are no pod's."""
+    """Pods with the watts of their load, and without -n the parts of each node that are no pod's.
+
+    Pods that export a counter of requests show the joules for each of them.
+    """
 
     def lines(view: NodeView) -> list[Usage]:
         return [usage for usage in view.pod_usages() if namespace in (None, usage.namespace)]
@@ -258,8 +273,19 @@ def _node_table(usages: list[Usage]) -> Table:
 
 
 def _pod_table(usages: list[Usage]) -> Table:
+    heads: tuple[str, ...] = ("NAMESPACE", "NAME", "NODE", "CPU", "MEMORY", "WATTS")
     rows = [[u.namespace, u.name, u.node, *_figures(u)] for u in usages]
-    return _with_sources(plain_table(("NAMESPACE", "NAME", "NODE", "CPU", "MEMORY", "WATTS"), rows), usages)
+    if any(usage.requests_per_second is not None for usage in usages):
+        heads = (*heads, "REQUESTS/S", "J/REQUEST")
+        rows = [[*row, *_requests(usage)] for row, usage in zip(rows, usages, strict=True)]
+    return _with_sources(plain_table(heads, rows), usages)
+
+
+def _requests(usage: Usage) -> tuple[str, str]:
+    if usage.requests_per_second is None:
+        return "", ""
+    each = "-" if usage.joules_per_request is None else f"{usage.joules_per_request:.3g} ({usage.provenance})"
+    return f"{usage.requests_per_second:.1f}", each
 
 
 def _figures(usage: Usage) -> tuple[str, str, str]:

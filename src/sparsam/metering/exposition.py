@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sparsam.hardware.meter import Gap, Provenance
-from sparsam.metering.node import Metered
+from sparsam.metering.node import Metered, PodPower
 from sparsam.power.learned import encode
 from sparsam.power.online import Trust
 
@@ -36,6 +36,8 @@ FAMILIES = {
     "sparsam_meter_power_watts": ("gauge", "Estimated watts of metering itself."),
     "sparsam_pod_power_watts": ("gauge", "Watts that a pod's load draws; idle watts belong to no pod."),
     "sparsam_pod_energy_joules_total": ("counter", "Energy of the same."),
+    "sparsam_pod_requests_total": ("counter", "Requests that a pod's own counter tells."),
+    "sparsam_pod_joules_per_request": ("gauge", "Energy of a pod's load for each request, over the last minute."),
     "sparsam_container_power_watts": ("gauge", "Watts that a container's load draws."),
 }
 
@@ -49,6 +51,11 @@ def prometheus(metered: Metered, *, containers: bool = False) -> str:
         labels = {"node": metered.node, "namespace": pod.namespace, "pod": pod.name}
         samples["sparsam_pod_power_watts"].append((labels, pod.watts))
         samples["sparsam_pod_energy_joules_total"].append((labels, pod.joules))
+        if pod.requests is not None:
+            counter = {**labels, "counter": pod.requests.counter}
+            samples["sparsam_pod_requests_total"].append((counter, pod.requests.total))
+            if pod.requests.joules_each is not None:
+                samples["sparsam_pod_joules_per_request"].append((counter, pod.requests.joules_each))
         if containers:
             for name, watts in pod.containers.items():
                 samples["sparsam_container_power_watts"].append(({**labels, "container": name}, watts))
@@ -184,6 +191,19 @@ def _note(metered: Metered) -> str:
     return "; ".join(filter(None, parts))
 
 
+def _requests(pod: PodPower) -> Obj:
+    rate = pod.requests
+    if rate is None:
+        return {}
+    found = {
+        "counter": rate.counter,
+        "total": rate.total,
+        "perSecond": round(rate.per_second, 4),
+        "windowSeconds": round(rate.window_seconds, 1),
+    }
+    return {"requests": found if rate.joules_each is None else {**found, "joulesPerRequest": rate.joules_each}}
+
+
 def as_json(metered: Metered) -> Obj:
     """Everything, for people and programs that look at one node; pods of unknown name go by their uid."""
     status = node_power_status(metered)
@@ -197,6 +217,7 @@ def as_json(metered: Metered) -> Obj:
             "cpuCores": round(pod.cpu_cores, 4),
             "memoryBytes": pod.memory_bytes,
             "containers": {name: round(watts, 3) for name, watts in pod.containers.items()},
+            **_requests(pod),
         }
         for pod in metered.pods
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,18 @@ EXPLAINED_WITHOUT_ERROR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRate:
+    """What a pod's counter of requests says beside its energy."""
+
+    counter: str
+    total: float
+    per_second: float
+    joules_each: float | None
+    """Energy of the pod's load for each request; None while there are none."""
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PodPower:
     """One pod's part."""
 
@@ -41,6 +53,7 @@ class PodPower:
     joules: float
     containers: Mapping[str, float]
     """Watts by container; what is missing to the pod's watts is its sandbox and containers that ended."""
+    requests: RequestRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,8 @@ class NodeMeter:
         self._latest: Metered | None = None
         self._before_seconds: float | None = None
         self._floor: dict[str, float] = {}
+        self.requests: Mapping[str, RequestRate] = {}
+        """By pod uid, kept by whoever counts requests."""
 
     async def meter(self, freshest_seconds: float = 0.0) -> Metered:
         """One cycle, or the latest if it is younger than `freshest_seconds`."""
@@ -158,7 +173,10 @@ class NodeMeter:
             joules=dict(ledger.parts),
             gap_seconds=ledger.gap_seconds,
             pods=tuple(
-                look.pod_power(uid, known.get(uid), share, ledger.consumers.get(uid, 0.0))
+                replace(
+                    look.pod_power(uid, known.get(uid), share, ledger.consumers.get(uid, 0.0)),
+                    requests=self.requests.get(uid),
+                )
                 for uid, share in zip(look.groups, watts, strict=True)
             ),
             model_source=model.source,
