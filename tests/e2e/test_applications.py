@@ -30,12 +30,12 @@ IMAGES = {
     ],
 }  # fmt: skip
 DATABASE_NODE = "app-1"
-ROLLOUT_SECONDS = 150
+ROLLOUT_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes with the images, made while the cluster starts, and every example applied at once."""
+    """Three nodes with the images, made while the cluster starts, and the examples but for the queue applied at once."""
     folder = tmp_path_factory.mktemp("apps")
     builds = {name: build(name, arguments, folder) for name, arguments in IMAGES.items()}
     try:
@@ -47,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             one.sparsam("images", "load", str(archive(folder, "localhost/nginx:1")), seconds=300)
             postgres = str(archive(folder, "localhost/postgres:15"))
             one.sparsam("images", "load", postgres, "--node", DATABASE_NODE, seconds=300)
-            for each in (*examples("nginx-hpa", "node-report", "job-queue"), *database(one, folder)):
+            for each in (*examples("nginx-hpa", "node-report"), *database(one, folder)):
                 one.apply(each)
             yield one
     finally:
@@ -85,6 +85,14 @@ def database(cluster: Cluster, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def patient(workload: dict[str, Any]) -> dict[str, Any]:
+    """The workload with a longer wait before its pods stop: on an overloaded machine nodes learn late who leaves."""
+    spec = workload["spec"]["template"]["spec"]
+    spec["terminationGracePeriodSeconds"] = 60
+    spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] = 10
+    return workload
+
+
 def rolled_out(cluster: Cluster, *names: str) -> None:
     for name in names:
         cluster.kubectl("rollout", "status", name, f"--timeout={ROLLOUT_SECONDS}s", seconds=ROLLOUT_SECONDS + 10)
@@ -109,7 +117,7 @@ def test_postgres_keeps_its_rows_when_its_pod_and_its_agent_go(cluster: Cluster)
         "containers": [shell],
     }
     cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": spec})
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=80s")
 
     def sql(text: str) -> str:
         return cluster.kubectl("exec", "client", "--", "psql", "-qtAc", text).strip()
@@ -119,19 +127,18 @@ def test_postgres_keeps_its_rows_when_its_pod_and_its_agent_go(cluster: Cluster)
     )
     sql("create table t as select x, md5(x::text) as y from generate_series(1, 1000) x")
     pod = cluster.get("pod", "postgres-0")
-    cluster.kubectl("delete", "pod", "postgres-0", "--timeout=60s")
+    cluster.kubectl("delete", "pod", "postgres-0", "--timeout=80s")
     rolled_out(cluster, "statefulset/postgres")
     assert cluster.get("pod", "postgres-0")["metadata"]["uid"] != pod["metadata"]["uid"]
     assert until(lambda: sql("select count(*), max(y) from t"), what="rows") == "1000|" + sql("select max(y) from t")
     log = cluster.kubectl("logs", "postgres-0", "-c", "postgres")
     assert "database system was shut down at" in log, "the first server got no time to end"
 
-    name = f"node-{DATABASE_NODE}"
-    agent = cluster.children()[name]
-    os.kill(agent, signal.SIGKILL)
     sql("insert into t values (1001, 'z')")
-    until(lambda: cluster.children().get(name, agent) != agent, what="agent again")
-    cluster.kubectl("delete", "pod", "postgres-0", "--timeout=60s")
+    pod = cluster.get("pod", "postgres-0")
+    os.kill(cluster.children()[f"node-{DATABASE_NODE}"], signal.SIGKILL)
+    cluster.kubectl("delete", "pod", "postgres-0", "--wait=false")
+    until(lambda: uid(cluster, "postgres-0") not in ("", pod["metadata"]["uid"]), 180, "the next pod of the name")
     rolled_out(cluster, "statefulset/postgres")
     assert until(lambda: sql("select count(*), max(y) from t"), what="rows") == "1001|z"
     assert cluster.get("pvc", "data-postgres-0")["status"]["phase"] == "Bound"
@@ -144,39 +151,26 @@ def test_nginx_grows_with_its_load_and_shrinks_after_it(cluster: Cluster):
         return int(cluster.get("deployment", "nginx")["status"].get("readyReplicas", 0))
 
     with Load(url(cluster, "nginx"), b"nginx on", pause_seconds=0.0) as load:
-        until(lambda: replicas() > 1, 120, "a second pod")
+        until(lambda: replicas() > 1, 180, "a second pod")
         lines = json.loads(cluster.sparsam("top", "pods", "--namespace", "default", "-o", "json").stdout)
     mine = [each for each in lines if each["name"].startswith("nginx-")]
     assert mine
     assert all(each["watts"] is not None and each["provenance"] == "estimated" for each in mine), mine
     assert load.answers > 100
     assert not load.failures
-    until(lambda: replicas() == 1, 150, "one pod alone")
+    until(lambda: replicas() == 1, 240, "one pod alone")
     events = cluster.get("events", "--field-selector", "reason=SuccessfulRescale")["items"]
     messages = [each["message"] for each in events if each["involvedObject"]["name"] == "nginx"]
     assert any("above target" in each for each in messages)
     assert "New size: 1; reason: All metrics below target" in messages
 
 
+def uid(cluster: Cluster, pod: str) -> str:
+    return cluster.kubectl("get", "pod", pod, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}")
+
+
 def url(cluster: Cluster, service: str) -> str:
     return f"http://{cluster.get('service', service)['spec']['clusterIP']}/"
-
-
-def test_a_queue_of_two_hundred_pods_is_counted_exactly(cluster: Cluster):
-    cluster.kubectl("wait", "--for=condition=Complete", "job/queue", "--timeout=200s", seconds=210)
-    status = cluster.get("job", "queue")["status"]
-    assert (status["succeeded"], status.get("failed", 0), status.get("active", 0)) == (200, 0, 0)
-    assert status["completedIndexes"] == "0-199"
-    assert not any(status.get("uncountedTerminatedPods", {}).values())
-    pods = cluster.get("pods", "-l", "job-name=queue")["items"]
-    indexes = [pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] for pod in pods]
-    assert sorted(indexes, key=int) == [str(number) for number in range(200)]
-    assert {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
-    assert not any(pod["metadata"].get("finalizers") for pod in pods)
-    log = cluster.kubectl(
-        "logs", next(p["metadata"]["name"] for p in pods if p["metadata"]["name"].startswith("queue-7-"))
-    )
-    assert log.startswith("piece 7: ")
 
 
 def test_every_node_reports_and_the_clock_asks_for_it(cluster: Cluster):
@@ -192,11 +186,11 @@ def test_every_node_reports_and_the_clock_asks_for_it(cluster: Cluster):
             if job["metadata"]["name"].startswith("node-report-") and job["status"].get("succeeded") == 1
         ]
 
-    job = until(fired, 120, "a job of the clock")[0]
+    job = until(fired, 180, "a job of the clock")[0]
     assert "sparsam demo, version 1" in cluster.kubectl("logs", f"job/{job['metadata']['name']}")
     assert cluster.get("cronjob", "node-report")["status"]["lastSuccessfulTime"]
     cluster.kubectl("create", "job", "by-hand", "--from=cronjob/node-report")
-    cluster.kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=80s")
 
 
 def behind_a_service(kind: str) -> list[dict[str, Any]]:
@@ -215,9 +209,13 @@ def behind_a_service(kind: str) -> list[dict[str, Any]]:
 
 
 def test_rolling_updates_of_every_kind_fail_no_request(cluster: Cluster):
+    changed = [each for each in examples("nginx-hpa", "node-report") if each["kind"] in ("Deployment", "DaemonSet")]
     for kind in ("StatefulSet", "DaemonSet"):
-        for each in behind_a_service(kind):
-            cluster.apply(each)
+        workload, service = behind_a_service(kind)
+        changed.append(workload)
+        cluster.apply(service)
+    for each in changed:
+        cluster.apply(patient(each))
     cluster.kubectl("patch", "hpa", "nginx", "--type=merge", "-p", '{"spec": {"minReplicas": 2}}')
     workloads = {
         "deployment/nginx": ("nginx", b"nginx on"),
@@ -226,7 +224,7 @@ def test_rolling_updates_of_every_kind_fail_no_request(cluster: Cluster):
         "daemonset/node-report": ("node-report", b"sparsam demo"),
     }
     rolled_out(cluster, *workloads)
-    until(lambda: cluster.get("deployment", "nginx")["status"].get("readyReplicas") == 2, 90, "two pods")
+    until(lambda: cluster.get("deployment", "nginx")["status"].get("readyReplicas") == 2, 180, "two pods")
     with ExitStack() as stack:
         loads = {
             name: stack.enter_context(Load(url(cluster, service), expected, pause_seconds=0.02))
@@ -235,7 +233,7 @@ def test_rolling_updates_of_every_kind_fail_no_request(cluster: Cluster):
         until(lambda: all(load.answers for load in loads.values()), what="answers")
         cluster.kubectl("set", "env", *workloads, "ROUND=2")
         rolled_out(cluster, *workloads)
-        until(lambda: not leaving(cluster), 90, "old pods gone")
+        until(lambda: not leaving(cluster), 180, "old pods gone")
     assert {name: load.failures for name, load in loads.items() if load.failures} == {}
     assert all(load.answers > 50 for load in loads.values())
 
@@ -243,3 +241,22 @@ def test_rolling_updates_of_every_kind_fail_no_request(cluster: Cluster):
 def leaving(cluster: Cluster) -> list[str]:
     pods = cluster.get("pods")["items"]
     return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+
+
+def test_a_queue_of_two_hundred_pods_is_counted_exactly(cluster: Cluster):
+    for each in examples("job-queue"):
+        cluster.apply(each)
+    cluster.kubectl("wait", "--for=condition=Complete", "job/queue", "--timeout=600s", seconds=610)
+    status = cluster.get("job", "queue")["status"]
+    assert (status["succeeded"], status.get("failed", 0), status.get("active", 0)) == (200, 0, 0)
+    assert status["completedIndexes"] == "0-199"
+    assert not any(status.get("uncountedTerminatedPods", {}).values())
+    pods = cluster.get("pods", "-l", "job-name=queue")["items"]
+    indexes = [pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] for pod in pods]
+    assert sorted(indexes, key=int) == [str(number) for number in range(200)]
+    assert {pod["status"]["phase"] for pod in pods} == {"Succeeded"}
+    assert not any(pod["metadata"].get("finalizers") for pod in pods)
+    log = cluster.kubectl(
+        "logs", next(p["metadata"]["name"] for p in pods if p["metadata"]["name"].startswith("queue-7-"))
+    )
+    assert log.startswith("piece 7: ")

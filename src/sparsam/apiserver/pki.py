@@ -175,9 +175,9 @@ def _general_name(san: str) -> x509.GeneralName:
 
 
 def _key_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    # The old form, which names the kind of key: the Kubernetes client of Java takes every PKCS #8 key for RSA.
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def _write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
