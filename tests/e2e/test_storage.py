@@ -249,7 +249,8 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         # The agent and a pod die at the same moment; the volume goes to the other node, with what was written.
         os.kill(cluster.children()[f"node-{first}"], signal.SIGKILL)
         cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
-        until(lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)] == [second], what="a move")
+        where = lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)]  # noqa: E731
+        until(lambda: where() == [second], seconds=120, what="a move")
         attach(cluster, driver)
         phase = lambda: cluster.get("pod", "two", "-n", namespace)["status"]["phase"]  # noqa: E731
         until(lambda: phase() == "Succeeded", what="the end of the other pod")

@@ -10,7 +10,15 @@ from cri_api.v1 import api_pb2 as pb
 
 from sparsam.agent.dns import Resolver
 from sparsam.agent.environment import expand
-from sparsam.agent.podspec import Obj, effective, key_of, main_containers, spec_hash, uses_host_network
+from sparsam.agent.podspec import (
+    Obj,
+    effective,
+    grace_seconds,
+    key_of,
+    main_containers,
+    spec_hash,
+    uses_host_network,
+)
 from sparsam.agent.references import ConfigFault
 from sparsam.agent.resources import CPU_PERIOD_MICROSECONDS, ContainerResources
 from sparsam.agent.runtime import (
@@ -135,7 +143,7 @@ def container_config(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
             CONTAINER_HASH: spec_hash(spec),
             MESSAGE_PATH: spec.get("terminationMessagePath") or DEFAULT_MESSAGE_PATH,
             MESSAGE_POLICY: spec.get("terminationMessagePolicy") or "File",
-            GRACE_SECONDS: str(pod["spec"].get("terminationGracePeriodSeconds") or 30),
+            GRACE_SECONDS: str(grace_seconds(pod)),
         },
         log_path=f"{name}/{plan.attempt}.log",
         stdin=bool(spec.get("stdin")),
