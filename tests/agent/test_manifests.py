@@ -91,6 +91,14 @@ def test_a_system_class_gives_its_priority():
         ({"containers": [{**MAIN, "envFrom": [{"secretRef": {"name": "s"}}]}]}, "secrets"),
         ({"volumes": [{"name": "v", "configMap": {"name": "c"}}]}, "configmaps"),
         ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}, "claims"),
+        (
+            {
+                "volumes": [
+                    {"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"name": "b", "path": "ca"}}]}},
+                ]
+            },
+            "clustertrustbundles",
+        ),
         ({"resourceClaims": [{"name": "r", "resourceClaimName": "c"}]}, "resourceclaims"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

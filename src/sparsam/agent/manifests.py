@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from sparsam.agent.podspec import Obj
-from sparsam.agent.references import references
+from sparsam.agent.references import CLAIM, CONFIG_MAP, SECRET, TRUST_BUNDLE, TRUST_BUNDLES, references
 from sparsam.errors import StatusError
 from sparsam.objects.kinds import PODS
 
@@ -25,6 +25,13 @@ FILE_SOURCE = "file"
 MAX_BYTES = 10 << 20
 """Upstream's limit for a manifest."""
 _SUFFIXES_OF_JSON = (".json",)
+_REFERENCES = {
+    CONFIG_MAP: "configmaps",
+    SECRET: "secrets",
+    CLAIM: "persistentvolumeclaims",
+    TRUST_BUNDLE: "clustertrustbundles",
+    TRUST_BUNDLES: "clustertrustbundles",
+}
 _SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
@@ -127,7 +134,7 @@ def _check_references(pod: Obj) -> None:
     """A static pod has to run without the API, so it must not lean on objects there; raises BadManifest."""
     spec = pod["spec"]
     kinds = {kind for kind, _ in references(pod)}
-    for kind, name in (("ConfigMap", "configmaps"), ("Secret", "secrets"), ("PersistentVolumeClaim", "claims")):
+    for kind, name in _REFERENCES.items():
         if kind in kinds:
             raise BadManifest(f"static pods may not reference {name}")
     if spec.get("serviceAccountName") or spec.get("serviceAccount"):
