@@ -161,7 +161,7 @@ def running_cluster(tmp: Path, *flags: str) -> Iterator[Cluster]:
         print(cluster.logs() if (cluster.data_dir / "log").exists() else "no logs")
         raise
     finally:
-        cluster.sparsam("down", "--purge", check=False)
+        cluster.sparsam("down", "--purge", check=False, seconds=600)
 
 
 @pytest.fixture(scope="module")

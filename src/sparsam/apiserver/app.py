@@ -30,6 +30,7 @@ from sparsam.apiserver.http import (
 from sparsam.apiserver.impersonation import impersonated
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.server import STATE_USER
+from sparsam.apiserver.watchsocket import serve_watch
 from sparsam.errors import (
     BadRequest,
     InternalError,
@@ -132,13 +133,25 @@ class App:
             route = routes.parse(request.path) if request.path.startswith("/") else None
             if route is None or route.resource is None:
                 raise not_served()
-            # The handshake is a GET; what comes of it is more than reading.
-            action = replace(route.action("GET", watch="watch" in request.query), verb="create")
+            watch = not route.subresource and "watch" in request.query and request.flag("watch")
+            action = route.action("GET", watch=watch)
+            # The handshake is a GET; what comes of it is more than reading, but for a watch.
+            action = action if watch else replace(action, verb="create")
             if not self._authorizer.allows(request.user, action):
                 raise denial(request.user, action)
-            await self._sockets(route, scope, receive, send)
+            if watch:
+                await self._watch(request, route, receive, send)
+            else:
+                await self._sockets(route, scope, receive, send)
         except Exception as error:
             await refuse_socket(error_reply(error, request), send)
+
+    async def _watch(self, request: Request, route: Route, receive: Receive, send: Send) -> None:
+        answer = await self._resources(request, route)
+        if isinstance(answer, Reply):
+            await refuse_socket(answer, send)
+        else:
+            await serve_watch(answer, receive, send, stopping=self.stopping, send_seconds=self._send_seconds)
 
     async def _stream(self, answer: StreamReply, request: Request, send: Send) -> None:
         await send(_start(answer.status, answer.content_type, answer.headers, None))
