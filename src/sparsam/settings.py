@@ -79,6 +79,8 @@ class Settings:
     """Seconds that pods may take to end when their node goes down."""
     shutdown_grace_period_critical_pods: int = 10
     """The last seconds of those, for critical and static pods."""
+    pod_pids_limit: int = 4096
+    """Processes and threads of one pod; -1 for no limit."""
     hollow: str = ""
     """A fleet of modelled nodes beside the real ones: a YAML file, or a built-in fleet such as rise-215."""
     server: str = ""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sparsam.agent import lifecycle
 from sparsam.agent.lifecycle import (
+    ClearVolumes,
     Decision,
     Finish,
     KillContainer,
@@ -321,7 +322,18 @@ def test_a_pod_past_its_deadline_fails_and_is_wound_up():
 def test_a_pod_that_was_reported_as_through_never_starts_again():
     wanted = pod()
     wanted["status"]["phase"] = "Succeeded"
-    assert decide(view(wanted=wanted, sandboxes=()), NOW) == Decision()
+    assert decide(view(wanted=wanted, sandboxes=()), NOW).actions == (ClearVolumes(),)
+    assert decide(view(wanted=wanted, sandboxes=(), cleared=True), NOW) == Decision()
+
+
+def test_an_evicted_pod_keeps_nothing_on_disk_once_its_end_is_on_record():
+    wanted, ended = pod(), run(state="exited")
+    failure = Waiting("Evicted", "The node was low on resource: ephemeral-storage.")
+    fields = {"wanted": wanted, "sandboxes": (replace(SANDBOX, ready=False),), "failure": failure}
+    assert decide(view(ended, **fields), NOW).actions == (ClearVolumes(),)
+    assert decide(view(ended, **fields, cleared=True), NOW).actions == ()
+    wanted["status"] |= {"phase": "Failed", "reason": "Evicted"}
+    assert decide(view(ended, **fields, cleared=True), NOW).actions == (RemoveContainer("main-0"),)
 
 
 def test_restarts_go_on_counting_when_the_engine_lost_everything():
@@ -398,6 +410,8 @@ class World:
                 self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
             case lifecycle.RemoveSandbox(sandbox_id):
                 self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
+            case ClearVolumes():
+                self.view = replace(seen, volumes_ready=False, cleared=True)
             case TearDown():
                 self.view = replace(seen, containers=(), sandboxes=(), torn_down=True)
             case Finish():

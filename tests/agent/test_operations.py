@@ -23,6 +23,7 @@ class Groups:
     alive: set[int] = field(default_factory=set)
 
     def create_pod(self, qos: str, uid: str, limits: Any) -> None:
+        assert limits.processes == 7
         self.made.append(uid)
 
     def remove_pod(self, uid: str) -> None:
@@ -36,7 +37,9 @@ class Groups:
 
 
 def operations_in(tmp_path: Path, groups: Groups) -> Operations:
-    node = SimpleNamespace(cgroups=groups, api=FakeApi(), config=SimpleNamespace(logs_dir=tmp_path / "logs"))
+    node = SimpleNamespace(
+        cgroups=groups, api=FakeApi(), config=SimpleNamespace(logs_dir=tmp_path / "logs", pod_pids_limit=7)
+    )
     starter = SimpleNamespace(facts=lambda wanted, sandbox: SimpleNamespace(pod=wanted))
     return Operations(node, PodDirectory(tmp_path / "pods", "uid"), starter)  # type: ignore[arg-type]
 

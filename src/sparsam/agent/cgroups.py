@@ -23,6 +23,8 @@ class CgroupLimits:
     cpu_shares: int = 0
     cpu_quota_microseconds: int = 0
     memory_bytes: int = 0
+    processes: int = 0
+    """Processes and threads."""
 
 
 class Cgroups:
@@ -102,7 +104,7 @@ class Cgroups:
         return [path for path in sorted(self._root.iterdir()) if path.is_dir() and not path.is_symlink()]
 
     def _create_v1(self, path: str, limits: CgroupLimits) -> None:
-        wanted = {"cpu": {}, "memory": {}} if limits == CgroupLimits() else _v1_files(limits)
+        wanted = _v1_files(limits)
         for controller, files in wanted.items():
             hierarchy = self._root / controller
             if not hierarchy.is_dir():
@@ -124,7 +126,8 @@ class Cgroups:
 
 
 def _v1_files(limits: CgroupLimits) -> dict[str, dict[str, str]]:
-    cpu, memory = {}, {}
+    cpu: dict[str, str] = {}
+    memory: dict[str, str] = {}
     if limits.cpu_shares:
         cpu["cpu.shares"] = str(limits.cpu_shares)
     if limits.cpu_quota_microseconds:
@@ -132,17 +135,22 @@ def _v1_files(limits: CgroupLimits) -> dict[str, dict[str, str]]:
         cpu["cpu.cfs_quota_us"] = str(limits.cpu_quota_microseconds)
     if limits.memory_bytes:
         memory["memory.limit_in_bytes"] = str(limits.memory_bytes)
-    return {"cpu": cpu, "memory": memory}
+    return {"cpu": cpu, "memory": memory, "pids": {"pids.max": _most(limits.processes)}}
+
+
+def _most(processes: int) -> str:
+    return str(processes) if processes > 0 else "max"
 
 
 def _v2_files(limits: CgroupLimits) -> dict[str, str]:
-    files = {}
+    files: dict[str, str] = {}
     if limits.cpu_shares:
         files["cpu.weight"] = str(cpu_weight(limits.cpu_shares))
     if limits.cpu_quota_microseconds:
         files["cpu.max"] = f"{limits.cpu_quota_microseconds} {_CPU_PERIOD_MICROSECONDS}"
     if limits.memory_bytes:
         files["memory.max"] = str(limits.memory_bytes)
+    files["pids.max"] = _most(limits.processes)
     return files
 
 

@@ -107,6 +107,8 @@ class AgentConfig(AgentPaths):
     taints: tuple[NodeTaint, ...] = ()
     max_pods: int = 110
     """As many as upstream's default; a /24 holds them twice."""
+    pod_pids_limit: int = 4096
+    """Processes and threads of one pod; -1 (upstream's default) for no limit, so that one pod can starve the node."""
     reserved_cpu_millicores: int = 100
     """Kept from pods for the node's own processes."""
     reserved_memory_bytes: int = 256 << 20

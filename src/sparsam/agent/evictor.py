@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparsam.agent.ballast import Ballast
 from sparsam.agent.cgroups import CGROUP_ROOT
 from sparsam.agent.diskuse import disk_usage
 from sparsam.agent.eviction import (
@@ -29,6 +30,7 @@ from sparsam.agent.imagegc import ImageAges, bytes_to_free
 from sparsam.agent.images import PAUSE_IMAGE
 from sparsam.agent.machine import Machine, Room, read_room
 from sparsam.agent.node_context import NodeContext
+from sparsam.agent.operations import end_processes
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj, container_spec
 from sparsam.agent.pulling import normalized
@@ -57,6 +59,10 @@ class Evictor:
     _ages: ImageAges = field(default_factory=ImageAges)
     _round: int = 0
 
+    @property
+    def _ballast(self) -> Ballast:
+        return Ballast(self.node.config.data_dir / "ballast")
+
     async def run(self) -> None:
         """Look every ten seconds until cancelled."""
         while True:
@@ -73,12 +79,17 @@ class Evictor:
         found = pressures(room, self.node.config.floors)
         self._round += 1
         if any(each.condition == DISK for each in found):
-            await self._collect_images(self.machine.ephemeral_bytes)
+            try:
+                await self._collect_images(self.machine.ephemeral_bytes)
+            except RuntimeFault as error:  # an engine without room for its own books: then pods must go
+                log.warning("images not removed error=%s", error)
             found = pressures(self.room(self.node.config.data_dir), self.node.config.floors)
         elif self._round % _IMAGE_ROUNDS == 1:
             await self._collect_images(bytes_to_free(1 - room.disk_available_ratio, self.machine.ephemeral_bytes))
         if found:
             await self._relieve(found[0])
+        else:
+            self._ballast.take()
 
     async def _relieve(self, pressure: Pressure) -> None:
         """Evict one pod, and give that time to show."""
@@ -88,6 +99,9 @@ class Evictor:
             log.warning("node is short but no pod may go condition=%s", pressure.condition)
             return
         self._evict(chosen.pod, eviction_message(pressure, chosen))
+        if pressure.condition == DISK and self._ballast.is_needed():
+            end_processes(self.node, chosen.pod["metadata"]["uid"])  # or they would fill what is given back, too
+            self._ballast.drop()
         await asyncio.sleep(_SETTLE_SECONDS)
 
     def _evict(self, pod: Obj, message: str) -> None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from sparsam.agent.eviction import EVICTED
 from sparsam.agent.podspec import (
     Obj,
     all_containers,
@@ -44,6 +45,7 @@ FAULT_SHOWN_SECONDS = 2.0
 SETUP = "setup"
 SANDBOX = "sandbox"
 RESET = "reset"
+CLEAR = "clear"
 TEARDOWN = "teardown"
 FINISH = "finish"
 LEAST_GRACE_SECONDS = 2
@@ -99,6 +101,8 @@ class PodView:
     hooked: frozenset[str] = frozenset()
     """Runs whose preStop hook ran ahead of their stop."""
     torn_down: bool = False
+    cleared: bool = False
+    """Whether the volumes of a pod that is through are gone."""
 
     def run(self, name: str) -> Container | None:
         """The newest run of a container."""
@@ -192,6 +196,11 @@ class RemoveSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearVolumes:
+    """Give back the disk that the volumes of a pod take that is through."""
+
+
+@dataclass(frozen=True, slots=True)
 class TearDown:
     """Remove sandboxes, volumes, control group and directories."""
 
@@ -211,6 +220,7 @@ Action = (
     | ResetContainers
     | RemoveContainer
     | RemoveSandbox
+    | ClearVolumes
     | TearDown
     | Finish
 )
@@ -538,12 +548,20 @@ def _leftovers(view: PodView) -> list[Action]:
 
 
 def _wind_up(view: PodView) -> Decision:
-    """The pod is through: end what still runs, give the address back, keep containers for their logs."""
+    """The pod is through: end what still runs, give address and volumes back, keep containers for their logs.
+
+    Those of an evicted pod go too, once the API knows how it ended: the node needs what their layers take.
+    """
     kills = _kills(view)
     if kills or view.busy or any(container.running for container in view.containers):
         return Decision(tuple(kills))
     ready = tuple(sandbox.id for sandbox in view.sandboxes if sandbox.ready)
-    return Decision((StopSandboxes(ready),)) if ready else Decision()
+    if ready:
+        return Decision((StopSandboxes(ready),))
+    if not view.cleared:
+        return Decision((ClearVolumes(),))
+    evicted = is_terminal(view.pod) and (view.pod.get("status") or {}).get("reason") == EVICTED
+    return Decision(tuple(RemoveContainer(run.id) for run in view.containers) if evicted else ())
 
 
 def _terminate(view: PodView) -> Decision:

@@ -16,24 +16,29 @@ from sparsam.agent.runtime import Container, RuntimeFault
 log = logging.getLogger(__name__)
 
 _ROUND_SECONDS = 10.0
+_FLOOD_SECONDS = 1.0
+"""Pause after a round that had something to rotate: who writes that much will do so again."""
 
 
 async def keep_rotating(pods: Pods, cri: Cri, *, max_bytes: int, max_files: int) -> None:
     """Rotate the logs of running containers until cancelled."""
+    pause = _ROUND_SECONDS
     while True:
-        await asyncio.sleep(_ROUND_SECONDS)
-        await rotate_large(pods.running_containers(), cri, max_bytes=max_bytes, max_files=max_files)
+        await asyncio.sleep(pause)
+        large = await rotate_large(pods.running_containers(), cri, max_bytes=max_bytes, max_files=max_files)
+        pause = _FLOOD_SECONDS if large else _ROUND_SECONDS
 
 
-async def rotate_large(containers: Iterable[Container], cri: Cri, *, max_bytes: int, max_files: int) -> None:
-    """Rotate the logs that have outgrown the limit."""
-    for container in containers:
+async def rotate_large(containers: Iterable[Container], cri: Cri, *, max_bytes: int, max_files: int) -> bool:
+    """Rotate the logs that have outgrown the limit; whether there were any."""
+    large = [run for run in containers if _size(run.log_path) > max_bytes]
+    for run in large:
         try:
-            if _size(container.log_path) > max_bytes:
-                rotate(Path(container.log_path), datetime.now(UTC), max_files)
-                await cri.reopen_log(container.id)
+            rotate(Path(run.log_path), datetime.now(UTC), max_files)
+            await cri.reopen_log(run.id)
         except (OSError, RuntimeFault) as error:
-            log.warning("log not rotated container=%s error=%s", container.id, error)
+            log.warning("log not rotated container=%s error=%s", run.id, error)
+    return bool(large)
 
 
 def _size(path: str) -> int:

@@ -10,9 +10,10 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sparsam.agent.cgroups import CgroupLimits
 from sparsam.agent.containerd import mount_image, unmount_image
 from sparsam.agent.hooks import run_hook
 from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
@@ -60,11 +61,19 @@ class Operations:
             if not any(run.running for run in view.containers):
                 # Limits of a pod that runs are the resizer's: it may have been killed half-way, with containers that
                 # still have more than the pod is to have, which the kernel would refuse here.
-                self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], pod_limits(pod))
+                self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], self.group_limits(pod))
             log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
             await self._write_volumes(view)
         except (OSError, SparsamError) as error:
             raise OperationFailed(str(error), "FailedMount") from error
+
+    def group_limits(self, pod: Obj) -> CgroupLimits:
+        """Limits of the pod's own group."""
+        return replace(pod_limits(pod), processes=self.node.config.pod_pids_limit)
+
+    async def clear_volumes(self) -> None:
+        """Remove what a pod that is through had on disk, its logs aside."""
+        await asyncio.to_thread(self.directory.remove_volumes)
 
     async def refresh(self, view: PodView) -> None:
         """Bring volumes up to date; what went away meanwhile leaves the old content."""
@@ -244,7 +253,7 @@ async def remove_cgroup(node: NodeContext, uid: str) -> None:
     """
     for attempt in range(_CGROUP_RETRIES):
         if attempt == _CGROUP_RETRIES // 2:
-            _end_strays(node, uid)
+            end_processes(node, uid)
         try:
             node.cgroups.remove_pod(uid)
         except OSError as error:
@@ -256,9 +265,10 @@ async def remove_cgroup(node: NodeContext, uid: str) -> None:
     log.warning("control group stays pod_uid=%s", uid)
 
 
-def _end_strays(node: NodeContext, uid: str) -> None:
+def end_processes(node: NodeContext, uid: str) -> None:
+    """Kill whatever runs in a pod's group, past the engine."""
     for pid in node.cgroups.processes(uid):
-        log.warning("killed a process that outlived its pod pod_uid=%s pid=%d", uid, pid)
+        log.warning("killed past the engine pod_uid=%s pid=%d", uid, pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

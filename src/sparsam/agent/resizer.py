@@ -9,7 +9,7 @@ from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations
 from sparsam.agent.podspec import Obj, container_spec
 from sparsam.agent.resizing import Resize, ResizeState, Room, resize_state
-from sparsam.agent.resources import ContainerResources, container_resources, pod_limits, qos_class
+from sparsam.agent.resources import ContainerResources, container_resources, qos_class
 
 Neighbours = Callable[[], Iterable[Obj]]
 
@@ -45,5 +45,5 @@ class Resizer:
             else:
                 await self._node.cri.update_resources(step.run.id, step.resources)
                 self._sizes[step.run.id] = step.resources
-        groups.create_pod(qos, uid, pod_limits(pod))
+        groups.create_pod(qos, uid, self._operations.group_limits(pod))
         self._node.api.event(pod, "Normal", "ResizeCompleted", "Pod resize completed")

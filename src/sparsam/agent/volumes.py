@@ -141,10 +141,11 @@ class PodDirectory:
 
         What cannot be unmounted keeps the directory: deleting it would delete what is mounted.
         """
-        unmount_below(self.path)
-        if mounts := mounts_below(self.path):
-            raise OSError(errno.EBUSY, "still mounted", mounts[0])
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_tree(self.path)
+
+    def remove_volumes(self) -> None:
+        """Unmount and delete the volumes; termination messages stay. Raises OSError."""
+        _remove_tree(self.path / "volumes")
 
     def _source(self, volume: Obj) -> Path:
         return Path(volume["hostPath"]["path"]) if "hostPath" in volume else self.volume_path(volume["name"]).resolve()
@@ -191,6 +192,13 @@ class PodDirectory:
         # Others share a hostPath, so that its files are never given to a pod's group; nor is what runs already changed.
         if "local" in spec and fresh and not read_only and not block:
             give_group(pod, target)
+
+
+def _remove_tree(path: Path) -> None:
+    unmount_below(path)
+    if mounts := mounts_below(path):
+        raise OSError(errno.EBUSY, "still mounted", mounts[0])
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def write_atomically(root: Path, files: Mapping[str, File], group: int | None = None) -> bool:

@@ -90,6 +90,7 @@ class PodWorker:
         self._rejected = False
         self._gone = gone
         self._torn_down = False
+        self._cleared = False
         self._adopted = False
         self._done = False
         self._acted_at = 0.0
@@ -125,6 +126,7 @@ class PodWorker:
             grace_spent_seconds=self._node.now() - self._ending_since if self._ending_since is not None else 0.0,
             hooked=frozenset(self._hooked),
             torn_down=self._torn_down,
+            cleared=self._cleared,
         )
 
     def _grace_seconds(self, terminating: bool) -> int:
@@ -322,6 +324,8 @@ class PodWorker:
                 self._launch(f"remove/{container_id}", operations.forget(self.view, (container_id,)))
             case lifecycle.RemoveSandbox(sandbox_id):
                 self._launch(f"remove/{sandbox_id}", operations.remove_sandbox(sandbox_id))
+            case lifecycle.ClearVolumes():
+                self._launch(lifecycle.CLEAR, self._clear())
             case lifecycle.TearDown():
                 self._launch(lifecycle.TEARDOWN, self._tear_down())
             case lifecycle.Finish():
@@ -429,6 +433,10 @@ class PodWorker:
             task = self._tasks.get(container_key(spec["name"]))
             if task is not None:
                 task.cancel()
+
+    async def _clear(self) -> None:
+        await self._operations.clear_volumes()
+        self._volumes_ready, self._cleared = False, True
 
     async def _tear_down(self) -> None:
         refresh = self._tasks.get(_REFRESH)

@@ -92,6 +92,7 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
         shutdown_seconds=settings.shutdown_grace_period,
         shutdown_critical_seconds=settings.shutdown_grace_period_critical_pods,
         static_pods=Path(settings.static_pods) if settings.static_pods else None,
+        pod_pids_limit=settings.pod_pids_limit,
     )
 
 
