@@ -29,21 +29,12 @@ T = TypeVar("T")
 UNREACHED = (aiohttp.ClientError, OSError, TimeoutError)
 NAMESPACE = "default"
 VICTIMS = (
-    "containerd",
-    "containerd",
-    "node",
-    "node",
-    "node",
-    "shim",
-    "shim",
-    "shim",
-    "api",
-    "containerd+node",
-    "shim+node",
+    *("containerd", "containerd", "containerd", "shim", "shim", "shim", "shim"),
+    *("node", "node", "api", "containerd+node", "shim+node"),
 )
 POPULATION = 8
 STRIKERS = 3
-TRIGGER_SECONDS = 20.0
+TRIGGER_SECONDS = 60.0
 CONVERGE_SECONDS = 240.0
 
 
@@ -101,12 +92,14 @@ class Storm:
     async def _strike(self, phase: str) -> None:
         victim = self.chance.choice(VICTIMS)
         delay = self.chance.uniform(0.0, 0.5)
-        uid = await self.phases[phase]()
+        try:
+            uid = await self.phases[phase]()
+        except TimeoutError:
+            self.say(f"     {phase:12} did not come about within {TRIGGER_SECONDS:.0f} s")
+            return
         await asyncio.sleep(delay)
         self.sockets |= self.files.shim_sockets()
         struck = [part for part in victim.split("+") if self._kill(part, uid)]
-        if not struck:  # nobody there yet, or not again
-            struck = [part for part in ("node", "containerd") if self._kill(part, uid)][:1]
         if struck:
             self.kills[phase, "+".join(struck)] += 1
             self.say(f"{self.kills.total():4} {phase:12} {'+'.join(struck):16} after {delay:.2f} s pod {uid}")
@@ -267,15 +260,14 @@ class Storm:
         return self._seen(pod)
 
     async def _until(self, condition: Callable[[], Any]) -> None:
-        """Wait for the moment to strike; it may never come, since what is killed was to bring it."""
-        deadline = time.monotonic() + TRIGGER_SECONDS
-        while not condition() and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        """Wait for the moment to strike; raises TimeoutError, since what is killed beside it may be in its way."""
+        async with asyncio.timeout(TRIGGER_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.01)
 
     async def _until_listed(self, uid: str) -> None:
-        deadline = time.monotonic() + TRIGGER_SECONDS
-        async with Cri(str(self.files.socket)) as cri:
-            while time.monotonic() < deadline:
+        async with asyncio.timeout(TRIGGER_SECONDS), Cri(str(self.files.socket)) as cri:
+            while True:
                 with contextlib.suppress(RuntimeFault):
                     states = await cri.container_states()
                     if any(owner == uid for owner, _ in states.values()):
