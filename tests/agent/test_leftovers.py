@@ -1,11 +1,13 @@
 """What a killed engine forgot goes; what it knows stays."""
 
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from sparsam.agent import leftovers
+from sparsam.agent.containerd import SHIM_SOCKETS
 from sparsam.agent.leftovers import Traces, namespace_of, sweep
 from tests.support.agent import Engine, Node, pod, ready
 
@@ -28,7 +30,11 @@ def leave_traces(engine: Engine) -> list[Path]:
     subprocess.run(["unshare", f"--net={namespace}", "true"], check=True)
     bundle = engine.containerd.record_dirs[0] / f".{FORGOTTEN}"
     (bundle / "rootfs").mkdir(parents=True)
-    return [address, namespace, bundle]
+    SHIM_SOCKETS.mkdir(parents=True, exist_ok=True)
+    dead = SHIM_SOCKETS / FORGOTTEN
+    with socket.socket(socket.AF_UNIX) as shim:
+        shim.bind(str(dead))
+    return [address, namespace, bundle, dead]
 
 
 async def test_what_no_sandbox_has_goes_and_a_running_pod_keeps_all(
@@ -37,11 +43,16 @@ async def test_what_no_sandbox_has_goes_and_a_running_pod_keeps_all(
     monkeypatch.setattr(leftovers, "SETTLE_SECONDS", 0.1)
     one = node.run(pod())
     await node.api.until(one, ready)
+    log = engine.config.logs_dir / "default_gone_0000"
+    log.mkdir(parents=True)
     kept = await leftovers.find(engine.containerd, engine.config.ipam_dir)
     traces = leave_traces(engine)
     await sweep(engine.config)
     assert [path for path in traces if path.exists()] == []
-    assert await leftovers.find(engine.containerd, engine.config.ipam_dir) == kept
+    found = await leftovers.find(engine.containerd, engine.config.ipam_dir)
+    assert (found.ids, found.namespaces, found.leases) == (kept.ids, kept.namespaces, kept.leases)
+    await node.pods.adopt_orphans(())
+    assert [path.name.split("_")[1] for path in engine.config.logs_dir.iterdir()] == [one["metadata"]["name"]]
     (sandbox,) = await node.cri.list_sandboxes(one["metadata"]["uid"])
     assert sandbox.ready
     assert {sandbox.id} < kept.ids

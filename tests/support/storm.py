@@ -298,6 +298,7 @@ class Storm:
         while True:
             pods = (await patiently(lambda: self.client.list(PODS, NAMESPACE)))["items"]
             if not pods or time.monotonic() > deadline:
+                self._kill("node", "")  # a sandbox that never came to be is looked for at the next start
                 return [pod["metadata"]["name"] for pod in pods]
             for pod in pods:
                 if "deletionTimestamp" not in pod["metadata"]:

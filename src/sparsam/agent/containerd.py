@@ -32,7 +32,8 @@ _LONGEST_SOCKET_PATH = 100
 _CRI_PLUGIN = "io.containerd.grpc.v1.cri"
 _TASK_PLUGIN = "io.containerd.runtime.v2.task"
 _SHIM = b"containerd-shim-runc-v2"
-_SHIM_SOCKETS = Path("/run/containerd/s")
+SHIM_SOCKETS = Path("/run/containerd/s")
+"""Where every containerd of the machine has its shims' sockets."""
 _UNUSED_PLUGINS = (
     "io.containerd.snapshotter.v1.aufs",
     "io.containerd.snapshotter.v1.btrfs",
@@ -172,7 +173,7 @@ class Containerd:
 
     def shim_socket(self, sandbox_id: str) -> Path:
         """Where the shim of a sandbox listens: at a name made of the engine's address, its namespace and the id."""
-        return _SHIM_SOCKETS / sha256(f"{self.socket}/{NAMESPACE}/{sandbox_id}".encode()).hexdigest()
+        return SHIM_SOCKETS / sha256(f"{self.socket}/{NAMESPACE}/{sandbox_id}".encode()).hexdigest()
 
     async def leases(self) -> set[str]:
         """What keeps content from being collected; each lasts for a day at most."""

@@ -14,13 +14,14 @@ import logging
 import os
 import shutil
 import signal
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import msgspec
 
 from sparsam.agent.config import AgentPaths
-from sparsam.agent.containerd import Containerd
+from sparsam.agent.containerd import SHIM_SOCKETS, Containerd
 from sparsam.agent.cri import Cri
 from sparsam.agent.mounts import mounts_below, unmount
 from sparsam.agent.network import attached, detach
@@ -39,14 +40,19 @@ class Traces:
     ids: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
     leases: frozenset[str] = frozenset()
+    dead_sockets: frozenset[str] = frozenset()
+    """Of shims that were killed, whoever's they were: nobody can listen there again."""
 
     def without(self, known: Traces) -> Traces:
         """What is not among the known."""
-        return Traces(self.ids - known.ids, self.namespaces - known.namespaces, self.leases - known.leases)
+        return Traces(*(getattr(self, name) - getattr(known, name) for name in _SORTS))
 
     def among(self, other: Traces) -> Traces:
         """What is in both."""
-        return Traces(self.ids & other.ids, self.namespaces & other.namespaces, self.leases & other.leases)
+        return Traces(*(getattr(self, name) & getattr(other, name) for name in _SORTS))
+
+
+_SORTS = tuple(field.name for field in fields(Traces))
 
 
 async def sweep(config: AgentPaths) -> None:
@@ -64,6 +70,8 @@ async def sweep(config: AgentPaths) -> None:
         _remove(Path(path))
     for lease in sorted(orphans.leases):
         await engine.remove_lease(lease)
+    for path in sorted(orphans.dead_sockets):
+        _remove(Path(path))
 
 
 async def find(engine: Containerd, ipam_dir: Path) -> Traces:
@@ -75,6 +83,7 @@ async def find(engine: Containerd, ipam_dir: Path) -> Traces:
         frozenset(ids),
         frozenset(str(path) for path in _entries(engine.netns_dir)),
         frozenset(await engine.leases()),
+        frozenset(str(path) for path in _entries(SHIM_SOCKETS) if _refuses(path)),
     )
 
 
@@ -123,6 +132,18 @@ def _children(parent: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(pid) for pid in (task / "children").read_text().split()]
     return found
+
+
+def _refuses(path: Path) -> bool:
+    """Whether a socket's file is there and nobody listens, in any network namespace."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def _remove(path: Path) -> None:

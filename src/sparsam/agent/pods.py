@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -157,8 +158,13 @@ class Pods:
         for pod in orphans.values():
             self._start(pod, gone=True)
         known |= orphans.keys()
+        # Pods go on arriving meanwhile: whoever has a worker by now keeps what it has.
         for uid in self._node.cgroups.pod_uids() - known:
-            await remove_cgroup(self._node, uid)
+            if uid not in self._workers:
+                await remove_cgroup(self._node, uid)
+        for path in _entries(self._node.config.logs_dir):
+            if path.name.rpartition("_")[2] not in known | self._workers.keys():
+                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         # Drivers may not be there yet: that must not keep the node from its pods.
         self._group.create_task(self._clean_directories(known), name="leftover directories")
 
