@@ -382,8 +382,9 @@ class World:
     def apply(self, action: lifecycle.Action) -> None:
         seen = self.view
         match action:
-            case SetUp():
-                self.view = replace(seen, volumes_ready=True)
+            case SetUp() | ClearVolumes():
+                made = isinstance(action, SetUp)
+                self.view = replace(seen, volumes_ready=made, cleared=not made)
             case RunSandbox(attempt):
                 old = tuple(replace(s, ready=False) for s in seen.sandboxes)
                 self.view = replace(seen, sandboxes=(replace(SANDBOX, id=f"s{attempt}", attempt=attempt), *old))
@@ -410,8 +411,6 @@ class World:
                 self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
             case lifecycle.RemoveSandbox(sandbox_id):
                 self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
-            case ClearVolumes():
-                self.view = replace(seen, volumes_ready=False, cleared=True)
             case TearDown():
                 self.view = replace(seen, containers=(), sandboxes=(), torn_down=True)
             case Finish():
