@@ -28,13 +28,13 @@ from sparsam.agent.lifecycle import (
     Waiting,
     decide,
     finished,
-    go_duration,
     is_ready,
     next_backoff,
     should_restart,
 )
 from sparsam.agent.podspec import spec_hash
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
+from sparsam.clock import go_duration
 from tests.support.agent import container, pod
 
 NOW = 1_800_000_000.0

@@ -31,7 +31,7 @@ from sparsam.agent.podspec import (
 )
 from sparsam.agent.probing import PROBE_FIELDS
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
-from sparsam.clock import parse_time
+from sparsam.clock import go_duration, parse_time
 
 FIRST_BACKOFF_SECONDS = 10.0
 LAST_BACKOFF_SECONDS = 300.0
@@ -497,15 +497,6 @@ def _wanted_again(view: PodView, spec: Obj, run: Container) -> bool:
 def _crash_loop(view: PodView, name: str, progress: Progress) -> Waiting:
     seconds = go_duration(progress.backoff_seconds)
     return Waiting("CrashLoopBackOff", f"back-off {seconds} restarting failed container={name} pod={key_of(view.pod)}")
-
-
-def go_duration(seconds: float) -> str:
-    """Whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def _live_backoff(progress: Progress, now: float) -> float:
