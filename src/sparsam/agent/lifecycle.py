@@ -450,11 +450,7 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
 
 
 def _settle(view: PodView, run: Container) -> Action | None:
-    """What makes sure that a run of unclear state does not come to life beside the next one.
-
-    A run that was created but not started may be one that a killed agent had just asked the engine to start. The
-    engine refuses to remove it once that is under way; it is then found running.
-    """
+    """What keeps a run of unclear state from living beside the next: a killed agent may just have asked for its start."""
     if run.state is ContainerState.UNKNOWN:
         return KillContainer(run, view.grace_seconds, f"Container {run.name} is in unknown state, try killing it")
     if run.state is ContainerState.CREATED:
