@@ -450,7 +450,7 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
 
 
 def _settle(view: PodView, run: Container) -> Action | None:
-    """What keeps a run of unclear state from living beside the next: a killed agent may just have asked for its start."""
+    """Keeps a run of unclear state from living beside the next: a killed agent may just have asked for its start."""
     if run.state is ContainerState.UNKNOWN:
         return KillContainer(run, view.grace_seconds, f"Container {run.name} is in unknown state, try killing it")
     if run.state is ContainerState.CREATED:
