@@ -53,3 +53,12 @@ def format_micro_time(moment: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """Read either form back; raises ValueError on anything else."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def go_duration(seconds: float) -> str:
+    """Whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

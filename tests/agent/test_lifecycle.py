@@ -28,13 +28,13 @@ from sparsam.agent.lifecycle import (
     Waiting,
     decide,
     finished,
-    go_duration,
     is_ready,
     next_backoff,
     should_restart,
 )
 from sparsam.agent.podspec import spec_hash
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
+from sparsam.clock import go_duration
 from tests.support.agent import container, pod
 
 NOW = 1_800_000_000.0
@@ -382,8 +382,9 @@ class World:
     def apply(self, action: lifecycle.Action) -> None:
         seen = self.view
         match action:
-            case SetUp():
-                self.view = replace(seen, volumes_ready=True)
+            case SetUp() | ClearVolumes():
+                made = isinstance(action, SetUp)
+                self.view = replace(seen, volumes_ready=made, cleared=not made)
             case RunSandbox(attempt):
                 old = tuple(replace(s, ready=False) for s in seen.sandboxes)
                 self.view = replace(seen, sandboxes=(replace(SANDBOX, id=f"s{attempt}", attempt=attempt), *old))

@@ -8,7 +8,7 @@ from typing import Any
 from sparsam.agent import operations
 from sparsam.agent.lifecycle import PodView
 from sparsam.agent.operations import Operations, remove_cgroup
-from sparsam.agent.runtime import Container, ContainerState
+from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from sparsam.agent.volumes import PodDirectory
 from tests.support.agent import FakeApi, pod
 
@@ -21,6 +21,7 @@ class Groups:
 
     made: list[str] = field(default_factory=list)
     alive: set[int] = field(default_factory=set)
+    done: list[Any] = field(default_factory=list)
 
     def create_pod(self, qos: str, uid: str, limits: Any) -> None:
         assert limits.processes == 7
@@ -37,8 +38,15 @@ class Groups:
 
 
 def operations_in(tmp_path: Path, groups: Groups) -> Operations:
+    async def done(*what: Any) -> None:
+        groups.done.append(what)
+
     node = SimpleNamespace(
-        cgroups=groups, api=FakeApi(), config=SimpleNamespace(logs_dir=tmp_path / "logs", pod_pids_limit=7)
+        csi=SimpleNamespace(set_up=done, clear=done),
+        cri=SimpleNamespace(stop_sandbox=done),
+        cgroups=groups,
+        api=FakeApi(),
+        config=SimpleNamespace(logs_dir=tmp_path / "logs", pod_pids_limit=7),
     )
     starter = SimpleNamespace(facts=lambda wanted, sandbox: SimpleNamespace(pod=wanted))
     return Operations(node, PodDirectory(tmp_path / "pods", "uid"), starter)  # type: ignore[arg-type]
@@ -52,6 +60,17 @@ async def test_the_group_of_a_pod_that_runs_is_left_to_the_resizer(tmp_path: Pat
     assert groups.made == []
     await actions.set_up(replace(view, containers=(replace(RUN, state=ContainerState.EXITED),)))
     assert groups.made == [view.pod["metadata"]["uid"]]
+
+
+async def test_a_pod_keeps_its_volumes_while_one_of_two_sandboxes_is_stopped(tmp_path: Path):
+    groups = Groups()
+    actions = operations_in(tmp_path, groups)
+    first, second = (Sandbox(name, "uid", "web", "default", 0, True, 0.0) for name in ("s0", "s1"))
+    view = PodView(pod=pod(), sandboxes=(second, first))
+    await actions.stop_sandboxes(view, ("s0",))
+    assert groups.done == [("s0",)]
+    await actions.stop_sandboxes(view, ("s0", "s1"))
+    assert groups.done[-1] == (view.pod["metadata"]["uid"],)
 
 
 async def test_a_process_that_outlived_its_pod_is_killed(monkeypatch: Any):

@@ -31,7 +31,7 @@ from sparsam.agent.podspec import (
 )
 from sparsam.agent.probing import PROBE_FIELDS
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
-from sparsam.clock import parse_time
+from sparsam.clock import go_duration, parse_time
 
 FIRST_BACKOFF_SECONDS = 10.0
 LAST_BACKOFF_SECONDS = 300.0
@@ -450,11 +450,7 @@ def _step(view: PodView, spec: Obj, now: float) -> Decision:
 
 
 def _settle(view: PodView, run: Container) -> Action | None:
-    """What makes sure that a run of unclear state does not come to life beside the next one.
-
-    A run that was created but not started may be one that a killed agent had just asked the engine to start. The
-    engine refuses to remove it once that is under way; it is then found running.
-    """
+    """Keeps a run of unclear state from living beside the next: a killed agent may just have asked for its start."""
     if run.state is ContainerState.UNKNOWN:
         return KillContainer(run, view.grace_seconds, f"Container {run.name} is in unknown state, try killing it")
     if run.state is ContainerState.CREATED:
@@ -497,15 +493,6 @@ def _wanted_again(view: PodView, spec: Obj, run: Container) -> bool:
 def _crash_loop(view: PodView, name: str, progress: Progress) -> Waiting:
     seconds = go_duration(progress.backoff_seconds)
     return Waiting("CrashLoopBackOff", f"back-off {seconds} restarting failed container={name} pod={key_of(view.pod)}")
-
-
-def go_duration(seconds: float) -> str:
-    """Whole seconds as Go prints a duration: `10s`, `1m20s`, `5m0s`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def _live_backoff(progress: Progress, now: float) -> float:

@@ -29,16 +29,16 @@ async def keep_rotating(pods: Pods, cri: Cri, *, max_bytes: int, max_files: int)
         pause = _FLOOD_SECONDS if large else _ROUND_SECONDS
 
 
-async def rotate_large(containers: Iterable[Container], cri: Cri, *, max_bytes: int, max_files: int) -> int:
-    """Rotate the logs that have outgrown the limit; how many these were."""
-    large = [container for container in containers if _size(container.log_path) > max_bytes]
-    for container in large:
+async def rotate_large(containers: Iterable[Container], cri: Cri, *, max_bytes: int, max_files: int) -> bool:
+    """Rotate the logs that have outgrown the limit; whether there were any."""
+    large = [run for run in containers if _size(run.log_path) > max_bytes]
+    for run in large:
         try:
-            rotate(Path(container.log_path), datetime.now(UTC), max_files)
-            await cri.reopen_log(container.id)
+            rotate(Path(run.log_path), datetime.now(UTC), max_files)
+            await cri.reopen_log(run.id)
         except (OSError, RuntimeFault) as error:
-            log.warning("log not rotated container=%s error=%s", container.id, error)
-    return len(large)
+            log.warning("log not rotated container=%s error=%s", run.id, error)
+    return bool(large)
 
 
 def _size(path: str) -> int:

@@ -125,9 +125,11 @@ class Operations:
             raise OperationFailed(message, "FailedCreatePodSandBox") from error
 
     async def stop_sandboxes(self, view: PodView, ids: tuple[str, ...]) -> None:
-        """Stop the sandboxes of a pod that is through, and give back what it took from storage drivers."""
+        """Stop sandboxes, and with the last one give back what the pod took from storage drivers."""
         for sandbox_id in ids:
             await self.node.cri.stop_sandbox(sandbox_id)
+        if any(sandbox.ready and sandbox.id not in ids for sandbox in view.sandboxes):
+            return
         await self.node.csi.clear(view.pod["metadata"]["uid"])
 
     async def start(self, view: PodView, action: StartContainer, started: Callable[[str, str], None]) -> str:
