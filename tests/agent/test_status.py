@@ -170,3 +170,24 @@ def test_a_patch_names_changes_and_removals_only():
         "reason": None,
         "conditions": [{"type": "Ready", "status": "True", "reason": None}],
     }
+
+
+def test_how_the_last_run_ended_stands_when_the_engine_forgot_it():
+    before = {
+        "name": "main",
+        "containerID": "containerd://main-0",
+        "restartCount": 0,
+        "state": {"terminated": {"exitCode": 42}},
+    }
+    wanted = pod()
+    wanted["status"] = {"phase": "Running", "containerStatuses": [before]}
+    forgotten = status_of(wanted=wanted)["containerStatuses"][0]
+    assert forgotten["lastState"] == {"terminated": {"exitCode": 42}}
+    assert (forgotten["restartCount"], forgotten["containerID"]) == (0, "containerd://main-0")
+    again = run(id="main-1", attempt=1)
+    running = status_of(again, wanted=wanted)["containerStatuses"][0]
+    assert (running["restartCount"], running["lastState"]) == (1, {"terminated": {"exitCode": 42}})
+    wanted["status"]["containerStatuses"] = [running]
+    ended = status_of(run(state="exited", id="main-1", attempt=1), wanted=wanted)["containerStatuses"][0]
+    assert ended["state"]["terminated"]["exitCode"] == 0
+    assert ended["lastState"] == {"terminated": {"exitCode": 42}}

@@ -157,10 +157,11 @@ def _last_state(view: PodView, name: str, run: Container | None, state: Obj, rep
     shown = run if run is not None and run.exited and "terminated" not in state else view.previous_run(name)
     if shown is not None and shown.exited:
         return {"terminated": terminated(shown)}
-    if run is not None and (run.attempt == 0 or "terminated" in state):
+    if run is not None and run.attempt == 0:
         return {}
     ended: Obj = reported.get("state") or {}
-    return ended if "terminated" in ended else reported.get("lastState") or {}
+    same = run is not None and str(reported.get("containerID", "")).endswith(run.id)
+    return ended if "terminated" in ended and not same else reported.get("lastState") or {}
 
 
 def _mount_status(mount: Obj) -> Obj:

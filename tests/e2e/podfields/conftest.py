@@ -56,7 +56,7 @@ class Batch:
     def pod(self, name: str) -> Obj:
         return self.cluster.get("pod", name, "-n", self.namespace)
 
-    def until(self, name: str, holds: Any, seconds: float = 90) -> Obj:
+    def until(self, name: str, holds: Any, seconds: float = 240) -> Obj:
         """The pod once it is as wanted; the failure shows how it was instead."""
         seen: list[Obj] = []
 
@@ -93,7 +93,7 @@ class Batch:
         found = self.cluster.get("events", "-n", self.namespace, "--field-selector", f"involvedObject.name={name}")
         return [(event["reason"], event["message"]) for event in found["items"]]
 
-    def until_event(self, name: str, reason: str, words: str = "", seconds: float = 60) -> str:
+    def until_event(self, name: str, reason: str, words: str = "", seconds: float = 200) -> str:
         def look() -> str | None:
             return next((said for why, said in self.events(name) if why == reason and words in said), None)
 

@@ -72,7 +72,7 @@ OBJECTS = [
         lifecycle={"stopSignal": "SIGUSR1"}), os={"name": "linux"},
         terminationGracePeriodSeconds=10),
     # Probes
-    pod("probed", container("httpd -p 8080 -h /tmp; sleep 2; echo ok > /tmp/ready; sleep 3600",
+    pod("probed", container("httpd -f -p 8080 -h /tmp",
         ports=[{"name": "web", "containerPort": 8080}],
         startupProbe={"tcpSocket": {"port": "web"}, "periodSeconds": 1},
         readinessProbe={"httpGet": {"path": "/ready", "port": "web"}, "periodSeconds": 1}), restartPolicy="Always"),
@@ -184,9 +184,10 @@ def test_hooks_run_at_start_and_end(batch: Batch):
 
 
 def test_probes_hold_back_and_restart(batch: Batch):
-    batch.running("probed")
-    assert batch.exec("probed", "cat /tmp/ready") == "ok"
     assert batch.until_event("probed", "Unhealthy", "Readiness probe failed: ")
+    assert not condition(batch.pod("probed"), "Ready")
+    batch.exec("probed", "echo ok > /tmp/ready")
+    batch.running("probed")
     again = batch.until("alive-not", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] >= 1)
     assert again["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
     assert "failed liveness probe, will be restarted" in batch.until_event("alive-not", "Killing")

@@ -106,7 +106,7 @@ def test_containers_are_resized_while_they_run(batch: Batch):
         '"limits":{"cpu":"300m","memory":"96Mi"}}}]}}'
     )
     batch.kubectl("patch", "pod", "resized", "--subresource", "resize", "-p", patch)
-    until(lambda: str(96 << 20) in batch.exec("resized", LIMITS), what="the new limit")
+    until(lambda: str(96 << 20) in batch.exec("resized", LIMITS), 120, what="the new limit")
     seen = batch.exec("resized", LIMITS).split()
     assert seen[:2] == [str(weight(81)), "30000"]
     after = batch.until("resized", lambda pod: status(pod)["resources"]["limits"]["memory"] == "96Mi")

@@ -79,7 +79,7 @@ OBJECTS = [
     secured("sysctls", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced",
             securityContext={"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "81"},
                                          {"name": "kernel.shm_rmid_forced", "value": "1"}]}),
-    secured("masked", "cat /proc/kcore | wc -c; ls /sys/firmware; echo 1 > /proc/sys/kernel/panic"),
+    secured("masked", "cat /proc/interrupts | wc -c; ls /sys/firmware; echo 1 > /proc/sys/kernel/panic"),
     secured("users", "true", hostUsers=False),
     secured("strict-groups", "true", securityContext={"supplementalGroupsPolicy": "Strict"}),
     secured("unmasked", "true", {"procMount": "Unmasked"}, hostUsers=False),

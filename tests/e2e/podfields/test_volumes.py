@@ -139,9 +139,9 @@ def trust_bundle(name: str, certificate: str, signer: str = "", **labels: str) -
     return {"apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle", "metadata": metadata, "spec": spec}
 
 
-def trusting(name: str, **bundle: object) -> Obj:
+def trusting(pod_name: str, **bundle: object) -> Obj:
     script = "cat /v/ca.crt | grep -v -- ----- | tr -d '\\n'; echo; grep -c BEGIN /v/ca.crt"
-    return pod(name, container(script, volumeMounts=AT_V),
+    return pod(pod_name, container(script, volumeMounts=AT_V),
         volumes=projected({"clusterTrustBundle": {"path": "ca.crt", **bundle}}))  # fmt: skip
 
 
