@@ -25,6 +25,12 @@ def on(pod_, where):
     return {**pod_, "spec": {**pod_["spec"], "nodeName": where}, "status": {"phase": "Running"}}
 
 
+def owned(pod_):
+    """As one of a controller's, which would make it again."""
+    owner = {"kind": "ReplicaSet", "name": "web", "controller": True}
+    return {**pod_, "metadata": {**pod_["metadata"], "ownerReferences": [owner]}}
+
+
 def seen(cores, nodes=None, hours=24.0):
     """Use of pods of the default namespace, constant."""
     pods = {("default", name): np.array([value]) for name, value in cores.items()}
@@ -34,7 +40,7 @@ def seen(cores, nodes=None, hours=24.0):
 def two_equal(cpu="1", **extra):
     """Two equal servers of 4 CPUs, 100 to 200 W, each with one pod that uses what it requests."""
     nodes = [node(f"n{n}", annotations=watts(100, 200)) for n in range(2)]
-    pods = [on(pod(f"p{n}", cpu=cpu, **extra), f"n{n}") for n in range(2)]
+    pods = [owned(on(pod(f"p{n}", cpu=cpu, **extra), f"n{n}")) for n in range(2)]
     return read_cluster(nodes, pods, seen({f"p{n}": float(cpu) for n in range(2)}), sleep="suspended")
 
 
@@ -58,11 +64,8 @@ def test_the_pods_of_two_servers_fit_on_one_and_the_other_sleeps():
 
 
 def test_pods_that_may_be_moved_are_moved_from_where_they_are():
-    owner = {"kind": "ReplicaSet", "name": "web", "controller": True}
     nodes = [node(f"n{n}", cpu="8", annotations=watts(100, 200)) for n in range(4)]
-    pods = [on(pod(f"p{n}", cpu="1"), f"n{n}") for n in range(4)]
-    for each in pods:
-        each["metadata"]["ownerReferences"] = [owner]
+    pods = [owned(on(pod(f"p{n}", cpu="1"), f"n{n}")) for n in range(4)]
     found = answer(read_cluster(nodes, pods, seen({f"p{n}": 1.0 for n in range(4)}), sleep="suspended"))
     kwh = {each.name: each.kwh_per_year for each in found.scenarios}
     assert kwh["placement only"] == pytest.approx(kwh["now"])
