@@ -63,7 +63,7 @@ def test_a_cluster_is_assessed_and_nothing_in_it_is_changed(server, tmp_path):
     kwh = {each["name"]: each["kwh_per_year"] for each in value["scenarios"]}
     # Half of what is requested is assumed to be used: an eighth of each server.
     assert kwh["now"] == pytest.approx(3 * 112.5 * 1.5 * 8.76)
-    assert kwh["physical limit"] <= kwh["with sleep"] < kwh["now"]
+    assert kwh["physical limit"] <= kwh["and sleep, anew"] < kwh["now"]
     (constraint,) = value["constraints"]
     assert constraint["pods"] == 3
     assert any("1 pods that wait for a node were left out" in each for each in value["assumptions"])

@@ -3,6 +3,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from sparsam.cli.assesspage import bars, page, percent
+from sparsam.simulation.savings import CONSOLIDATED
 from tests.simulation.test_savings import PRICES, answer, two_equal
 
 
@@ -33,8 +34,8 @@ def test_the_page_needs_nothing_else_and_says_that_it_is_estimated():
 
 def test_no_saving_is_stated_where_the_work_is_not_the_same():
     found = answer(two_equal())
-    sleeping = replace(found.scenarios[3], saved_ratio=None, saved_error=None, why_not="2 pods found no node")
-    scenarios = (*found.scenarios[:3], sleeping, found.scenarios[4])
+    sleeping = replace(found.scenario(CONSOLIDATED), saved_ratio=None, saved_error=None, why_not="2 pods found no node")
+    scenarios = tuple(sleeping if each.name == CONSOLIDATED else each for each in found.scenarios)
     text = page("c", replace(found, scenarios=scenarios), PRICES, [])
     assert "No saving can be stated: 2 pods found no node" in text
     assert percent(None, None) == "unequal work"
@@ -42,5 +43,5 @@ def test_no_saving_is_stated_where_the_work_is_not_the_same():
 
 def test_bars_are_as_long_as_the_energy():
     lengths = [float(each) for each in re.findall(r'<rect [^>]*width="([\d.]+)"', bars(answer(two_equal()).scenarios))]
-    assert len(lengths) == 5
+    assert len(lengths) == 7
     assert lengths[0] == max(lengths)

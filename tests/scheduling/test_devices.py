@@ -8,7 +8,7 @@ from sparsam.scheduling.devices import Rooms
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.snapshot import Resident, Snapshot
 from sparsam.scheduling.watts import SparsamPolicy
-from tests.scheduling.test_placement import node, pod
+from tests.support.scheduling import node, pod
 
 GPU = "example.org/gpu"
 

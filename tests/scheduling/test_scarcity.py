@@ -26,12 +26,19 @@ def service(name, use_of_request):
 def test_room_costs_nothing_while_efficient_servers_have_enough_of_it():
     snapshot = fleet((16, 50, 66), (16, 50, 98))
     assert Scarcity(sleeps=False).prices(snapshot) is None
-    snapshot.expected_use.add(8_000.0, 2_000.0)
+    snapshot.expected_use.add(3_000.0, 300.0)
+    snapshot.expected_use.add(5_000.0, 1_250.0)
     assert Scarcity(sleeps=False).prices(snapshot) is None
     snapshot.expected_use.add(12_000.0, 12_000.0)
-    # The first server draws 1 W a core, the last that is needed 3 W; those who leave use a quarter.
+    # The first server draws 1 W a core, the last that is needed 3 W; of four cores that leave three use a tenth.
     prices = Scarcity(sleeps=False).prices(snapshot)[:2]
-    assert prices.tolist() == [FAVOUR * 0.25 * 2e-3, 0.0]
+    assert np.allclose(prices, [(0.1 + 0.75 * (FAVOUR * 0.25 - 0.1)) * 2e-3, 0.0])
+
+
+def test_room_costs_nothing_where_all_use_alike():
+    snapshot = fleet((16, 50, 66), (16, 50, 98))
+    snapshot.expected_use.add(20_000.0, 10_000.0)
+    assert Scarcity(sleeps=False).prices(snapshot) is None
 
 
 def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
@@ -57,7 +64,14 @@ def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():
 )
 def test_prices_are_those_of_a_slow_twin(nodes, cores):
     snapshot = fleet(*nodes)
-    snapshot.expected_use.add(1000.0 * cores, 500.0 * cores)
+    half = 500.0 * cores
+    snapshot.expected_use.add(half, 0.27 * half)
+    snapshot.expected_use.add(half, 0.77 * half)
+
+    def parting(left_out):
+        """Those that use a quarter leave first; levels are twentieths."""
+        return 0.25 + (FAVOUR * 0.75 - 0.25) * half / left_out if left_out > half else 0.0
+
     unit = [(full - idle) / (1000.0 * size) for size, idle, full in nodes]
     wanted = []
     for own in unit:
@@ -65,7 +79,7 @@ def test_prices_are_those_of_a_slow_twin(nodes, cores):
         for worse in sorted(each for each in unit if each >= own):
             room = 1000.0 * sum(size for (size, *_), each in zip(nodes, unit, strict=True) if each <= worse)
             beyond = min((each for each in unit if each > worse), default=worse)
-            price += (beyond - worse) * 0.5 * (1000.0 * cores > room) / unit.count(worse)
-        wanted.append(FAVOUR * price)
+            price += (beyond - worse) * parting(1000.0 * cores - room) / unit.count(worse)
+        wanted.append(price)
     found = Scarcity(sleeps=False).prices(snapshot)
     assert np.allclose(np.zeros(len(nodes)) if found is None else found[: len(nodes)], wanted)

@@ -1,7 +1,7 @@
 import pytest
 
 from sparsam.scheduling.demand import compile_pod
-from sparsam.scheduling.usage import ENOUGH_OBSERVATIONS, Usage, service_selector
+from sparsam.scheduling.usage import ENOUGH_OBSERVATIONS, Usage, UseLevels, service_selector
 from tests.support.scheduling import pod
 
 
@@ -51,3 +51,17 @@ def test_memory_is_bounded():
     for number in range(30):
         usage.observe(demand(app=f"a{number}"), 1.0)
     assert len(usage._learned) == 10
+
+
+def test_pods_are_parted_where_their_use_differs():
+    levels = UseLevels()
+    assert levels.parting(1.0, 1.0) == 0.0
+    levels.add(100.0, 90.0)
+    assert levels.parting(50.0, 1.0) == 0.0
+    for requested, used in ((100.0, 20.0), (100.0, 50.0)):
+        levels.add(requested, used)
+    # Of 150, two thirds are of pods that use a fifth, the others are of those that use half.
+    assert levels.parting(150.0, 1.0) == pytest.approx(0.2 + 0.3 * 2 / 3)
+    assert levels.parting(150.0, 0.9) == pytest.approx(0.2 + 0.25 * 2 / 3)
+    levels.add(-100.0, -20.0)
+    assert levels.parting(150.0, 1.0) == pytest.approx(0.5 + 0.4 * 2 / 3)

@@ -1,6 +1,6 @@
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.wishes import Wishes, devices_of
-from tests.scheduling.test_placement import pod
+from tests.support.scheduling import pod
 
 GPU = "example.org/gpu"
 
@@ -16,13 +16,19 @@ def test_pods_without_devices_are_not_counted():
     assert (wishes.pods, wishes.frequent(), wishes.version) == (0.0, [], 0)
 
 
-def test_kinds_are_told_apart_by_devices_and_nodes_but_not_by_what_they_ask_beside():
+def test_kinds_are_told_apart_by_devices_nodes_and_the_size_of_what_they_ask_beside():
     wishes = Wishes()
-    for each in (wanting(1), wanting(1, cpu="3"), wanting(2), wanting(1, nodeSelector={"model": "a"})):
+    for each in (
+        wanting(1, cpu="3200m"),
+        wanting(1, cpu="3800m"),
+        wanting(1, cpu="16"),
+        wanting(2),
+        wanting(1, nodeSelector={"model": "a"}),
+    ):
         wishes.see(each)
     first = wishes.frequent()[0]
-    assert [each.pods for each in wishes.frequent()] == [2, 1, 1]
-    assert (first.millicores / first.pods, devices_of(first.demand)) == (2000, [(GPU, 1)])
+    assert [each.pods for each in wishes.frequent()] == [2, 1, 1, 1]
+    assert (first.millicores / first.pods, devices_of(first.demand)) == (3500, [(GPU, 1)])
 
 
 def test_shares_of_many_sizes_are_few_kinds():

@@ -162,7 +162,8 @@ def _assumptions(objects: Objects, cluster: Cluster, options: dict[str, Any]) ->
         told.append(f"{cluster.own_cores:.1f} cores are used by nodes' own pods and systems, which stay where they are")
     state = ASSUMED[options["sleep_state"]]
     told += [
-        "in the other placements every pod was placed anew at once; a running cluster comes there as pods are replaced",
+        "where pods are placed anew, all are at once; a running cluster comes there as pods are replaced",
+        "only pods of controllers with two replicas and more are moved, and PodDisruptionBudgets were not read",
         f"a sleeping server draws {state.asleep_watts:g} W and takes {state.wake_seconds:g} s to wake, where its node "
         "does not state another way of sleeping; nodes of the control plane stay awake",
         f"the year is like the {options['days']:g} days looked at; of Jobs only those whose pods still exist are known",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from sparsam.cli.charts import COLOURS
-from sparsam.simulation.savings import Prices, Savings, Scenario, advice
+from sparsam.simulation.savings import CONSOLIDATED, Prices, Savings, Scenario, advice
 
-WIDTH, BAR, GAP, NAME = 720, 18, 8, 120
+WIDTH, BAR, GAP, NAME = 720, 16, 6, 150
 MOST_KINDS, MOST_NOTES, MOST_ADVICE = 5, 14, 2
 """What fits on a sheet."""
 STYLE = (
@@ -71,7 +71,7 @@ def bars(scenarios: Sequence[Scenario]) -> str:
 
 
 def _headline(found: Savings, prices: Prices) -> str:
-    today, sleeping = found.scenarios[0], found.scenarios[3]
+    today, sleeping = found.scenarios[0], found.scenario(CONSOLIDATED)
     if sleeping.saved_ratio is None:
         return f"No saving can be stated: {sleeping.why_not}."
     money = f"{today.money_per_year - sleeping.money_per_year:,.0f} {prices.currency or 'of money'}"

@@ -68,6 +68,25 @@ def look_up(table: Floats, curves: Ints, load: Floats) -> Floats:
     return np.asarray(below + (flat[at + 1] - below) * (place - step))
 
 
+def rises(tables: CurveTables, curves: Ints, before: Floats, after: Floats) -> tuple[Floats, Floats]:
+    """What `look_up` says of two loads, as their difference: on the curves, flat beyond full load, and on envelopes.
+
+    Both at once, since a scheduler asks for both of a few rows all the time and each step costs more than the rows.
+    """
+    place = np.stack((before, after)) * STEPS
+    step = np.minimum(place.astype(np.intp), STEPS - 1)
+    at = curves * (STEPS + 1) + step
+    above = at + 1
+    part = place - step
+    found = []
+    for table, share in ((tables.watts, np.minimum(part, 1.0)), (tables.envelope, part)):
+        flat = table.ravel()
+        low = flat[at]
+        first, last = low + (flat[above] - low) * share
+        found.append(last - first)
+    return found[0], found[1]
+
+
 def envelope(levels: Floats) -> Floats:
     """The lower convex envelope of a curve given at even steps of load.
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsam.scheduling.columns import Bools, Floats, Ints, Rows
+from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped
 from sparsam.scheduling.demand import HARD_EFFECTS, PodDemand
 from sparsam.scheduling.nodematch import required_mask, untolerated
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
+from sparsam.scheduling.view import FULL
+from sparsam.scheduling.wishes import devices_of
 
 PRIOR_PODS = 8.0
 """How many pods seen outweigh what is assumed before any was: some want one device of a node, some all of them."""
@@ -37,11 +39,16 @@ class Rooms:
         self._prior_weight = 0.0
         self._prior_room: Floats = np.ones((2, 1))
 
+    @property
+    def any(self) -> bool:
+        """Whether the cluster has devices at all."""
+        return len(self._numbers) > 2
+
     def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
         """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency."""
         self._renew(snapshot)
         numbers = self._numbers
-        if len(numbers) <= 2:
+        if not self.any:
             return np.zeros(snapshot.alive[rows].shape)
         capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
         free = np.maximum(capacity - snapshot.requested[numbers][:, rows], 0.0)
@@ -76,6 +83,20 @@ class Rooms:
         self._weights = np.array([seen.pods for seen in frequent]) / total / np.maximum(room, 1.0)
         self._prior_weight = PRIOR_PODS / total
         self._prior_room = np.maximum(_prior(capacity, capacity).sum(axis=1, keepdims=True), 1.0)
+
+
+def packed(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
+    """0 to 100: how full the pod makes the devices of a node that it asks for; 0 throughout for one that asks for none.
+
+    Whole nodes are left for pods that want all cards of one, even where no step of `Rooms` tells two nodes apart.
+    """
+    names = [(snapshot.resources.number(name), amount) for name, amount in devices_of(demand)]
+    share = np.zeros(snapshot.alive[rows].shape)
+    for number, amount in names:
+        if number < len(snapshot.allocatable):
+            capacity = np.maximum(snapshot.allocatable[number, rows].astype(np.float64), 1.0)
+            share += clipped((snapshot.requested[number, rows] + amount) / capacity) / len(names)
+    return np.asarray(FULL * share)
 
 
 def _fits(asks: Floats, free: Floats) -> Floats:

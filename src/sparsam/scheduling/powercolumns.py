@@ -21,7 +21,7 @@ from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
 from sparsam.power.thermal import assumed
 from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped, grown
-from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up
+from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up, rises
 
 Obj = Mapping[str, Any]
 
@@ -157,12 +157,15 @@ class PowerColumns:
         kept = np.where(self.empty(rows), self._option_watts[rows], 0.0) if sleeps else 0.0
         return np.where(self.asleep[rows], woken, kept)
 
-    def warm_watts(self, rows: Rows | slice, load: Floats, added: Floats) -> Floats:
-        """What fans and leakage add to the marginal watts in air that is not the calibration's; zero where unknown."""
+    def warm_watts(self, rows: Rows | slice, load: Floats, added: Floats) -> Floats | None:
+        """What fans and leakage add to the marginal watts in air that is not the calibration's; zero where unknown.
+
+        None where it is unknown throughout.
+        """
         inlet = self.inlet_celsius[rows]
         known = np.isfinite(inlet)
         if not known.any():
-            return np.zeros(load.shape)
+            return None
         thermal = assumed(self.level_watts(rows, STEPS))
         after = np.minimum(load + added, 1.0)
         extra = thermal.extra_watts(inlet, after) - thermal.extra_watts(inlet, load)
@@ -194,9 +197,12 @@ class PowerColumns:
         """Watts of the rows at one of the steps of load."""
         return np.asarray(self.tables.watts[self.curve[rows], step])
 
-    def envelope_at(self, rows: Rows | slice, load: Floats) -> Floats:
-        """The same on the curves' envelopes, which go on straight beyond a full node: what waits there costs later."""
-        return look_up(self.tables.envelope, self.curve[rows], np.maximum(load, 0.0))
+    def rises_at(self, rows: Rows | slice, before: Floats, after: Floats) -> tuple[Floats, Floats]:
+        """By how much the rows' watts rise between two loads, and by how much on their curves' envelopes.
+
+        Envelopes go on straight beyond a full node: what waits there costs later. Loads are not below 0.
+        """
+        return rises(self.tables, self.curve[rows], before, after)
 
     def _fill(self, row: int, status: Obj | None) -> None:
         curve, status = self._curves[row], status or {}

@@ -4,7 +4,7 @@ Pods that ask for more than they use take room without bringing load. On servers
 pods are wasted as long as others would use that room better elsewhere: it is the linear program's shadow price of room.
 Servers are taken in order of their watts per unit of work. What does not fit on the first of them should be the pods
 that use least of what they request; so each step from one kind of server to the next worse one makes room on all before
-it worth its watts per unit, times the share that is used by the best of the pods that have to go beyond it
+it worth its watts per unit, times a share of use that parts those that have to go beyond it from the others
 (comparative advantage: the rule of a transportation problem with one scarce resource).
 """
 
@@ -57,6 +57,6 @@ def _prices(snapshot: Snapshot, use: UseLevels, sleeps: bool, headroom: float) -
     rises = np.diff(unit[order], append=unit[order[-1]])
     left_out = use.millicores - (1.0 - headroom) * np.cumsum(room[order])
     for place in np.flatnonzero(rises > 0.0).tolist():
-        rises[place] *= use.ratio_at(left_out[place]) if left_out[place] > 0.0 else 0.0
-    prices[rows[order]] = FAVOUR * np.cumsum(rises[::-1])[::-1]
+        rises[place] *= use.parting(left_out[place], FAVOUR) if left_out[place] > 0.0 else 0.0
+    prices[rows[order]] = np.cumsum(rises[::-1])[::-1]
     return prices

@@ -45,13 +45,24 @@ class UseLevels:
             self.millicores += requested
             self._levels[int(LEVELS * min(max(used / requested, 0.0), 1.0))] += requested
 
-    def ratio_at(self, millicores: float) -> float:
-        """The highest share among those pods that use least and request so much together."""
+    def parting(self, millicores: float, favour: float) -> float:
+        """The share of use that parts the pods that use least, and request so much together, from all others.
+
+        It lies between the share of the best of them, of which `favour` counts, and the next lower one: the nearer to
+        the best the more of the requests are of pods that use less. 0 where all use alike, since then none is better.
+        """
+        left, best, below = millicores, LEVELS, 0
         for level, requested in enumerate(self._levels):
-            millicores -= requested
-            if millicores <= 0.0:
-                return level / LEVELS
-        return 1.0
+            # What was added and taken away again may leave a trace.
+            if requested <= 1e-6:
+                continue
+            if requested >= left:
+                best = level
+                break
+            left -= requested
+            below = level
+        lower, upper = below / LEVELS, favour * best / LEVELS
+        return lower + max(upper - lower, 0.0) * (1.0 - left / millicores)
 
 
 class Usage:

@@ -21,10 +21,10 @@ from sparsam.scheduling.assessment import BALANCE, FIT, RowColumns
 from sparsam.scheduling.columns import Bools, Floats, Rows, clipped
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
-from sparsam.scheduling.devices import Rooms
+from sparsam.scheduling.devices import Rooms, packed
 from sparsam.scheduling.policy import Ranking, plugin_total
 from sparsam.scheduling.population import Matching
-from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO
+from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO, PowerColumns
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.scarcity import Scarcity
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
@@ -35,6 +35,8 @@ DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
 NEARER, EMPTIER = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
+PACKED = 0.5
+"""What filling a node's devices counts beside what the pod takes of others' room there."""
 SATURATED_PRESSURE = 0.5
 """Share of time in which some task waits for a CPU from which on a node is as good as full: an assumption."""
 
@@ -47,7 +49,7 @@ class Weights:
     performance: float = 1.0
     spread: float = 0.5
     """Of cluster-level spreading, beside its weight in the profile. What a pod itself asks for counts in full."""
-    headroom_ratio: float = 0.1
+    headroom_ratio: float = 0.05
     """Share of a node that stays free, where there is a choice."""
     uncertainty: float = 1.0
     """Standard errors of a model that are added to what it predicts."""
@@ -81,9 +83,10 @@ class SparsamPolicy:
         own: dict[str, Any] = {
             "joules": weights.joules * fewest(self._price(view), feasible),
             "performance": weights.performance * columns["performance"],
-            "devices": weights.devices * fewest(columns["devices"], feasible),
             "tie": columns["tie"],
         }
+        if self._rooms.any:
+            own["devices"] = weights.devices * (fewest(columns["devices"], feasible) + PACKED * columns["packed"])
         if not view.assessment.demand.spread and "PodTopologySpread" in parts:
             # Nobody asked for the cluster-level spreading: it counts as the policy says.
             own["spread"] = (weights.spread - 1.0) * parts["PodTopologySpread"]
@@ -106,35 +109,35 @@ class SparsamPolicy:
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
         power, weights = snapshot.power, self.weights
-        load, added = loads(snapshot, demand, rows)
-        both = np.stack((load, load + added))
+        capacity = capacity_of(snapshot, rows)
+        speed = power.speed[rows]
+        load, width = load_of(snapshot, rows, capacity), capacity if demand.is_batch else capacity * speed
+        added = snapshot.usage.expected_millicores(demand) / width
+        marginal, price = power.rises_at(rows, load, load + added)
         warm = power.warm_watts(rows, load, added)
-        before, after = power.watts_at(rows, both)
-        marginal = after - before + warm
-        before, after = power.envelope_at(rows, both)
-        price = after - before
-        doubted = (price + warm) * (1.0 + weights.uncertainty * power.errors[rows])
+        if warm is not None:
+            marginal, price = marginal + warm, price + warm
+        doubted = price * (1.0 + weights.uncertainty * power.errors[rows])
         doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
         awake = power.idle_watts_added(rows, demand.lasts_seconds, sleeps=weights.sleeps)
-        lasts = 1.0 / power.speed[rows] if demand.is_batch else 1.0
-        facility = power.facility[rows] * lasts
+        facility = power.facility[rows] / speed if demand.is_batch else power.facility[rows]
+        peak = np.maximum(load, power.peak_load[rows]) + snapshot.usage.peak_millicores(demand) / width
         # Half the memory: thousands of pods' columns are kept.
         return {
             "watts": marginal.astype(np.float32),
-            "cost": np.round(doubted * facility, DIGITS).astype(np.float32),
-            "opening": np.round(awake * facility, DIGITS).astype(np.float32),
-            "performance": self._performance(snapshot, demand, rows, load).astype(np.float32),
+            "cost": (doubted * facility).round(DIGITS).astype(np.float32),
+            "opening": (awake * facility).round(DIGITS).astype(np.float32),
+            "performance": self._performance(power, rows, peak).astype(np.float32),
             "devices": self._rooms.taken(snapshot, demand, rows).astype(np.float32),
+            "packed": packed(snapshot, demand, rows).astype(np.float32),
             # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
-            "tie": (-NEARER * (marginal - price) - EMPTIER * (load + added)).astype(np.float32),
+            "tie": (NEARER * (price - marginal) - EMPTIER * (load + added)).astype(np.float32),
         }
 
-    def _performance(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice, load: Floats) -> Floats:
+    def _performance(self, power: PowerColumns, rows: Rows | slice, peak: Floats) -> Floats:
         """100 where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
-        power, headroom = snapshot.power, max(self.weights.headroom_ratio, 1e-9)
-        peak = np.maximum(load, power.peak_load[rows])
-        over = peak + share_of(snapshot, rows, demand, snapshot.usage.peak_millicores(demand)) - (1.0 - headroom)
-        room = 1.0 - clipped(over / headroom)
+        headroom = max(self.weights.headroom_ratio, 1e-9)
+        room = clipped((1.0 - peak) / headroom)
         return np.asarray(FULL * room * (1.0 - clipped(power.pressure[rows] / SATURATED_PRESSURE)))
 
     def _crowded(self, view: View) -> Bools:
@@ -199,20 +202,21 @@ def _opening(view: View) -> Floats | None:
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:
     """Utilization of each node now, and what the pod adds to it."""
-    return load_of(snapshot, rows), share_of(snapshot, rows, demand, snapshot.usage.expected_millicores(demand))
+    capacity = capacity_of(snapshot, rows)
+    # A core of speed 1 is what requests are meant for (see `PowerColumns.time_ratio`).
+    width = capacity if demand.is_batch else capacity * snapshot.power.speed[rows]
+    return load_of(snapshot, rows, capacity), snapshot.usage.expected_millicores(demand) / width
 
 
-def load_of(snapshot: Snapshot, rows: Rows | slice) -> Floats:
+def capacity_of(snapshot: Snapshot, rows: Rows | slice) -> Floats:
+    """Millicores that pods may have of each node."""
+    return np.asarray(np.maximum(snapshot.allocatable[CPU, rows], 1).astype(np.float64))
+
+
+def load_of(snapshot: Snapshot, rows: Rows | slice, capacity: Floats) -> Floats:
     """Utilization of each node now, by what its pods are expected to use and what was seen beyond that."""
-    capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
     millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
     return clipped(millicores / capacity)
-
-
-def share_of(snapshot: Snapshot, rows: Rows | slice, demand: PodDemand, millicores: float) -> Floats:
-    """What a pod that takes so much of a core of speed 1 takes of each node (see `PowerColumns.time_ratio`)."""
-    capacity = np.maximum(snapshot.allocatable[CPU, rows].astype(np.float64), 1.0)
-    return np.asarray(millicores / (capacity if demand.is_batch else capacity * snapshot.power.speed[rows]))
 
 
 def fewest(cost: Floats, feasible: Bools) -> Floats:

@@ -9,16 +9,17 @@ import numpy as np
 
 from sparsam.scheduling.demand import PodDemand, Term
 
-KINDS = 32
+KINDS = 64
 """So many of the most frequent kinds count."""
-UNIT_STEPS = 8
-"""Amounts of a device above so many are known to four binary digits, since shares of cards come in any size."""
 
 
 class Kind(NamedTuple):
-    """Pods that want the same devices on the same nodes."""
+    """Pods that want the same devices on the same nodes, and about as much CPU beside them."""
 
     devices: tuple[tuple[str, int], ...]
+    """By name, to four binary digits, since shares of cards come in any size."""
+    millicores: int
+    """To two binary digits."""
     selector: tuple[tuple[str, str], ...]
     required: tuple[Term, ...] | None
 
@@ -48,7 +49,8 @@ class Wishes:
         devices = devices_of(demand)
         if not devices or pods <= 0.0:
             return False
-        kind = Kind(tuple((name, _rounded(amount)) for name, amount in devices), demand.selector, demand.required)
+        wanted = tuple((name, _rounded(amount, 4)) for name, amount in devices)
+        kind = Kind(wanted, _rounded(demand.amount("cpu"), 2), demand.selector, demand.required)
         seen = self._seen.get(kind)
         if seen is None:
             seen = self._seen[kind] = Wish(replace(demand, requests=kind.devices))
@@ -76,6 +78,6 @@ def devices_of(demand: PodDemand) -> list[tuple[str, int]]:
     return sorted((name, amount) for name, amount in demand.requests if "/" in name and amount > 0)
 
 
-def _rounded(amount: int) -> int:
-    shift = max(amount.bit_length() - UNIT_STEPS.bit_length() + 1, 0)
+def _rounded(amount: int, digits: int) -> int:
+    shift = max(amount.bit_length() - digits, 0)
     return amount >> shift << shift

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsam.scheduling.columns import Floats
+from sparsam.scheduling.columns import Floats, Ints
 from sparsam.scheduling.policies import make_policy
 from sparsam.scheduling.watts import Weights
 from sparsam.simulation.bound import least_joules
@@ -71,10 +71,11 @@ def play(
     facility: Facility | None = None,
     seed: int = 0,
     timer: Callable[[], float] | None = None,
+    placed: Ints | None = None,
 ) -> tuple[Run, History]:
-    """One run, in virtual time; pods are moved only where nodes sleep."""
+    """One run, in virtual time; pods are moved only where nodes sleep. `placed` as in `World`."""
     rules = Rules(sleeps=sleeps, moves=sleeps and moves, failures=failures, facility=facility)
-    world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer)
+    world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer, placed=placed)
     history = world.run()
     least = least_joules(world.servers(), world.demand(np.isnan(history.started_seconds)))
     waits = _waits(trace, history)

@@ -32,6 +32,8 @@ NUDGED_WINDOWS = 12
 """So many windows tell how the limit depends on each kind of server."""
 NUDGE = 1e-3
 """By which a curve is moved to see what that does to the limit."""
+CONSOLIDATED = "consolidation and sleep"
+"""The scenario that the saving is stated of."""
 WORTH_SAYING = 0.05
 """Share of the error from which on its cause is named."""
 
@@ -52,11 +54,17 @@ class Replay:
 
     policy: str
     sleeps: bool
+    anew: bool = False
+    """Whether every pod is placed anew at the start, as after all were replaced; else they begin where they are."""
     relaxed: str = ""
     """The kind of constraint that it is without."""
 
 
-KUBE_DEFAULT, PLACEMENT, SLEEPING = Replay("kube-default", False), Replay("sparsam", False), Replay("sparsam", True)
+PLACEMENT, CONSOLIDATION = Replay("sparsam", False), Replay("sparsam", True)
+KUBE_DEFAULT, ANEW, ANEW_ASLEEP = (
+    Replay(policy, sleeps, anew=True)
+    for policy, sleeps in (("kube-default", False), ("sparsam", False), ("sparsam", True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +145,25 @@ class Savings:
     mean_load_ratio: float
     """CPU in use now, as a share of what pods may have."""
 
+    def scenario(self, name: str) -> Scenario:
+        """By its name."""
+        return next(each for each in self.scenarios if each.name == name)
+
 
 def replays(cluster: Cluster) -> list[Replay]:
-    """The runs that the answer needs: three, and one for each kind of constraint that some pod has."""
+    """The runs that the answer needs: five, and one for each kind of constraint that some pod has."""
     kinds = carriers(cluster.trace, cluster.memory_bytes)
-    return [KUBE_DEFAULT, PLACEMENT, SLEEPING, *(replace(SLEEPING, relaxed=kind) for kind in kinds)]
+    always = [PLACEMENT, CONSOLIDATION, KUBE_DEFAULT, ANEW, ANEW_ASLEEP]
+    return [*always, *(replace(ANEW_ASLEEP, relaxed=kind) for kind in kinds)]
 
 
 def run(cluster: Cluster, which: Replay) -> Outcome:
-    """One of `replays`: all pods come at the start and are placed anew."""
+    """One of `replays`."""
     trace = _shortened(cluster.trace)
     if which.relaxed:
         trace = relaxed(trace, which.relaxed, cluster.memory_bytes)
-    ran, history = play(cluster.nodes, trace, which.policy, sleeps=which.sleeps)
+    placed = None if which.anew else cluster.node
+    ran, history = play(cluster.nodes, trace, which.policy, sleeps=which.sleeps, placed=placed)
     world = _world(cluster)
     seconds = trace.horizon_seconds
     total = history.joules / seconds
@@ -251,19 +265,21 @@ def assess(cluster: Cluster, ran: Mapping[Replay, Outcome], prices: Prices) -> S
     errors = _Errors.of(cluster)
     texts = (
         ("now", "pods where they are, every server awake", today),
-        ("kube-default", "every pod placed anew as kube-scheduler does", ran[KUBE_DEFAULT]),
-        ("placement only", "every pod placed anew by watts, every server awake", ran[PLACEMENT]),
-        ("with sleep", "placed anew by watts, empty servers sleep", ran[SLEEPING]),
+        ("placement only", "from now on pods that come are placed by watts, every server awake", ran[PLACEMENT]),
+        (CONSOLIDATED, "and pods are moved to empty servers, which sleep", ran[CONSOLIDATION]),
+        ("kube-default, anew", "every pod placed anew as kube-scheduler does", ran[KUBE_DEFAULT]),
+        ("by watts, anew", "every pod placed anew by watts, as after all were replaced, every server awake", ran[ANEW]),
+        ("and sleep, anew", "the same, and empty servers sleep", ran[ANEW_ASLEEP]),
         ("physical limit", "load cut in any pieces, moved and put to sleep for nothing", least),
     )
     scenarios = tuple(_scenario(name, text, outcome, today, (errors, prices)) for name, text, outcome in texts)
     pods = carriers(cluster.trace, cluster.memory_bytes)
     constraints = [
-        _constraint(each.relaxed, pods[each.relaxed], ran[SLEEPING].watts - outcome.watts, prices)
+        _constraint(each.relaxed, pods[each.relaxed], ran[ANEW_ASLEEP].watts - outcome.watts, prices)
         for each, outcome in ran.items()
-        if each.relaxed and not outcome.unplaced > ran[SLEEPING].unplaced
+        if each.relaxed and not outcome.unplaced > ran[ANEW_ASLEEP].unplaced
     ]
-    parts = errors.of_saving(ran[SLEEPING], today) ** 2
+    parts = errors.of_saving(ran[CONSOLIDATION], today) ** 2
     world = _world(cluster)
     return Savings(
         scenarios=scenarios,
@@ -328,7 +344,7 @@ def _scenario(name: str, text: str, outcome: Outcome, today: Outcome, terms: tup
 
 def _unequal(outcome: Outcome, today: Outcome) -> str:
     if outcome.unplaced:
-        return f"{outcome.unplaced} pods found no node when all were placed anew"
+        return f"{outcome.unplaced} pods found no node"
     if abs(outcome.work_cores - today.work_cores) > UNEQUAL_RATIO * today.work_cores:
         return f"{outcome.work_cores:.1f} cores were at work on average, {today.work_cores:.1f} now"
     return ""
@@ -391,7 +407,7 @@ def _by_kind(cluster: Cluster, watts: Floats) -> Floats:
 
 def advice(found: Savings, most: int = 3) -> Sequence[str]:
     """What to measure next, in words."""
-    whole = found.scenarios[3].saved_error or 0.0
+    whole = found.scenario(CONSOLIDATED).saved_error or 0.0
     told = [
         f"calibrate one of {kind.nodes} x {kind.name}: the saving would be known to "
         f"±{kind.saved_error_if_measured:.1%} instead of ±{whole:.1%}"

@@ -25,7 +25,7 @@ from sparsam.scheduling.moving import RESERVED, Effort
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.plan import Bind, Evict, Rejection
 from sparsam.scheduling.policy import Policy
-from sparsam.scheduling.snapshot import CPU, Snapshot
+from sparsam.scheduling.snapshot import CPU, Resident, Snapshot
 from sparsam.simulation.bound import Demand, Servers, demand_over_time
 from sparsam.simulation.energy import ASLEEP, AWAKE, FAILED, FALLING, WAKING, Energy, Parts
 from sparsam.simulation.facility import Bill, Building, Facility
@@ -111,9 +111,14 @@ class World:
         policy: Policy,
         rules: Rules | None = None,
         timer: Callable[[], float] | None = None,
+        *,
+        placed: Ints | None = None,
     ) -> None:
-        """`timer` tells seconds of real time, for `decision_seconds`; nothing else depends on it."""
-        self._timer = timer
+        """`timer` tells seconds of real time, for `decision_seconds`; nothing else depends on it.
+
+        With `placed`, pods that are there from the start run on these nodes, shape (pods,).
+        """
+        self._timer, self._placed = timer, placed
         self.decision_seconds: list[float] = []
         """Real time of each decision, where there is a timer."""
         self._trace, self._rules = trace, rules or Rules()
@@ -218,7 +223,10 @@ class World:
             self._end(now)
             self._fail(now)
             while next_pod < self._pods and arrivals[next_pod] <= now:
-                self._backlog.add(str(next_pod), self._priority(next_pod), now)
+                if self._placed is not None and arrivals[next_pod] <= 0.0:
+                    self._settle(next_pod, int(self._placed[next_pod]))
+                else:
+                    self._backlog.add(str(next_pod), self._priority(next_pod), now)
                 if rules.sleeps:
                     self._consolidator.note(self._pending(str(next_pod)), now)
                 next_pod += 1
@@ -330,9 +338,17 @@ class World:
     def _priority(self, pod: int) -> int:
         return self._priorities[int(self._trace.template[pod])]
 
+    def _settle(self, pod: int, row: int) -> None:
+        """A pod that was there before the beginning."""
+        resident = Resident(str(pod), self.snapshot.names[row], self.demands[self._trace.template[pod]])
+        self.snapshot.assume(replace(resident, priority=self._priority(pod)))
+        self._begin(pod, row, 0.0)
+
     def _start(self, bind: Bind, now: float) -> None:
-        pod, row = int(bind.pod), self.snapshot.rows[bind.node]
         self._backlog.remove(bind.pod)
+        self._begin(int(bind.pod), self.snapshot.rows[bind.node], now)
+
+    def _begin(self, pod: int, row: int, now: float) -> None:
         self._node[pod] = self._last[pod] = row
         self._started[pod] = now
         if math.isnan(self._first[pod]):
