@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsam.agent import lifecycle
-from sparsam.agent.lifecycle import (
+from sparsam.agent import podstate
+from sparsam.agent.lifecycle import decide, finished, is_ready, next_backoff, should_restart
+from sparsam.agent.podspec import spec_hash
+from sparsam.agent.podstate import (
     ClearVolumes,
     Decision,
     Finish,
@@ -26,13 +28,7 @@ from sparsam.agent.lifecycle import (
     StopSandboxes,
     TearDown,
     Waiting,
-    decide,
-    finished,
-    is_ready,
-    next_backoff,
-    should_restart,
 )
-from sparsam.agent.podspec import spec_hash
 from sparsam.agent.runtime import CONTAINER_HASH, Container, ContainerState, Sandbox
 from sparsam.clock import go_duration
 from tests.support.agent import container, pod
@@ -180,7 +176,7 @@ def test_a_second_sandbox_is_stopped():
     second = replace(SANDBOX, id="s1", attempt=1)
     actions = decide(view(run(sandbox_id="s1"), sandboxes=(second, SANDBOX)), NOW).actions
     assert actions == (StopSandboxes(("s0",)),)
-    busy = frozenset({lifecycle.SANDBOX})
+    busy = frozenset({podstate.SANDBOX})
     assert decide(view(run(sandbox_id="s1"), sandboxes=(second, SANDBOX), busy=busy), NOW).actions == ()
 
 
@@ -345,7 +341,7 @@ def test_restarts_go_on_counting_when_the_engine_lost_everything():
 def test_only_the_newest_two_runs_are_kept():
     old = [run(state="exited", id=f"main-{n}", attempt=n) for n in (2, 1, 0)]
     actions = decide(view(run(id="main-3", attempt=3), *old), NOW).actions
-    assert [action.container_id for action in actions if isinstance(action, lifecycle.RemoveContainer)] == [
+    assert [action.container_id for action in actions if isinstance(action, podstate.RemoveContainer)] == [
         "main-1",
         "main-0",
     ]
@@ -379,7 +375,7 @@ class World:
                 self.apply(action)
         raise AssertionError("never comes to rest")
 
-    def apply(self, action: lifecycle.Action) -> None:
+    def apply(self, action: podstate.Action) -> None:
         seen = self.view
         match action:
             case SetUp() | ClearVolumes():
@@ -390,7 +386,7 @@ class World:
                 self.view = replace(seen, sandboxes=(replace(SANDBOX, id=f"s{attempt}", attempt=attempt), *old))
             case StopSandboxes():
                 self.view = replace(seen, sandboxes=tuple(replace(s, ready=False) for s in seen.sandboxes))
-            case lifecycle.RemoveSandbox(sandbox_id):
+            case podstate.RemoveSandbox(sandbox_id):
                 self.view = replace(seen, sandboxes=tuple(s for s in seen.sandboxes if s.id != sandbox_id))
             case ClearVolumes():
                 self.view = replace(seen, volumes_ready=False, cleared=True)
@@ -402,7 +398,7 @@ class World:
             case _:
                 self.apply_to_containers(action)
 
-    def apply_to_containers(self, action: lifecycle.Action) -> None:
+    def apply_to_containers(self, action: podstate.Action) -> None:
         seen = self.view
         match action:
             case StartContainer(name, attempt, restart):
@@ -414,15 +410,15 @@ class World:
                 self.view = replace(seen, containers=tuple(runs), progress={**seen.progress, name: progress})
             case KillContainer(killed):
                 self.exit(killed.id, 137)
-            case lifecycle.RunPreStop(hooked, _):
+            case podstate.RunPreStop(hooked, _):
                 self.view = replace(seen, hooked=seen.hooked | {hooked.id})
-            case lifecycle.ResetContainers(name, ids):
+            case podstate.ResetContainers(name, ids):
                 self.view = replace(
                     seen,
                     containers=tuple(c for c in seen.containers if c.id not in ids),
                     progress={**seen.progress, name: next_backoff(seen.progress.get(name, Progress()), self.now)},
                 )
-            case lifecycle.RemoveContainer(container_id):
+            case podstate.RemoveContainer(container_id):
                 self.view = replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
 
     def exit(self, container_id: str, code: int) -> None:

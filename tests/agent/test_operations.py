@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from sparsam.agent import operations
-from sparsam.agent.lifecycle import PodView
 from sparsam.agent.operations import Operations, remove_cgroup
+from sparsam.agent.podstate import PodView
 from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from sparsam.agent.volumes import PodDirectory
 from tests.support.agent import FakeApi, pod

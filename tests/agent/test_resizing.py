@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsam.agent.lifecycle import PodView
+from sparsam.agent.podstate import PodView
 from sparsam.agent.resizing import Room, reported_resources, resize_conditions, resize_state
 from sparsam.agent.resources import container_resources
 from sparsam.agent.runtime import Container, ContainerState, Sandbox

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sparsam.agent.lifecycle import Decision, PodView, Progress, Waiting, decide
+from sparsam.agent.lifecycle import decide
+from sparsam.agent.podstate import Decision, PodView, Progress, Waiting
 from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from sparsam.agent.status import pod_status, status_patch
 from tests.support.agent import container, pod

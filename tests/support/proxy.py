@@ -113,10 +113,12 @@ class Tracer:
                     if not self._number(statement, packet):
                         return False, marked, False
                 case SendByMark(targets):
-                    found = {(ip, port) for mark, ip, port in targets if mark in packet.get("numbers", ())}
-                    if found:
-                        return (*self._verdict(Balance(tuple(found)), packet, marked, outcome), True)
-                    return False, marked, False
+                    found = tuple({(ip, port) for mark, ip, port in targets if mark in packet.get("numbers", ())})
+                    return (
+                        (*self._verdict(Balance(found), packet, marked, outcome), True)
+                        if found
+                        else (False, marked, False)
+                    )
                 case Jump(chain):
                     ended, marked = self._chain(chain, packet, marked, outcome)
                     if ended:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sparsam.agent.fitting import shortages
-from sparsam.agent.lifecycle import Waiting
 from sparsam.agent.podspec import Obj, is_terminal
+from sparsam.agent.podstate import Waiting
 from sparsam.scheduling.demand import PodDemand, compile_pod
 from sparsam.scheduling.onenode import affinity_allows, untolerated
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from sparsam.agent.cgroups import CgroupLimits
 from sparsam.agent.containerd import mount_image, unmount_image
 from sparsam.agent.hooks import run_hook
-from sparsam.agent.lifecycle import KillContainer, PodView, StartContainer
 from sparsam.agent.logfiles import rotated_files
 from sparsam.agent.mounts import is_mounted
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.podspec import Obj, container_spec, key_of
+from sparsam.agent.podstate import KillContainer, PodView, StartContainer
 from sparsam.agent.pulling import PullFailed
 from sparsam.agent.references import ConfigFault, references
 from sparsam.agent.resources import pod_limits, qos_class

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sparsam.agent.admission import rejection, was_taken
-from sparsam.agent.lifecycle import Waiting
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podspec import Obj, is_terminal
+from sparsam.agent.podstate import Waiting
 from sparsam.agent.pulling import Puller
 from sparsam.agent.pullrecords import PullRecords
 from sparsam.agent.runtime import GRACE_SECONDS, Container, ContainerState, RuntimeFault, Sandbox

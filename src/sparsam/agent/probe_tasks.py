@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sparsam.agent.checks import check
 from sparsam.agent.cri import Cri
-from sparsam.agent.lifecycle import PodView, is_changing, is_started
+from sparsam.agent.lifecycle import is_changing, is_started
 from sparsam.agent.podspec import Obj, all_containers
+from sparsam.agent.podstate import PodView
 from sparsam.agent.probing import LIVENESS, STARTUP, Attempt, Check, probe_kinds
 
 Wanted = dict[tuple[str, str], tuple[Obj, Check, float]]

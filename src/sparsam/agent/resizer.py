@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sparsam.agent.lifecycle import KillContainer, PodView
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations
 from sparsam.agent.podspec import Obj, container_spec
+from sparsam.agent.podstate import KillContainer, PodView
 from sparsam.agent.resizing import Resize, ResizeState, Room, resize_state
 from sparsam.agent.resources import ContainerResources, container_resources, qos_class
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sparsam.agent.fitting import Shortage, shortages
-from sparsam.agent.lifecycle import PodView
 from sparsam.agent.podspec import Obj, init_containers, is_sidecar, main_containers, reported_status
+from sparsam.agent.podstate import PodView
 from sparsam.agent.resources import ContainerResources, container_resources, qos_class
 from sparsam.agent.runtime import Container
 

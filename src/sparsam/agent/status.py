@@ -6,17 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sparsam.agent.eviction import EVICTED, TERMINATED
-from sparsam.agent.lifecycle import (
-    Decision,
-    PodView,
-    Waiting,
-    finished,
-    initialized,
-    is_ready,
-    is_started,
-    restart_cause,
-    should_restart,
-)
+from sparsam.agent.lifecycle import finished, initialized, is_ready, is_started, restart_cause, should_restart
 from sparsam.agent.podspec import (
     Obj,
     all_containers,
@@ -28,6 +18,7 @@ from sparsam.agent.podspec import (
     reported_status,
     restart_policy,
 )
+from sparsam.agent.podstate import Decision, PodView, Waiting
 from sparsam.agent.resizing import NO_RESIZE, RESIZE_CONDITIONS, ResizeState, reported_resources, resize_conditions
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState

@@ -16,9 +16,9 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
-from sparsam.agent import lifecycle
+from sparsam.agent import lifecycle, podstate
 from sparsam.agent.eviction import EVICTED, TERMINATED
-from sparsam.agent.lifecycle import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key, decide
+from sparsam.agent.lifecycle import decide
 from sparsam.agent.messages import MessageReader
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import OperationFailed, Operations
@@ -32,6 +32,7 @@ from sparsam.agent.podspec import (
     key_of,
     reported_status,
 )
+from sparsam.agent.podstate import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
 from sparsam.agent.resizer import Neighbours, Resizer
@@ -311,43 +312,43 @@ class PodWorker:
 
     # -- doing ----------------------------------------------------------------------------------------------
 
-    def _begin(self, action: lifecycle.Action) -> None:
+    def _begin(self, action: podstate.Action) -> None:
         operations = self._operations
         match action:
-            case lifecycle.SetUp():
-                self._launch(lifecycle.SETUP, self._set_up())
-            case lifecycle.RunSandbox(attempt):
-                self._launch(lifecycle.SANDBOX, self._run_sandbox(attempt))
-            case lifecycle.StopSandboxes(ids):
-                self._launch(lifecycle.SANDBOX, operations.stop_sandboxes(self.view, ids))
-            case lifecycle.RemoveContainer(container_id):
+            case podstate.SetUp():
+                self._launch(podstate.SETUP, self._set_up())
+            case podstate.RunSandbox(attempt):
+                self._launch(podstate.SANDBOX, self._run_sandbox(attempt))
+            case podstate.StopSandboxes(ids):
+                self._launch(podstate.SANDBOX, operations.stop_sandboxes(self.view, ids))
+            case podstate.RemoveContainer(container_id):
                 self._launch(f"remove/{container_id}", operations.forget(self.view, (container_id,)))
-            case lifecycle.RemoveSandbox(sandbox_id):
+            case podstate.RemoveSandbox(sandbox_id):
                 self._launch(f"remove/{sandbox_id}", operations.remove_sandbox(sandbox_id))
-            case lifecycle.ClearVolumes():
-                self._launch(lifecycle.CLEAR, self._clear())
-            case lifecycle.TearDown():
-                self._launch(lifecycle.TEARDOWN, self._tear_down())
-            case lifecycle.Finish():
-                self._launch(lifecycle.FINISH, self._finish())
+            case podstate.ClearVolumes():
+                self._launch(podstate.CLEAR, self._clear())
+            case podstate.TearDown():
+                self._launch(podstate.TEARDOWN, self._tear_down())
+            case podstate.Finish():
+                self._launch(podstate.FINISH, self._finish())
             case _:
                 self._begin_with_containers(action)
 
-    def _begin_with_containers(self, action: lifecycle.Action) -> None:
+    def _begin_with_containers(self, action: podstate.Action) -> None:
         view = self.view
         match action:
-            case lifecycle.StartContainer(name, _, _):
+            case podstate.StartContainer(name, _, _):
                 self._launch(container_key(name), self._start(action))
-            case lifecycle.KillContainer(container):
+            case podstate.KillContainer(container):
                 if self._ending_since is None and (view.terminating or lifecycle.finished(view) or self._failure):
                     self._ending_since = self._node.now()
                 self._launch(container_key(container.name), self._operations.kill(view, action))
-            case lifecycle.RunPreStop(container, seconds):
-                self._launch(lifecycle.hook_key(container.name), self._pre_stop(container, seconds))
-            case lifecycle.ResetContainers(name, ids):
+            case podstate.RunPreStop(container, seconds):
+                self._launch(podstate.hook_key(container.name), self._pre_stop(container, seconds))
+            case podstate.ResetContainers(name, ids):
                 progress = self._progress.get(name, NO_PROGRESS)
                 self._progress[name] = lifecycle.next_backoff(progress, self._node.now())
-                self._launch(lifecycle.RESET, self._operations.forget(view, ids))
+                self._launch(podstate.RESET, self._operations.forget(view, ids))
 
     def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         if key in self._tasks:
@@ -393,7 +394,7 @@ class PodWorker:
         self._failures, self._retry_at = 0, 0.0
         return True
 
-    async def _start(self, action: lifecycle.StartContainer) -> None:
+    async def _start(self, action: podstate.StartContainer) -> None:
         name, now = action.name, self._node.now()
         self._starting.add(container_key(name))
         progress = self._progress.get(name, NO_PROGRESS)
@@ -423,7 +424,7 @@ class PodWorker:
 
     def _cancel_starts(self) -> None:
         """A pull, a start or a postStart hook under way must not hold up the end."""
-        for key in (lifecycle.SETUP, *self._starting):
+        for key in (podstate.SETUP, *self._starting):
             task = self._tasks.get(key)
             if task is not None:
                 task.cancel()
@@ -478,7 +479,7 @@ class PodWorker:
         if self._gone or self._torn_down or self._final is not None:
             return None
         status = pod_status(self.view, decision, (self._node.config.node_ip,), now, self._resize)
-        if lifecycle.TEARDOWN in self._tasks:
+        if podstate.TEARDOWN in self._tasks:
             self._final = status
         if _STATUS in self._tasks:
             return None
