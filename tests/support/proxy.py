@@ -104,21 +104,14 @@ class Tracer:
         """Whether the packet's way ended, whether it is marked, whether it left the chain."""
         for statement in rule:
             match statement:
-                case Match():
-                    if not self._matches(statement, packet):
+                case Match() | Recall() | Choose() | Remember() | Forget() | SendByMark():
+                    if not self._goes_on(statement, packet):
                         return False, marked, False
+                    if isinstance(statement, SendByMark):
+                        found = Balance(tuple(_by_mark(statement, packet)))
+                        return (*self._verdict(found, packet, marked, outcome), True)
                 case Mark():
                     marked = True
-                case Recall() | Choose() | Remember() | Forget():
-                    if not self._number(statement, packet):
-                        return False, marked, False
-                case SendByMark(targets):
-                    found = tuple({(ip, port) for mark, ip, port in targets if mark in packet.get("numbers", ())})
-                    return (
-                        (*self._verdict(Balance(found), packet, marked, outcome), True)
-                        if found
-                        else (False, marked, False)
-                    )
                 case Jump(chain):
                     ended, marked = self._chain(chain, packet, marked, outcome)
                     if ended:
@@ -131,9 +124,13 @@ class Tracer:
                     return (*self._verdict(statement, packet, marked, outcome), True)
         return False, marked, False
 
-    def _number(self, statement: Statement, packet) -> bool:
-        """Every number that the connection's mark may hold; whether the rule goes on."""
+    def _goes_on(self, statement: Statement, packet) -> bool:
+        """Whether the rule does; `numbers` of the packet are all that its connection's mark may hold."""
         match statement:
+            case Match():
+                return self._matches(statement, packet)
+            case SendByMark():
+                return bool(_by_mark(statement, packet))
             case Recall(name):
                 packet["numbers"] = {self.remembered.get(name)}
                 return name in self.remembered
@@ -169,6 +166,10 @@ class Tracer:
         else:
             found = value == match.value
         return found != match.negated
+
+
+def _by_mark(statement: SendByMark, packet) -> set[tuple[str, int]]:
+    return {(ip, port) for mark, ip, port in statement.targets if mark in packet.get("numbers", ())}
 
 
 @dataclass
