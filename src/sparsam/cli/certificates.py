@@ -135,7 +135,7 @@ async def obtain(client: ApiClient, papers: Papers, signer: str) -> None:
     }
     await client.create(CERTIFICATESIGNINGREQUESTS, request)
     certificate = await _await_certificate(client, name)
-    form = serialization.PrivateFormat.PKCS8
+    form = serialization.PrivateFormat.TraditionalOpenSSL
     secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     path = papers.certificate(signer)
     write_file(path.with_suffix(".key"), secret, mode=0o600)
