@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -120,6 +121,7 @@ async def place() -> AsyncIterator[Place]:
     finally:
         unmount_below(base)
         assert not mounts_below(base)
+        shutil.rmtree(base)
 
 
 def volume(**extra: Any) -> Obj:
