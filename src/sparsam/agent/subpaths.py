@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from sparsam.agent.mounts import bind, is_mounted, unmount
 
+SUB_PATHS = "subpaths"
+"""Where a pod's directory holds them."""
 _OPEN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

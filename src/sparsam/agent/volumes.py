@@ -27,7 +27,7 @@ from sparsam.agent.ownership import give_group
 from sparsam.agent.payloads import File, TokenWish, volume_files
 from sparsam.agent.podspec import Obj, all_containers
 from sparsam.agent.references import ConfigFault, Sources, claim_of
-from sparsam.agent.subpaths import LeadsOutside, read_within, show
+from sparsam.agent.subpaths import SUB_PATHS, LeadsOutside, read_within, show
 from sparsam.units import parse_bytes
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class PodDirectory:
             host_path = self._source(volume)
             sub_path = _sub_path(mount, environment)
             if sub_path:
-                shown = self.path / "subpaths" / spec["name"] / str(number)
+                shown = self.path / SUB_PATHS / spec["name"] / str(number)
                 _show(host_path, sub_path, shown, f'volumeMount "{mount["name"]}" of container "{spec["name"]}"')
                 host_path = shown
             mounts.append(

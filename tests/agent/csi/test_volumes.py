@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -120,6 +121,7 @@ async def place() -> AsyncIterator[Place]:
     finally:
         unmount_below(base)
         assert not mounts_below(base)
+        shutil.rmtree(base)
 
 
 def volume(**extra: Any) -> Obj:
@@ -174,7 +176,11 @@ async def test_volumes_are_staged_once_published_for_each_pod_and_undone_in_orde
         await volumes.set_up(first, sources)
         await volumes.sweep()
         assert place.calls() == before
+        part = container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPath": "part"}])
+        (shown,) = directory.bind_mounts(first, part, {})
+        assert is_mounted(Path(shown.host_path))
         await volumes.clear("u1")
+        assert not is_mounted(Path(shown.host_path)), "a sub-path keeps its volume busy"
         directory.remove()
         await volumes.sweep()
         assert place.calls("NodeUnstageVolume") == []

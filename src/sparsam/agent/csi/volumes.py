@@ -37,10 +37,11 @@ from sparsam.agent.csi.plan import (
     takes_group,
     wants_attachment,
 )
-from sparsam.agent.mounts import is_mounted
+from sparsam.agent.mounts import is_mounted, unmount_below
 from sparsam.agent.ownership import give_group, group_of
 from sparsam.agent.podspec import Obj
 from sparsam.agent.references import CLAIM, ConfigFault, Sources, claim_of
+from sparsam.agent.subpaths import SUB_PATHS
 from sparsam.errors import SparsamError
 from sparsam.objects.attachments import attachment_name, volume_name
 
@@ -172,7 +173,10 @@ class CsiVolumes:
 
     async def clear(self, uid: str) -> None:
         """Unmount all of a pod; raises CsiFault or OSError when something stays."""
-        for folder, record in list(records.of_pod(self._config.pods_dir / uid)):
+        found = list(records.of_pod(self._config.pods_dir / uid))
+        if found:
+            unmount_below(self._config.pods_dir / uid / SUB_PATHS)  # they would keep a volume busy
+        for folder, record in found:
             if record is not None:
                 await self._exclusively(record.key, self._unpublish(uid, folder, record))
             elif not is_mounted(folder / "mount"):
