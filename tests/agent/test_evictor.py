@@ -38,7 +38,10 @@ async def test_the_greediest_pod_goes_and_says_why(node: Node, monkeypatch: pyte
     await node.api.until(greedy, ready)
     await node.api.until(modest, ready)
     await asyncio.sleep(1.0)
-    await made(node, NO_MEMORY).look()
+    evictor, told = made(node, NO_MEMORY), []
+    evictor.tell = told.extend
+    await evictor.look()
+    assert told == ["MemoryPressure"]
     gone = await node.api.until(greedy, phase("Failed"))
     assert gone["status"]["reason"] == "Evicted"
     assert gone["status"]["message"].startswith("The node was low on resource: memory. Threshold quantity: 100Mi")

@@ -142,10 +142,14 @@ def test_a_pod_that_fills_the_disk_is_evicted_and_all_else_goes_on(cluster: Clus
     until(lambda: free_mb(files.paths.data_dir) > DISK_MB / 3, 120, "the disk has room again")
     message = until(lambda: message_of_hog(cluster), 120, "the eviction is told")
     assert message.startswith("The node was low on resource: ephemeral-storage. Threshold quantity: 5%, available: 0.")
-    conditions = {each["type"]: each["status"] for each in cluster.get("node", NODE)["status"]["conditions"]}
-    assert (conditions["DiskPressure"], conditions["Ready"]) == ("True", "True")
+    until(lambda: conditions(cluster)["DiskPressure"] == "True", what="the node's condition")  # holds for minutes
+    assert conditions(cluster)["Ready"] == "True"
     cluster.kubectl("create", "configmap", "after")
     assert_unharmed(cluster)
+
+
+def conditions(cluster: Cluster) -> dict[str, str]:
+    return {each["type"]: each["status"] for each in cluster.get("node", NODE)["status"]["conditions"]}
 
 
 def free_mb(path: Path) -> float:

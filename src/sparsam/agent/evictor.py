@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class Evictor:
     machine: Machine
     sampler: Sampler
     room: Callable[[Path], Room] = read_room
+    tell: Callable[[Iterable[str]], None] = lambda _: None
+    """Hears which conditions the node has: relief may be so quick that nobody else sees them."""
     _ages: ImageAges = field(default_factory=ImageAges)
     _round: int = 0
 
@@ -77,6 +79,7 @@ class Evictor:
         await self._enforce_limits()
         room = self.room(self.node.config.data_dir)
         found = pressures(room, self.node.config.floors)
+        self.tell([each.condition for each in found])
         self._round += 1
         if any(each.condition == DISK for each in found):
             try:

@@ -170,7 +170,8 @@ class Agent:
             group.create_task(self._mirrors.run(), name="mirrors")
             group.create_task(LocalVolumes(self._config, self._client, self._recorder).run(), name="local volumes")
             # Not before all pods are known: what they use must not be taken for unused.
-            evictor = Evictor(self._context, pods, self._machine, Sampler(self._config, registry))
+            sampler, tell = Sampler(self._config, registry), self._reporter.note_pressure
+            evictor = Evictor(self._context, pods, self._machine, sampler, tell=tell)
             group.create_task(evictor.run(), name="eviction")
             group.create_task(metering.run(), name="metering")
             counting = RequestWatch(metering.meter, pods.all, self._context.clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,6 +138,13 @@ class NodeReporter:
             changed["addresses"] = [*changed["addresses"], {"$patch": "replace"}]
         self._node = await self.client.patch(NODES, self.config.node_name, body, kind="strategic", subresource="status")
         self._reported_at = self.clock.monotonic()
+
+    def note_pressure(self, conditions: Iterable[str]) -> None:
+        """Report these conditions soon, and for as long as pressure holds."""
+        noted = dict.fromkeys(conditions, self.clock.monotonic())
+        if noted.keys() - self._pressed_at.keys():
+            self._changed.set()
+        self._pressed_at.update(noted)
 
     def _pressed(self) -> set[str]:
         """What the node is short of, or was within the last minutes, so that pods do not come back at once."""
