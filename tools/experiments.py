@@ -24,8 +24,8 @@ What `sparsam sim` says of made-up days, production traces and usage series; `ma
 all of it. Energies are those of the servers' models and so estimated. *Saved* is of the energy of the first line of a
 table; *bound* is what no scheduler that starts work when it comes could save more than, by a linear program
 (`src/sparsam/simulation/bound.py`). A saving is stated only at equal work. *Late*: pods that waited more than a minute.
-Results other than `openb-on-rise` are older than the bound's coupling of room and load (it is tighter now), than what is
-learned of cards, and than the present price of room and head-room of 5 %.
+Results other than `openb-on-rise` are older than the bound's coupling of room and load (it is tighter now), than what
+is learned of cards, and than the present price of room and head-room of 5 %.
 Times of decisions were taken while other work ran on the same two cores.
 The scheduler knows what the day before would have taught it: the mean use of each service and of the whole cluster.
 """
