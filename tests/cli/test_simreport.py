@@ -24,7 +24,9 @@ def test_a_report_is_a_page_that_needs_nothing_else_with_pictures_and_numbers(tm
     assert result.exit_code == 0, result.output
     page = (tmp_path / "out/report.html").read_text()
     assert not re.search(r"(src|href)=.?(http|//)", page)
-    assert re.search(r"uses \d+\.\d% .*less energy than kube-default for the same work", page)
+    # So short a run may leave unequal work behind; then that is what the page says first.
+    stated = r"sparsam uses \d+\.\d% .*energy than kube-default for the same work"
+    assert re.search(rf"<p class=big>({stated}|No saving is stated of sparsam: [\d.]+ core hours done)", page)
     assert "sim --fleet" in page
     assert "--seeds 2" in page
     value = json.loads((tmp_path / "out/report.json").read_text())

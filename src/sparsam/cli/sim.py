@@ -361,11 +361,11 @@ def _table(rows: Sequence[Row], runs: Sequence[Run]) -> Table:
     if any(run.pue is not None for run in runs):
         heads, lines = _with_building(heads, lines, rows, runs)
     table = plain_table(heads, lines)
-    first = rows[0]
+    first, told = rows[0], headline(rows)
     said = [
-        headline(rows),
+        told,
         f"saved: of the energy of {first.policy} with sleep {'on' if first.sleep else 'off'}; estimated",
-        *(f"{label(row)}: not compared, {row.why_not}" for row in rows if row.why_not),
+        *(f"{label(row)}: not compared, {row.why_not}" for row in rows if row.why_not and label(row) not in told),
     ]
     table.caption, table.caption_justify = "\n".join(said), "left"
     return table
