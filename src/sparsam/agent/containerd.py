@@ -102,6 +102,10 @@ class Containerd:
         if await self.alive():
             log.info("containerd adopted socket=%s", self.socket)
             return False
+        if self._daemon_pid() is not None and await self._comes_up():
+            return (
+                False  # a killed agent had just started it; a second one would wait for the first one's lock for ever
+            )
         binary = shutil.which("containerd")
         if binary is None:
             raise EngineFailed("containerd is not installed")
@@ -225,6 +229,14 @@ Root = "{self.state}/runc"
 [{cri}.registry]
 config_path = "{self.data_dir}/certs.d"
 """
+
+    async def _comes_up(self) -> bool:
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while self._daemon_pid() is not None and asyncio.get_running_loop().time() < deadline:
+            if await self.alive():
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
     async def _wait_until_alive(self, process: asyncio.subprocess.Process) -> None:
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
