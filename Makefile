@@ -52,7 +52,7 @@ down:  ## stop the cluster and leave the machine as it was
 test: setup check  ## every check and test that this machine can run
 	@$(MAKE) --no-print-directory packages PACKAGES="$(TEST_PACKAGES)"
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" -rs
-	@$(BIN)/pytest -m e2e -rs
+	@$(BIN)/pytest -n 2 --dist loadfile -m e2e -rs
 
 faults: setup  ## kill -9 of engine, shims, agent and API server 200 times in the middle of pods' lives; SEED=NUMBER repeats
 	@SPARSAM_KILLS=$(KILLS) SPARSAM_SEED=$(SEED) $(BIN)/pytest tests/e2e/test_kills.py -s

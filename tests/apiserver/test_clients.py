@@ -55,6 +55,14 @@ def test_kubectl_applies_twice(kubectl):
     assert "unknown field" in kubectl("apply", "-f", "-", stdin=manifest.replace('"data"', '"dada"'), code=1)
 
 
+def test_kubectl_applies_lists_and_finds_mistakes_in_them(kubectl):
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]})
+    assert "created" in kubectl("create", "-f", "-", stdin=manifest)
+    assert "configured" in kubectl("apply", "-f", "-", stdin=kubectl("get", "cm", "-o", "json"))
+    assert "unknown field" in kubectl("apply", "-f", "-", stdin=manifest.replace('"data"', '"dada"'), code=1)
+
+
 def test_kubectl_sends_protobuf_for_typed_commands(kubectl):
     assert "created" in kubectl("create", "namespace", "team")
     assert "created" in kubectl("create", "deployment", "web", "--image=nginx", "--replicas=2")
