@@ -8,6 +8,7 @@ from typing import Any
 from sparsam.agent import operations
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podstate import PodView
+from sparsam.agent.references import Sources
 from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from sparsam.agent.volumes import PodDirectory
 from tests.support.agent import FakeApi, pod
@@ -60,6 +61,22 @@ async def test_the_group_of_a_pod_that_runs_is_left_to_the_resizer(tmp_path: Pat
     assert groups.made == []
     await actions.set_up(replace(view, containers=(replace(RUN, state=ContainerState.EXITED),)))
     assert groups.made == [view.pod["metadata"]["uid"]]
+
+
+async def test_a_new_pod_never_gets_what_a_source_was_before(tmp_path: Path):
+    asked: list[float] = []
+
+    class Api(FakeApi):
+        async def sources(self, namespace: str, wanted: set[tuple[str, str]], max_age_seconds: float) -> Sources:
+            asked.append(max_age_seconds)
+            return await super().sources(namespace, wanted, max_age_seconds)
+
+    actions = operations_in(tmp_path, Groups())
+    actions.node.api = Api()  # type: ignore[misc]
+    view = PodView(pod=pod())
+    await actions.set_up(view)
+    await actions.refresh(view)
+    assert asked[0] == 0.0 < asked[1]
 
 
 async def test_a_pod_keeps_its_volumes_while_one_of_two_sandboxes_is_stopped(tmp_path: Path):

@@ -63,7 +63,8 @@ class Operations:
                 # still have more than the pod is to have, which the kernel would refuse here.
                 self.node.cgroups.create_pod(qos_class(pod), pod["metadata"]["uid"], self.group_limits(pod))
             log_directory(self.node, pod).mkdir(parents=True, exist_ok=True)
-            await self._write_volumes(view)
+            # A pod sees what its sources were when it was made, or later: never what another pod's were before.
+            await self._write_volumes(view, max_age_seconds=0.0)
         except (OSError, SparsamError) as error:
             raise OperationFailed(str(error), "FailedMount") from error
 
@@ -78,14 +79,14 @@ class Operations:
     async def refresh(self, view: PodView) -> None:
         """Bring volumes up to date; what went away meanwhile leaves the old content."""
         try:
-            await self._write_volumes(view)
+            await self._write_volumes(view, max_age_seconds=_SOURCES_MAX_AGE_SECONDS)
         except ConfigFault as error:
             log.info("volumes not refreshed pod=%s error=%s", key_of(view.pod), error)
 
-    async def _write_volumes(self, view: PodView) -> None:
+    async def _write_volumes(self, view: PodView, *, max_age_seconds: float) -> None:
         pod = view.pod
         wanted = references(pod)
-        sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, _SOURCES_MAX_AGE_SECONDS)
+        sources = await self.node.api.sources(pod["metadata"]["namespace"], wanted, max_age_seconds)
         tokens = await self.node.api.tokens(pod)
         facts = self.starter.facts(pod, view.sandbox)
         await self.node.csi.set_up(pod, sources)

@@ -16,7 +16,7 @@ from sparsam.agent.cri import Cri
 from sparsam.agent.podapi import PodApi
 from sparsam.agent.podspec import Obj
 from sparsam.agent.pullrecords import PullRecords
-from sparsam.agent.references import SECRET, Sources, pull_secret_names
+from sparsam.agent.references import SECRET, SOURCES_MAX_AGE_SECONDS, Sources, pull_secret_names
 from sparsam.agent.runtime import Image, RuntimeFault
 from sparsam.errors import SparsamError
 
@@ -162,7 +162,9 @@ class Puller:
         names = pull_secret_names(pod)
         if not names:
             return []
-        sources = await self.api.sources(pod["metadata"]["namespace"], {(SECRET, name) for name in names}, 60.0)
+        sources = await self.api.sources(
+            pod["metadata"]["namespace"], {(SECRET, name) for name in names}, SOURCES_MAX_AGE_SECONDS
+        )
         missing = [name for name in names if (SECRET, name) not in sources.objects]
         if missing:
             words = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "

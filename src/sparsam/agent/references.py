@@ -23,6 +23,10 @@ class ConfigFault(SparsamError):
     """A container or volume cannot be configured; the message is what the pod's status shows."""
 
 
+SOURCES_MAX_AGE_SECONDS = 1.0
+"""How old a source may be for a start: the pod's volumes were just set up with fresh ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What was found for one pod: objects by (kind, name), and why others could not be had."""

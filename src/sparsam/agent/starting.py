@@ -13,7 +13,7 @@ from sparsam.agent.environment import container_environment, service_environment
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.podspec import Obj
 from sparsam.agent.pulling import Puller
-from sparsam.agent.references import ConfigFault, references
+from sparsam.agent.references import SOURCES_MAX_AGE_SECONDS, ConfigFault, references
 from sparsam.agent.resources import container_resources, is_node_critical, qos_class
 from sparsam.agent.runtime import Image, RuntimeFault, Sandbox
 from sparsam.agent.supported import unable
@@ -94,7 +94,7 @@ class Starter:
 
     async def _configure(self, pod: Obj, spec: Obj, attempt: int, sandbox: Sandbox, image: Image) -> Any:
         namespace = pod["metadata"]["namespace"]
-        sources = await self.node.api.sources(namespace, references(pod), self.node.config.refresh_seconds)
+        sources = await self.node.api.sources(namespace, references(pod), SOURCES_MAX_AGE_SECONDS)
         facts = self.facts(pod, sandbox)
         links = pod["spec"].get("enableServiceLinks") is not False
         services = service_environment(self.node.api.services(), namespace, links)

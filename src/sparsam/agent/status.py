@@ -39,11 +39,13 @@ def pod_status(
         status["observedGeneration"] = generation
     inits = [_container_status(view, decision, spec, True) for spec in init_containers(view.pod)]
     mains = [_container_status(view, decision, spec, False) for spec in main_containers(view.pod)]
-    phase = _phase(view, decision, mains)
-    status["phase"] = phase
     failure = decision.failure or view.failure
-    if failure is not None:
-        status["reason"], status["message"] = failure.reason, failure.message
+    # As upstream: a pod has not failed before the last of its containers has ended.
+    told = failure if not any(run.running for run in view.containers) else None
+    phase = _phase(view, told, mains)
+    status["phase"] = phase
+    if told is not None:
+        status["reason"], status["message"] = told.reason, told.message
     elif view.refused:
         status["reason"], status["message"] = "Unsupported", view.refused
     kept = [
@@ -199,11 +201,11 @@ def terminated(run: Container) -> Obj:
     return state
 
 
-def _phase(view: PodView, decision: Decision, mains: list[Obj]) -> str:
+def _phase(view: PodView, failure: Waiting | None, mains: list[Obj]) -> str:
     """Upstream's rules, in its order."""
     if is_terminal(view.pod):
         return str(view.pod["status"]["phase"])
-    if decision.failure is not None or view.failure is not None:
+    if failure is not None:
         return "Failed"
     specs = main_containers(view.pod)
     if finished(view):

@@ -1,16 +1,18 @@
 """The course of a pod's life: order of containers at start and end, hooks, probes, restarts, messages, deadlines."""
 
 import json
-import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import until
 from tests.e2e.podfields.conftest import Batch, Obj, condition, container, pod, state, waits
 
 LOG = [{"name": "log", "mountPath": "/log"}]
-KEEP = [{"name": "log", "emptyDir": {}}]
-SHARED = {"volumes": KEEP}
+SHARED = {"volumes": [{"name": "log", "emptyDir": {}}]}
+KEPT = {"volumes": [{"name": "log", "hostPath": {"path": "@kept", "type": "DirectoryOrCreate"}}]}
+"""A directory of the node's, which outlives the pod."""
+
 WAIT_FOR_TERM = "trap 'note {name}-end; exit 0' TERM; note {name}; while :; do sleep 0.1; done"
 NOTE = "note() { echo $1 >> /log/log; }; "
 
@@ -48,7 +50,7 @@ OBJECTS = [
             told("i2", "note i2"),
             stays("s2", **SIDECAR),
         ],
-        **SHARED),
+        **KEPT),
     # Order of end by deletion; the sidecars' hooks do not wait for their turn
     pod("deleted",
         told("c", "trap 'sleep 1; note c-end; exit 0' TERM; note c; while :; do sleep 0.1; done",
@@ -58,7 +60,7 @@ OBJECTS = [
             stays("s2", **SIDECAR),
         ],
         terminationGracePeriodSeconds=20,
-        volumes=[{"name": "log", "hostPath": {"path": "@deleted", "type": "DirectoryOrCreate"}}]),
+        **KEPT),
     pod("init-fails", container("true"), initContainers=[container("exit 3", name="i")]),
     pod("init-retries", told("c", "cat /log/tries"),
         initContainers=[told("i", "echo x >> /log/tries; [ $(wc -l < /log/tries) = 2 ]")],
@@ -94,7 +96,7 @@ OBJECTS = [
         told("c", "note c; " + ONCE.format(first="sleep 1; exit 42", second="sleep 1; exit 0"), restartPolicy="Never",
              restartPolicyRules=[rule("Restart", "In", 7), rule("RestartAllContainers", "In", 42)]),
         told("d", "note d; [ -f /log/once ] && exit 0; sleep 3600", lifecycle={"preStop": runs("echo hook >> /log/log")}),
-        initContainers=[told("i", "note i")], **SHARED),
+        initContainers=[told("i", "note i")], **KEPT),
     pod("loops", container("exit 1"), restartPolicy="Always"),
     # Messages
     pod("message", container("printf fine > /dev/termination-log")),
@@ -123,19 +125,22 @@ OBJECTS = [
 
 
 def prepare(batch: Batch) -> list[Obj]:
-    """The log of a pod that is deleted outlives it on the node."""
-    shutil.rmtree(batch.cluster.data_dir.parent / "deleted-log", ignore_errors=True)
+    """Each pod whose notes outlive it has a directory of its own."""
     for each in OBJECTS:
         for volume in each["spec"].get("volumes") or ():
-            if (volume.get("hostPath") or {}).get("path") == "@deleted":
-                volume["hostPath"]["path"] = str(batch.cluster.data_dir.parent / "deleted-log")
+            if (volume.get("hostPath") or {}).get("path") == "@kept":
+                place = {**volume["hostPath"], "path": str(kept(batch, each["metadata"]["name"]))}
+                each["spec"]["volumes"] = [{**volume, "hostPath": place}]
     return []
 
 
+def kept(batch: Batch, name: str) -> Path:
+    return batch.cluster.data_dir.parent / "notes" / name
+
+
 def notes(batch: Batch, name: str) -> list[str]:
-    uid = batch.pod(name)["metadata"]["uid"]
-    path = batch.cluster.data_dir / "nodes" / "fields" / "pods" / uid / "volumes" / "log" / "log"
-    return path.read_text().split()
+    path = kept(batch, name) / "log"
+    return path.read_text().split() if path.exists() else []
 
 
 def terminated(batch: Batch, name: str, container: str = "c") -> Obj:
@@ -151,11 +156,10 @@ def test_containers_start_in_order_and_sidecars_end_last(batch: Batch):
 
 
 def test_at_deletion_hooks_run_first_and_sidecars_end_in_reverse(batch: Batch):
-    path = batch.cluster.data_dir.parent / "deleted-log" / "log"
     batch.running("deleted")
-    until(lambda: {"c", "s1", "s2"} <= set(path.read_text().split()))
+    until(lambda: {"c", "s1", "s2"} <= set(notes(batch, "deleted")))
     batch.kubectl("delete", "pod", "deleted", "--timeout=60s")
-    ends = [word for word in path.read_text().split() if "-" in word]
+    ends = [word for word in notes(batch, "deleted") if "-" in word]
     assert sorted(ends[:2]) == ["c-hook", "s1-hook"]
     assert ends[2:] == ["c-end", "s2-end", "s1-end"]
 

@@ -47,7 +47,7 @@ OBJECTS = [
     pod(
         "modes",
         container(
-            "cd /v; for f in a.txt b.txt; do stat -Lc '%n %a %U' $f; done; readlink a.txt; ls -A | grep -c '^[.][.][^d]';"
+            "cd /v; for f in a.txt b.txt; do stat -Lc '%n %a %U' $f; done; readlink a.txt; ls -A | grep '^[.][.]' | grep -vc '^[.][.]data$';"
             "cd /picked; ls; stat -Lc '%n %a' sub/one; cat sub/one; echo; cd /s; stat -Lc '%n %a' word;"
             "od -An -tx1 key; grep ' /s ' /proc/mounts | cut -d' ' -f1; touch /v/x /s/x; cat /single; echo; ls /none",
             volumeMounts=[*AT_V, at("/picked", "p"), at("/s", "s"), at("/none", "n"), at("/single", subPath="b.txt")],
