@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 KILLS ?= 200
 SEED ?= 20261129
 
-.PHONY: help setup up down demo test faults check fmt lock bench experiments clean packages
+.PHONY: help setup up down demo test proofs faults check fmt lock bench experiments clean packages
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -51,8 +51,11 @@ down:  ## stop the cluster and leave the machine as it was
 
 test: setup check  ## every check and test that this machine can run
 	@$(MAKE) --no-print-directory packages PACKAGES="$(TEST_PACKAGES)"
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" -rs
-	@$(BIN)/pytest -n 2 --dist loadfile -m e2e -rs
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e" -rs $(PYTEST_FLAGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not proof" -rs $(PYTEST_FLAGS)
+
+proofs: setup  ## real programs built into images, and kill -9 in the middle of pods' lives: about ten minutes more
+	@$(BIN)/pytest -m proof -rs $(PYTEST_FLAGS)
 
 faults: setup  ## kill -9 of engine, shims, agent and API server 200 times in the middle of pods' lives; SEED=NUMBER repeats
 	@SPARSAM_KILLS=$(KILLS) SPARSAM_SEED=$(SEED) $(BIN)/pytest tests/e2e/test_kills.py -s

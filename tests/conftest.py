@@ -40,6 +40,11 @@ def lack(need: str) -> str:
     return "" if Path("/usr/lib/cni/bridge").exists() else "needs containernetworking-plugins; run make setup"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first, so that none is still running alone when all others are through."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     required = os.environ.get("SPARSAM_REQUIRE", "").split(",")
     for need in ("data", "root", "nft", "containerd", "prometheus"):

@@ -145,9 +145,12 @@ def test_readiness_gates_of_others_hold_back_ready():
     assert condition(status, "example.com/feature") == {"type": "example.com/feature", "status": "False"}
 
 
-def test_a_failed_deadline_gives_reason_and_message():
+def test_a_failed_deadline_gives_reason_and_message_once_the_containers_ended():
     decision = Decision(failure=Waiting("DeadlineExceeded", "Pod was active too long"))
     status = status_of(run(), decision=decision)
+    assert status["phase"] == "Running"
+    assert "reason" not in status
+    status = status_of(run(state="exited"), decision=decision)
     assert (status["phase"], status["reason"], status["message"]) == (
         "Failed",
         "DeadlineExceeded",

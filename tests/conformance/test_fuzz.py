@@ -20,7 +20,7 @@ from tests.support.liveserver import live_server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SEED = os.environ.get("SPARSAM_FUZZ_SEED", "1")
-REQUESTS = int(os.environ.get("SPARSAM_FUZZ_REQUESTS", "32000"))
+REQUESTS = int(os.environ.get("SPARSAM_FUZZ_REQUESTS", "20000"))
 CONNECTIONS = 16
 WATCH_SECONDS = 0.05
 ANSWER_SECONDS = 30

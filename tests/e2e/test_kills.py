@@ -22,7 +22,7 @@ from tests.support.registry import SlowRegistry
 from tests.support.storm import NAMESPACE, Storm
 from tests.support.witness import Witness, archive, entries
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.proof, pytest.mark.fault]
 
 KILLS = int(os.environ.get("SPARSAM_KILLS", "13"))
 SEED = int(os.environ.get("SPARSAM_SEED", "20261129"))
