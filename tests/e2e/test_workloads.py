@@ -78,10 +78,12 @@ def test_a_stateful_set_keeps_names_and_data_through_updates_and_undo(cluster: C
     assert len(cluster.kubectl("rollout", "history", "statefulset/db", "-n", namespace).strip().splitlines()) == 4
     cluster.kubectl("rollout", "undo", "statefulset/db", "-n", namespace)
     cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=80s")
-    environment = cluster.kubectl("exec", "-n", namespace, "db-1", "--", "env")
-    assert "VERSION" not in environment
-    log = cluster.kubectl("exec", "-n", namespace, "db-1", "--", "cat", "/data/log").splitlines()
-    assert log == ["db-1 started"] * 3
+
+    def asked(*command: str) -> str:
+        return cluster.kubectl("exec", "-n", namespace, "db-1", "--", *command, check=False)
+
+    until(lambda: asked("cat", "/data/log").splitlines() == ["db-1 started"] * 3, what="three starts on one volume")
+    assert "VERSION" not in asked("env")
 
 
 def test_a_daemon_runs_on_every_node_and_is_rolled_out(cluster: Cluster, namespace: str):
