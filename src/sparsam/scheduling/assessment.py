@@ -98,8 +98,9 @@ class Assessment:
         Lacking: too little is free. Hopeless: even an empty node has too little.
         """
         snapshot, numbers, amounts = self._snapshot, self.numbers, self.amounts
-        capacity = snapshot.allocatable[numbers][:, rows]
-        return snapshot.requested[numbers][:, rows] + amounts > capacity, amounts > capacity, numbers
+        where = (numbers if isinstance(rows, slice) else numbers[:, None], rows)
+        capacity = snapshot.allocatable[where]
+        return snapshot.requested[where] + amounts > capacity, amounts > capacity, numbers
 
     def lacking_beside(self, rows: Rows, held: Ints) -> Bools:
         """The same when `held`, of shape (resources asked for, rows), is not to be had either."""

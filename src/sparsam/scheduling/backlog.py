@@ -11,7 +11,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, StrEnum, auto
 
 FIRST_BACKOFF_SECONDS = 1.0
 LAST_BACKOFF_SECONDS = 10.0
@@ -21,7 +21,7 @@ FLUSH_SECONDS = 300.0
 """An unschedulable pod is tried again after this long whatever happened; upstream's figure."""
 
 
-class Change(Enum):
+class Change(IntEnum):
     """What happens to a cluster, as far as waiting pods may care."""
 
     NODE = auto()
@@ -51,7 +51,7 @@ HELPS = {
 """Which filters may come to another verdict after a change."""
 
 
-class Place(Enum):
+class Place(StrEnum):
     """Where a pod waits."""
 
     ACTIVE = "active"
@@ -170,6 +170,8 @@ class Backlog:
         """The cluster changed: let those go on that it may help."""
         self._changes += 1
         self._last_change[change] = self._changes
+        if not self._refused_by:
+            return
         for plugin in (*HELPS[change], ""):
             for key in self._refused_by.pop(plugin, ()):
                 pod = self._pods[key]

@@ -73,7 +73,9 @@ def rises(tables: CurveTables, curves: Ints, before: Floats, after: Floats) -> t
 
     Both at once, since a scheduler asks for both of a few rows all the time and each step costs more than the rows.
     """
-    place = np.stack((before, after)) * STEPS
+    place = np.empty((2, len(before)))
+    np.multiply(before, STEPS, out=place[0])
+    np.multiply(after, STEPS, out=place[1])
     step = np.minimum(place.astype(np.intp), STEPS - 1)
     at = curves * (STEPS + 1) + step
     above = at + 1

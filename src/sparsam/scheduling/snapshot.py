@@ -100,9 +100,8 @@ class Snapshot:
         self.nominees: dict[str, Resident] = {}
         """Pods for which room is being made on a node: no pod of lower or equal priority may take it."""
         self._free: list[int] = []
-        self._expected: dict[str, float] = {}
-        self._asked: dict[str, tuple[float, float]] = {}
-        """What each pod requests and was expected to use when it was counted."""
+        self._expected: dict[str, tuple[float, float]] = {}
+        """Millicores that each pod was expected to use when it was counted: on a core of speed 1, and on its node."""
         self._placed: dict[str, Resident] = {}
         self._homeless: dict[str, Resident] = {}
         self._demands: dict[PodDemand, PodDemand] = {}
@@ -330,18 +329,13 @@ class Snapshot:
             self.port_users[number, row] += sign
         if demand.volumes:
             self.storage.count(row, demand.namespace, demand.volumes, sign)
-        if sign < 0:
-            expected = self._expected.pop(resident.key)
-        else:
-            expected = self.usage.expected_millicores(demand) * self.power.time_ratio(row, batch=demand.is_batch)
         if sign > 0:
-            self._expected[resident.key] = expected
-            asked = float(demand.scored_cpu_millicores)
-            self._asked[resident.key] = (asked, self.usage.expected_millicores(demand))
-            self.use.add(*self._asked[resident.key])
+            used = self.usage.expected_millicores(demand)
+            expected = used * self.power.time_ratio(row, batch=demand.is_batch)
+            self._expected[resident.key] = (used, expected)
         else:
-            asked, used = self._asked.pop(resident.key)
-            self.use.add(-asked, -used)
+            used, expected = self._expected.pop(resident.key)
+        self.use.add(sign * float(demand.scored_cpu_millicores), sign * used)
         self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)

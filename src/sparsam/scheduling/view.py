@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -89,29 +88,26 @@ class View:
         self.snapshot, self.assessment = snapshot, assessment
         self._extra = extra
         self._filters = assessment.profile.filters
-
-    @cached_property
-    def affinity(self) -> AffinityRules | None:
+        self.affinity: AffinityRules | None = None
         """The pod's terms and those of others about it; None when nobody has any."""
-        if not self.assessment.demand.terms and not self.snapshot.population.has_terms:
-            return None
-        return AffinityRules(self.snapshot, self.assessment.demand, self.assessment.profile)
+        if assessment.demand.terms or snapshot.population.has_terms:
+            self.affinity = AffinityRules(snapshot, assessment.demand, assessment.profile)
+        self.spread_refusal = self._judged_spread()
+        self.affinity_refusal = self._judged_affinity()
+        self.feasible: Bools = self._feasible()
+        """Nodes that may take the pod, shape (rows,); not to be written to."""
 
-    @cached_property
-    def spread_refusal(self) -> SpreadRefusal | None:
+    def _judged_spread(self) -> SpreadRefusal | None:
         """What spread constraints forbid."""
         rules = self.assessment.spread
         return rules.judge() if rules is not None and rules.hard and "PodTopologySpread" in self._filters else None
 
-    @cached_property
-    def affinity_refusal(self) -> AffinityRefusal | None:
+    def _judged_affinity(self) -> AffinityRefusal | None:
         """What inter-pod affinity forbids."""
         rules = self.affinity if "InterPodAffinity" in self._filters else None
         return rules.judge() if rules is not None and rules.restrict else None
 
-    @cached_property
-    def feasible(self) -> Bools:
-        """Nodes that may take the pod, shape (rows,); not to be written to."""
+    def _feasible(self) -> Bools:
         mask = self.assessment.base
         for refusal in self._extra:
             mask = mask & ~refusal.hit
@@ -127,21 +123,11 @@ class View:
 
         Values of nodes that are not feasible mean nothing.
         """
-        found = [(name, weight, score()) for name, weight, score in self._scorers() if weight]
-        return [(name, weight, values) for name, weight, values in found if values is not None]
-
-    def _scorers(self) -> list[tuple[str, int, Callable[[], Scores | None]]]:
-        weights, assessment = self.assessment.profile.weights, self.assessment
-        scorers: dict[str, Callable[[], Scores | None]] = {
-            "TaintToleration": self._taints,
-            "NodeAffinity": self._node_affinity,
-            "NodeResourcesFit": lambda: assessment.fit_scores,
-            "NodeResourcesBalancedAllocation": lambda: assessment.balance_scores,
-            "PodTopologySpread": self._spread,
-            "InterPodAffinity": lambda: self.affinity.scores(self.feasible) if self.affinity else None,
-            "ImageLocality": lambda: assessment.image_scores,
-        }
-        return [(name, weights.get(name, 0), scorer) for name, scorer in scorers.items()]
+        weights, found = self.assessment.profile.weights, []
+        for name, scores in _SCORERS:
+            if (weight := weights.get(name, 0)) and (values := scores(self)) is not None:
+                found.append((name, weight, values))
+        return found
 
     def _taints(self) -> Ints | None:
         disliked = self.assessment.disliked
@@ -160,6 +146,18 @@ class View:
     def _spread(self) -> Ints | None:
         rules = self.assessment.spread
         return rules.scores(self.feasible) if rules is not None and rules.soft else None
+
+    def _fit(self) -> Scores | None:
+        return self.assessment.fit_scores
+
+    def _balance(self) -> Scores | None:
+        return self.assessment.balance_scores
+
+    def _pod_affinity(self) -> Scores | None:
+        return self.affinity.scores(self.feasible) if self.affinity else None
+
+    def _image_locality(self) -> Scores | None:
+        return self.assessment.image_scores
 
     # -- why not --------------------------------------------------------------------------------------------
 
@@ -231,3 +229,15 @@ class View:
         names = {number: name for name, number in self.snapshot.resources.numbers.items()}
         totals = zip(numbers.tolist(), lacking[:, hit].sum(axis=1).tolist(), strict=True)
         return {_lack_reason(number, names): total for number, total in totals if total}
+
+
+_SCORERS: tuple[tuple[str, Callable[[View], Scores | None]], ...] = (
+    ("TaintToleration", View._taints),
+    ("NodeAffinity", View._node_affinity),
+    ("NodeResourcesFit", View._fit),
+    ("NodeResourcesBalancedAllocation", View._balance),
+    ("PodTopologySpread", View._spread),
+    ("InterPodAffinity", View._pod_affinity),
+    ("ImageLocality", View._image_locality),
+)
+"""In kube-scheduler's order."""
