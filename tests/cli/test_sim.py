@@ -40,6 +40,22 @@ def test_a_trace_of_ones_own_is_replayed_and_shown_as_a_table(fleet, tmp_path):
     assert "kube-default" in result.stdout
 
 
+def test_a_trace_is_played_as_often_as_asked(fleet, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("name,arrival_seconds,duration_seconds,cpu,kind\na,0,600,4,batch\nb,3000,600,2,batch\n")
+    once, thrice = (
+        json.loads(
+            CliRunner()
+            .invoke(sim, ["--fleet", fleet, "--trace", str(path), "--sleep", "off", "--repeat", times, "-o", "json"])
+            .stdout
+        )["runs"]
+        for times in ("1", "3")
+    )
+    for before, after in zip(once, thrice, strict=True):
+        assert after["work_done"] == pytest.approx(3.0 * before["work_done"])
+        assert after["energy_kwh"] > 2.9 * before["energy_kwh"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

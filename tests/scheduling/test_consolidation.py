@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 
 from sparsam.scheduling.consolidation import Caution, Consolidator
@@ -138,3 +140,47 @@ def test_nothing_sleeps_while_something_must_wake():
     nights.at(200.0)
     sleeps, wakes = nights.at(400.0, pending())
     assert (sleeps, len(wakes)) == ([], 1)
+
+
+def test_only_a_part_of_the_nodes_is_on_its_way_at_once():
+    nights = Nights(fleet(*[100] * 40))
+    nights.at(0.0)
+    down, _ = nights.at(121.0)
+    assert len(down) == 10
+    nights.waking[:7] = True
+    down, _ = nights.at(122.0)
+    assert len(down) == 3
+    nights.waking[:10] = True
+    assert nights.at(123.0) == ([], [])
+
+
+def test_a_morning_wakes_a_part_of_the_nodes_at_once_those_that_pods_wait_for_first():
+    snapshot = fleet(*[100] * 39, 50)
+    nights = Nights(snapshot)
+    for moment in (0.0, 121.0, 122.0, 123.0, 124.0):
+        nights.at(moment)
+    assert nights.asleep.sum() == 40
+    waiting = [pending(f"p{number}", cpu="4") for number in range(30)]
+    woken = nights.at(200.0, *waiting)[1]
+    assert len(woken) == 10
+    assert "n39" in woken
+
+
+def test_equal_nodes_take_turns():
+    snapshot = fleet(100, 100, 100)
+    nights = Nights(snapshot, most_turning_ratio=1.0)
+    nights.consolidator.note(pending(cpu="4"), 0.0)
+    slept = Counter()
+    for night in range(1, 10):
+        wake_all(nights)
+        slept.update(nights.at(1000.0 * night - 500.0)[0])
+        slept.update(nights.at(1000.0 * night)[0])
+    assert slept.total() == 18
+    assert set(slept.values()) == {6}
+
+
+def wake_all(nights):
+    for row in np.flatnonzero(nights.asleep).tolist():
+        nights.asleep[row] = nights.snapshot.unschedulable[row] = False
+        nights.snapshot.set_asleep(row, False)
+        nights.snapshot.static.add(row)

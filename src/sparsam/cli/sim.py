@@ -52,6 +52,7 @@ class Job:
     load: float | None
     seconds: float
     compress: float
+    repeat: int
     in_order: float | None
     cpu_only: bool
     lenient: bool
@@ -86,6 +87,7 @@ class Job:
 @click.option(
     "--compress", type=click.FloatRange(0.0, min_open=True), default=1.0, show_default=True, help="Divide all times."
 )
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Play a trace so often.")
 @click.option(
     "--in-order",
     type=click.FloatRange(0.0, min_open=True),
@@ -177,7 +179,7 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
             raise BadInput(f"--sleep: {each!r} is neither on nor off")
     if options["load"] is not None and not 0.0 < options["load"] < 10.0:
         raise BadInput(f"--load: {options['load']:g} is not a share above 0")
-    names = ("trace", "load", "compress", "in_order", "cpu_only", "lenient", "moves")
+    names = ("trace", "load", "compress", "repeat", "in_order", "cpu_only", "lenient", "moves")
     what = {name: options[name] for name in names} | {
         "fleet": _fleet(options),
         "failures": _failures(options["failures"]),
@@ -239,6 +241,8 @@ def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: N
         trace = _arrivals(job, fleet, told)
         if job.compress != 1.0:
             trace = trace.compressed(job.compress)
+        if job.repeat > 1:
+            trace = trace.repeated(job.repeat)
         trace.check_fits(fleet.amounts())
         if not trace.horizon_seconds:
             raise BadInput(f"{job.trace}: ends when it begins; --in-order SECONDS submits its pods one by one")

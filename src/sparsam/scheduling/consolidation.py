@@ -2,13 +2,17 @@
 
 What is kept awake beyond the present work is a reserve for what may come while a node wakes: the growth that the last
 day saw within such a time, and room for the largest pod seen lately. Pods that find no room wake the node on which the
-policy would rather have them. Pods are moved to empty a node where that pays (see `moving`). Pure: time is an argument,
-in seconds of any steady clock.
+policy would rather have them. Pods are moved to empty a node where that pays (see `moving`).
+
+Only a part of the fleet is on its way down or up at once, so that neither an evening nor a morning becomes a stampede
+of machines that boot, draw their most and serve nobody; pods that wait go before the reserve then. Of nodes that cost
+about the same those sleep, and those are woken, that did so least: wear goes round. Pure: time is an argument, in
+seconds of any steady clock.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +27,10 @@ from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Resident
 
 _NEEDED = (CPU, MEMORY, PODS)
 """What every pod takes some of."""
+_EQUAL_RATIO = 0.02
+"""Nodes whose work costs the same but for so much take turns."""
+_LEAST_TURNING = 10
+"""So many nodes may always be on their way, however small the fleet."""
 _SLEEPER = Toleration("node.kubernetes.io/unschedulable", "Exists", "", "NoSchedule")
 
 
@@ -36,6 +44,8 @@ class Caution:
     """Least reserve, as a share of the present demand."""
     growth_quantile: float = 0.99
     """Of the growth seen within the time that waking takes; so much of it is kept in reserve."""
+    most_turning_ratio: float = 0.25
+    """Share of the nodes that may be on their way down or up at once."""
     memory_seconds: float = 86400.0
     """How far back growth and pods are remembered."""
 
@@ -51,11 +61,14 @@ class Consolidator:
         self._history: deque[tuple[float, Ints]] = deque()
         self._empty_since: dict[int, float] = {}
         self._largest: deque[tuple[float, Ints]] = deque()
+        self._sleeps_of: Counter[int] = Counter()
+        """How often each row was sent to sleep."""
 
     def consolidate(self, asleep: Bools, waking: Bools, pending: Sequence[PendingPod], now: float) -> Plan:
         """Which nodes to send to sleep and which to wake; `asleep` and `waking` have shape (rows,).
 
-        `pending` are the pods that no awake node takes. A node on its way up counts as awake.
+        `pending` are the pods that no awake node takes. `waking` nodes are on their way, up or down; they count as
+        awake.
         """
         snapshot = self._snapshot
         wakes, served = self._wake_for(pending, asleep)
@@ -72,9 +85,11 @@ class Consolidator:
         free = self._free(~woken & snapshot.alive)
         reserve = self._reserve(now)
         wakes += self._wake_reserve(woken, free, reserve)
+        turning = max(int(self._caution.most_turning_ratio * snapshot.node_count()), _LEAST_TURNING)
+        turns = max(turning - int(np.count_nonzero(waking)), 0)
         if wakes:
-            return Plan(wakes=tuple(wakes))
-        sleeps, free = self._sleeps(asleep | waking, free, reserve, now)
+            return Plan(wakes=tuple(wakes[:turns]))
+        sleeps, free = self._sleeps(asleep | waking, (free, reserve), turns, now)
         evicts = self._mover.moves(asleep | waking, free - reserve, now) if self._mover else []
         return Plan(evicts=tuple(evicts), sleeps=tuple(sleeps))
 
@@ -153,15 +168,17 @@ class Consolidator:
             wakes.append(Wake(self._snapshot.names[row], "the reserve for what may come is short", watts))
         return wakes
 
-    def _sleeps(self, down: Bools, free: Ints, reserve: Ints, now: float) -> tuple[list[Sleep], Ints]:
-        """Empty nodes that the reserve can spare, and what is free without them."""
-        snapshot, power = self._snapshot, self._snapshot.power
+    def _sleeps(self, down: Bools, room: tuple[Ints, Ints], turns: int, now: float) -> tuple[list[Sleep], Ints]:
+        """Empty nodes that can be spared, `turns` at most, and what is free without them; `room`: (free, reserve)."""
+        snapshot, power, (free, reserve) = self._snapshot, self._snapshot.power, room
         every = np.arange(len(snapshot.names))
         can = snapshot.alive & ~down & power.empty(every) & np.isfinite(power.wake_seconds)
         rows = set(np.flatnonzero(can).tolist())
         self._empty_since = {row: self._empty_since.get(row, now) for row in rows}
-        sleeps = []
-        for row in self._by_cost(can)[::-1]:
+        sleeps: list[Sleep] = []
+        for row in self._by_cost(can, dearest=True):
+            if len(sleeps) == turns:
+                break
             if now - self._empty_since[row] < self._caution.empty_seconds:
                 continue
             left = free - snapshot.allocatable[:, row]
@@ -171,15 +188,18 @@ class Consolidator:
             watts = float(power.saved_asleep_watts(slice(row, row + 1))[0])
             sleeps.append(Sleep(snapshot.names[row], f"empty for {now - self._empty_since[row]:.0f} s", -watts))
             del self._empty_since[row]
+            self._sleeps_of[row] += 1
         return sleeps, free
 
-    def _by_cost(self, which: Bools) -> list[int]:
-        """Rows by the watts that their work costs, the best first."""
+    def _by_cost(self, which: Bools, *, dearest: bool = False) -> list[int]:
+        """Rows by the watts that their work costs, the best first, or the dearest; among equals the least worn."""
         snapshot = self._snapshot
         rows = np.flatnonzero(which)
         capacity: Floats = snapshot.allocatable[CPU, rows].astype(np.float64)
         cost = snapshot.power.unit_watts(rows, capacity)
-        return [int(row) for row in rows[np.lexsort((snapshot.tie_rank[rows], cost))]]
+        steps = np.round(np.log(np.maximum(cost, 1e-12)) / _EQUAL_RATIO)
+        worn = np.array([self._sleeps_of[row] for row in rows.tolist()], np.int64)
+        return [int(row) for row in rows[np.lexsort((snapshot.tie_rank[rows], worn, -steps if dearest else steps))]]
 
 
 def _padded(vector: Ints, width: int) -> Ints:
