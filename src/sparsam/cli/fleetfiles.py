@@ -15,6 +15,7 @@ from sparsam.simulation.fleets import fleet_named
 from sparsam.simulation.guess import with_guess
 from sparsam.simulation.trace import BadTrace
 from sparsam.simulation.traces.openb import NODE_COLUMNS, read_openb_nodes
+from sparsam.simulation.traces.rows import SHORT
 
 
 def open_fleet(fleet: str) -> Fleet:
@@ -63,7 +64,7 @@ def _nodes(document: Any) -> list[Any] | None:
 
 def _openb(path: Path) -> Fleet:
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines)
+        rows = csv.DictReader(lines, restval=SHORT)
         lacking = [name for name in NODE_COLUMNS if name not in (rows.fieldnames or ())]
         if lacking:
             raise BadInput(

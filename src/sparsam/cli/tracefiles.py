@@ -17,7 +17,7 @@ from sparsam.cli.telemetryfiles import MEMORY_LIMIT, NO_DUCKDB
 from sparsam.simulation.trace import BadTrace
 from sparsam.simulation.traces.openb import POD_COLUMNS, read_openb_pods
 from sparsam.simulation.traces.podlist import read_pods
-from sparsam.simulation.traces.rows import Reading
+from sparsam.simulation.traces.rows import SHORT, Reading
 from sparsam.simulation.traces.swf import read_swf
 from sparsam.simulation.traces.table import REQUIRED, read_table
 from sparsam.simulation.traces.vmusage import INTERVAL_COLUMNS, PLANETLAB_COLUMNS, read_bitbrains, read_planetlab
@@ -107,7 +107,7 @@ def _table(path: Path) -> Iterator[tuple[list[str], Rows]]:
     if _suffix(path) != ".csv":
         raise BadInput(f"{path}: a trace is a .csv, .json, .swf (each also .gz) or .parquet file")
     with _opened(path) as lines:
-        reader = csv.DictReader(lines)
+        reader = csv.DictReader(lines, restval=SHORT)
         try:
             columns = [name.strip() for name in reader.fieldnames or ()]
         except (csv.Error, UnicodeDecodeError, EOFError, zlib.error) as error:

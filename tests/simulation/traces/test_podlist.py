@@ -60,8 +60,8 @@ def test_what_decides_placement_is_kept_and_the_rest_is_not():
 
 
 def test_pods_that_come_with_a_node_are_left_out():
-    static = changed(metadata__annotations={"kubernetes.io/config.mirror": "x"})
-    reading = read(pod(), pod(owner=("DaemonSet", "agent")), static)
+    static = changed(metadata__name="static-1", metadata__annotations={"kubernetes.io/config.mirror": "x"})
+    reading = read(pod(), pod(name="agent-1", owner=("DaemonSet", "agent")), static)
     assert len(reading.trace) == 1
     assert reading.skipped == 0
     with pytest.raises(BadTrace, match=r"pods.json: items: not one pod that came with work"):
@@ -99,3 +99,9 @@ def test_a_wrong_item_is_named_and_left_out_if_lenient(item, complaint):
     with pytest.raises(BadTrace, match=f"pods.json: row 2, {complaint}"):
         read(pod(), item)
     assert read(pod(), item, lenient=True).skipped == 1
+
+
+def test_a_pod_that_is_exported_twice_is_named_but_one_that_was_made_again_is_another():
+    with pytest.raises(BadTrace, match=r"pods.json: row 2, metadata.name: 'web-1' is in a row before it, too"):
+        read(pod(), pod())
+    assert len(read(pod(), pod(created="2026-11-23T10:00:30Z", startTime="2026-11-23T10:00:40Z")).trace) == 2

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsam.simulation.trace import BadTrace
+from sparsam.simulation.traces.rows import SHORT
 from sparsam.simulation.traces.table import COLUMNS, read_table
 from tests.support.traces import SECONDS
 
@@ -18,7 +19,7 @@ HEADER = "name,arrival_seconds,duration_seconds,cpu,memory,kind,usage,priority,n
 
 
 def rows(*lines: str, header: str = HEADER) -> Iterator[dict]:
-    return csv.DictReader([header, *lines])
+    return csv.DictReader([header, *lines], restval=SHORT)
 
 
 def read(*lines: str, **options):
@@ -112,17 +113,23 @@ def test_no_pod_is_lost_and_none_changes(pods):
         ('a,3,1,1,,,,,,,"{""containers"": [7]}"', "row 2, spec: is no pod's"),
         ('a,3,1,1,,,,,,,"{""tolerations"": 7}"', "row 2, spec: is no pod's"),
         ("a,3,1,1,,,,,,,,,", "row 2, the row: more cells than columns"),
-        ("a", "row 2, arrival_seconds: is empty"),
+        ("a", "row 2, the row: fewer cells than columns"),
+        ("good,3,1,1,,,,,,,", "row 2, name: 'good' is in a row before it, too"),
     ],
 )
 def test_a_wrong_row_is_named_with_its_field_and_left_out_if_lenient(line, complaint):
-    good = "a,0,1,1,,,,,,,"
+    good, other = "good,0,1,1,,,,,,,", "other,0,1,1,,,,,,,"
     with pytest.raises(BadTrace, match=f"pods.csv: {complaint}"):
         read(good, line)
-    reading = read(good, line, good, lenient=True)
+    reading = read(good, line, other, lenient=True)
     assert len(reading.trace) == 2
     assert reading.skipped == 1
     assert reading.complaint.row == 2
+
+
+def test_names_count_within_their_namespace_and_may_be_left_out():
+    found = read("a,0,1,1,,,,,shop,,", "a,0,1,1,,,,,,,", ",0,1,1,,,,,,,", ",0,1,1,,,,,,,")
+    assert len(found.trace) == 4
 
 
 def test_columns_that_are_missing_or_misspelt_are_named():

@@ -13,8 +13,8 @@ VMS = "vm_id,start_s,stop_s,cpu_count,memory_mib"
 INTERVALS = "vm_id,t_s,duration_s,cpu_util"
 
 
-def day(number: int, *percent: float) -> dict[str, str]:
-    cells = (number, "vm-1", *percent, *[percent[-1]] * (STEPS - len(percent)))
+def day(number: int, *percent: float, vm: str = "vm-1") -> dict[str, str]:
+    cells = (number, vm, *percent, *[percent[-1]] * (STEPS - len(percent)))
     return dict(zip(PLANETLAB_COLUMNS, map(str, cells), strict=True))
 
 
@@ -24,7 +24,7 @@ def bitbrains(intervals: list[str], vms: list[str], **options):
 
 
 def test_a_planetlab_row_is_a_service_for_its_day():
-    found = read_planetlab([day(20110303, 50, 0), day(20110306, 10), day(20110303, 20)], "p").trace
+    found = read_planetlab([day(20110303, 50, 0), day(20110306, 10), day(20110303, 20, vm="vm-2")], "p").trace
     assert found.arrival_seconds.tolist() == [0.0, 0.0, 86_400.0]
     assert found.duration_seconds.tolist() == [86_400.0] * 3
     assert not found.batch.any()
@@ -41,8 +41,15 @@ def test_the_size_of_planetlab_vms_is_the_callers():
 @pytest.mark.parametrize("cell", ["-1", "nan", "x", "", None])
 def test_a_wrong_percentage_is_named(cell):
     with pytest.raises(BadTrace, match="p: row 2, u_300s: "):
-        read_planetlab([day(1, 5), {**day(1, 5), "u_300s": cell}], "p")
-    assert read_planetlab([day(1, 5), {**day(1, 5), "u_300s": cell}], "p", lenient=True).skipped == 1
+        read_planetlab([day(1, 5), {**day(1, 5, vm="vm-2"), "u_300s": cell}], "p")
+    assert read_planetlab([day(1, 5), {**day(1, 5, vm="vm-2"), "u_300s": cell}], "p", lenient=True).skipped == 1
+
+
+def test_a_vm_that_comes_twice_is_named():
+    with pytest.raises(BadTrace, match=r"p: row 2, vm_id: 'vm-1' is in a row before it, too"):
+        read_planetlab([day(1, 5), day(1, 6)], "p")
+    with pytest.raises(BadTrace, match=r"vms.csv: row 2, vm_id: 'a' is in a row before it, too"):
+        bitbrains(["a,0,300,0.1"], ["a,0,600,2,512", "a,0,900,2,512"])
 
 
 def test_a_bitbrains_vm_is_a_pod_of_its_size_from_start_to_stop():

@@ -43,21 +43,28 @@ def read_openb_pods(rows: Iterable[Row], file: str, *, lenient: bool = False) ->
     source, templates, columns = Source(file, lenient), Templates(), Columns()
 
     def parse(row: Row) -> Arrival:
-        service = row.get("qos", "LS") in SERVICES
-        template = _template(row, templates)
-        if TIMES[0] not in row:
-            return Arrival(template, float(len(columns.template)), math.inf, batch=not service)
-        created, deleted = number(row, "creation_s"), number(row, "deletion_s", math.inf)
-        started = number(row, "scheduled_s", created)
-        if started < created:
-            raise BadField("scheduled_s", f"{started:g} is before creation_s {created:g}")
-        if deleted < started:
-            raise BadField("deletion_s", f"{deleted:g} is before the start at {started:g}")
-        return Arrival(template, created, deleted - started, batch=not service)
+        found = _arrival(row, templates, len(columns.template))
+        source.once("pod_name", str(row["pod_name"]))
+        return found
 
     for arrival in source.tabled(rows, parse, POD_COLUMNS):
         columns.add(arrival)
     return source.reading(columns.trace(file, templates))
+
+
+def _arrival(row: Row, templates: Templates, place: int) -> Arrival:
+    """`place` is how many pods came before."""
+    service = row.get("qos", "LS") in SERVICES
+    template = _template(row, templates)
+    if TIMES[0] not in row:
+        return Arrival(template, float(place), math.inf, batch=not service)
+    created, deleted = number(row, "creation_s"), number(row, "deletion_s", math.inf)
+    started = number(row, "scheduled_s", created)
+    if started < created:
+        raise BadField("scheduled_s", f"{started:g} is before creation_s {created:g}")
+    if deleted < started:
+        raise BadField("deletion_s", f"{deleted:g} is before the start at {started:g}")
+    return Arrival(template, created, deleted - started, batch=not service)
 
 
 def read_openb_nodes(rows: Iterable[Row], file: str) -> Fleet:

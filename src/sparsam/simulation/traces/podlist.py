@@ -42,9 +42,13 @@ def read_pods(pods: Iterable[Any], file: str, *, lenient: bool = False) -> Readi
 
     def parse(pod: Any) -> tuple[Arrival, float] | None:
         try:
-            return _arrival(pod, templates)
+            found = _arrival(pod, templates)
+            name, namespace, created = (pod["metadata"].get(key) for key in ("name", "namespace", "creationTimestamp"))
         except (AttributeError, KeyError, TypeError) as error:
             raise BadField("the item", f"is no v1 Pod: {type(error).__name__}: {error}") from None
+        # A pod of a StatefulSet has the name of the one before it.
+        source.once("metadata.name", name, namespace, created)
+        return found
 
     for arrival, seen in source.parsed(pods, parse):
         columns.add(arrival)

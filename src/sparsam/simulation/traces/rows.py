@@ -18,6 +18,9 @@ from sparsam.simulation.trace import BadTrace, Obj, Trace, UsageSeries
 IMAGE = "registry.k8s.io/pause:3.10"
 """For pods whose trace tells none: nothing is ever run, but a Pod has an image."""
 
+SHORT = "\0"
+"""Stands in the cells that a row of a text file lacks at its end; no cell of one can hold it."""
+
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
 Parsed = TypeVar("Parsed")
@@ -62,6 +65,14 @@ class Source:
     lenient: bool = False
     skipped: int = 0
     complaint: BadTrace | None = None
+    _names: set[Hashable] = field(default_factory=set)
+
+    def once(self, column: str, name: str, *others: Hashable) -> None:
+        """Raises BadField where a row before had this name, and the same of what else tells pods apart."""
+        key = (name, *others)
+        if key in self._names:
+            raise BadField(column, f"{name!r} is in a row before it, too")
+        self._names.add(key)
 
     def parsed(self, records: Iterable[Record], parse: Callable[[Record], Parsed | None]) -> Iterator[Parsed]:
         """What `parse` makes of each record but None; what it refuses with BadField is refused here, or counted."""
@@ -215,11 +226,13 @@ def pod(
 
 
 def _strictly(parse: Callable[[Row], Parsed | None]) -> Callable[[Row], Parsed | None]:
-    """As `csv.DictReader` tells it: cells beyond the last column are under None."""
+    """As `csv.DictReader` tells it: cells beyond the last column are under None, and absent ones are `SHORT`."""
 
     def checked(row: Row) -> Parsed | None:
         if None in row:
             raise BadField("the row", "more cells than columns")
+        if SHORT in row.values():
+            raise BadField("the row", "fewer cells than columns")
         return parse(row)
 
     return checked

@@ -44,13 +44,16 @@ def read_table(rows: Iterable[Row], file: str, *, lenient: bool = False) -> Read
         kind = row.get("kind") or ""
         if kind not in KINDS:
             raise BadField("kind", f"{kind!r} is neither service nor batch")
-        return Arrival(
+        found = Arrival(
             _template(row, templates),
             number(row, "arrival_seconds"),
             _duration(row),
             KINDS[kind],
             number(row, "usage", math.nan),
         )
+        if not _empty(row, "name"):
+            source.once("name", str(row["name"]), row.get("namespace") or "default")
+        return found
 
     for arrival in source.tabled(rows, parse, REQUIRED):
         columns.add(arrival)

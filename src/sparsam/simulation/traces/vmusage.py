@@ -54,7 +54,9 @@ def read_planetlab(
         day = str(row["day"])
         if not day:
             raise BadField("day", "is empty")
-        return day, _percentages(row)
+        shares = _percentages(row)
+        source.once("vm_id", str(row["vm_id"]), day)
+        return day, shares
 
     for day, shares in source.tabled(rows, parse, PLANETLAB_COLUMNS):
         start = DAY_SECONDS * days.setdefault(day, len(days))
@@ -72,7 +74,13 @@ def read_bitbrains(
     Within an interval use is constant; a hole in the monitoring is filled with the value before it.
     """
     source, templates, columns = Source(vms_file, lenient), Templates(), Columns()
-    known = {each.name: each for each in source.tabled(vms, _vm, VM_COLUMNS)}
+
+    def parse(row: Row) -> _Vm:
+        vm = _vm(row)
+        source.once("vm_id", vm.name)
+        return vm
+
+    known = {each.name: each for each in source.tabled(vms, parse, VM_COLUMNS)}
     _read_intervals(known, intervals, measured := Source(file, lenient))
     origin = min((each.start for each in known.values()), default=0.0)
     lines = [each.shares() for each in known.values()]
