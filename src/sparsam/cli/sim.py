@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from sparsam.simulation.headline import headline, label
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
 from sparsam.simulation.traces.openb import without_cards
+from sparsam.simulation.traces.rows import Reading
 from sparsam.simulation.world import History
 
 SLEEPS = {"on": True, "off": False}
@@ -44,7 +47,7 @@ MADE_UP = ("day", "batch", "sysbench")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run for a worker process, which reads fleet and trace itself: they are larger than their names."""
+    """One run for a worker process, which makes fleet and trace itself: they are larger than their names."""
 
     fleet: str | Fleet
     """A whole one only of a cluster, which is asked once."""
@@ -189,6 +192,7 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
     if not made_up and not Path(options["trace"]).exists():
         raise BadInput(f"--trace: {options['trace']}: no such file; made-up traces are {', '.join(MADE_UP)}")
     # Both are read once here, so that what is wrong with them is said before anything runs.
+    _read.cache_clear()
     first = Job(**what, seconds=DAY_SECONDS * options["days"], policy=policies[0], sleep=False, seed=0)
     make_trace(first, _opened(first.fleet), told=lambda text: click.echo(text, err=True))
     for seed in range(options["seeds"] if made_up else 1):
@@ -253,7 +257,7 @@ def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: N
 
 def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
     if job.trace not in MADE_UP or Path(job.trace).exists():
-        reading = read_trace(Path(job.trace), lenient=job.lenient)
+        reading = _read(Path(job.trace), job.lenient)
         if reading.skipped:
             told(f"{reading.skipped} rows left out; the first: {reading.complaint}")
         found = without_cards(reading.trace) if job.cpu_only else reading.trace
@@ -267,6 +271,12 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
         return poisson_batch(chance, 3600.0 * cores / BATCH_CORE_SECONDS, job.seconds)
     services = diurnal_services(chance, max(round(cores / 2 / SERVICE_CORES), 1), job.seconds)
     return merged([services, poisson_batch(chance, 1800.0 * cores / BATCH_CORE_SECONDS, job.seconds)], "day")
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, lenient: bool) -> Reading:
+    """Once: the processes that run the jobs are forked later."""
+    return read_trace(path, lenient=lenient)
 
 
 def _work(job: Job, histories: bool) -> tuple[Run, History | None]:
@@ -321,7 +331,7 @@ def _run(jobs: Sequence[Job], *, histories: bool) -> list[tuple[Run, History | N
     columns = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     workers = min(len(jobs), os.cpu_count() or 1)
     with (
-        ProcessPoolExecutor(workers) as pool,
+        ProcessPoolExecutor(workers, get_context("fork")) as pool,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
         task = bar.add_task("runs", total=len(jobs))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import msgspec
+from rich.console import Console
+from rich.progress import wrap_file
 
 from sparsam.cli.tables import BadInput
 from sparsam.cli.telemetryfiles import MEMORY_LIMIT, NO_DUCKDB
@@ -38,6 +42,8 @@ _READERS: dict[str, Callable[..., Reading]] = {
     "planetlab": read_planetlab,
 }
 _PIECE_ROWS = 10_000
+_LONG_BYTES = 10_000_000
+"""Of a file that takes more than a second or two."""
 
 
 def read_trace(path: Path, trace_format: str = "", *, lenient: bool = False) -> Reading:
@@ -146,12 +152,18 @@ def _parquet(path: Path) -> tuple[list[str], Rows]:
 def _opened(path: Path) -> Iterator[TextIO]:
     """As text; old logs have remarks in other encodings, which no field of theirs depends on."""
     errors = "replace" if _suffix(path) == ".swf" else "strict"
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8-sig", newline="", errors=errors) as lines:
+    with path.open("rb") as raw, _watched(raw) as seen:
+        whole = gzip.GzipFile(fileobj=seen) if path.suffix == ".gz" else seen
+        with io.TextIOWrapper(whole, encoding="utf-8-sig", newline="", errors=errors) as lines:
             yield lines
-    else:
-        with path.open(encoding="utf-8-sig", newline="", errors=errors) as lines:
-            yield lines
+
+
+def _watched(raw: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """With a progress bar on a terminal, if the file is long."""
+    console, size = Console(stderr=True), os.fstat(raw.fileno()).st_size
+    if size < _LONG_BYTES or not console.is_terminal:
+        return nullcontext(raw)
+    return wrap_file(raw, size, description="read", console=console, transient=True)
 
 
 def _suffix(path: Path) -> str:
