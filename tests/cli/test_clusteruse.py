@@ -23,7 +23,7 @@ container_cpu_usage_seconds_total{{id="/",node="n1"}} {total}
 
 def objects(**extra):
     known = {"pod_metrics": None, "node_metrics": None, **extra}
-    return Objects("https://test", [node("n1")], [], None, None, **known)
+    return Objects("https://test", [node("n1")], [], None, None, None, **known)
 
 
 def test_present_use_is_what_the_metrics_api_shows():

@@ -109,6 +109,20 @@ def test_a_disruption_budget_is_kept():
     assert len(cluster.moves(now=1000.0)) == 1
 
 
+def test_a_disruption_budget_counts_over_all_nodes_that_are_emptied_at_once():
+    budgets = Budgets()
+    budgets.put(
+        {
+            "metadata": {"namespace": "default", "name": "web"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}},
+            "status": {"disruptionsAllowed": 1},
+        }
+    )
+    cluster = Cluster(server("a"), server("b"), server("c"), budgets=budgets)
+    cluster.put("a", owned("p1"), owned("p2"), owned("p3")).put("b", owned("q")).put("c", owned("r"))
+    assert len(cluster.moves()) == 1
+
+
 def test_a_saving_must_be_worth_its_cost():
     nodes = (server("a", idle=20.0, full=120.0), server("b", idle=20.0, full=120.0))
     for seconds, count in ((60.0, 0), (36000.0, 1)):

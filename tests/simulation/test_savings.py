@@ -72,6 +72,25 @@ def test_pods_that_may_be_moved_are_moved_from_where_they_are():
     assert kwh["and sleep, anew"] <= kwh["consolidation and sleep"] < 0.7 * kwh["now"]
 
 
+def test_pods_whose_budget_allows_no_disruption_stay_where_they_are():
+    nodes = [node(f"n{n}", cpu="8", annotations=watts(100, 200)) for n in range(4)]
+    pods = [owned(on(pod(f"p{n}", cpu="1"), f"n{n}")) for n in range(4)]
+    for each in pods:
+        each["metadata"]["labels"] = {"app": "web"}
+    budget = {
+        "metadata": {"namespace": "default", "name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "status": {"disruptionsAllowed": 0},
+    }
+    use = seen({f"p{n}": 1.0 for n in range(4)})
+    held = answer(read_cluster(nodes, pods, use, budgets=[budget], sleep="suspended"))
+    kwh = {each.name: each.kwh_per_year for each in held.scenarios}
+    assert kwh["consolidation and sleep"] == pytest.approx(kwh["now"])
+    free = {**budget, "status": {"disruptionsAllowed": 1}}
+    moved = answer(read_cluster(nodes, pods, use, budgets=[free], sleep="suspended"))
+    assert moved.scenario("consolidation and sleep").kwh_per_year < 0.7 * kwh["now"]
+
+
 def test_room_for_the_largest_pod_stays_awake():
     found = answer(two_equal(cpu="2"))
     assert found.scenario("and sleep, anew").saved_ratio == pytest.approx(0.0)

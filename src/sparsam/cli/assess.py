@@ -126,7 +126,7 @@ def _use(objects: Objects, options: dict[str, Any]) -> Use:
 def _cluster(objects: Objects, use: Use, sleep_state: str) -> Cluster:
     volumes = Volumes(objects.claims or (), objects.volumes or ())
     try:
-        return read_cluster(objects.nodes, objects.pods, use, volumes, sleep_state)
+        return read_cluster(objects.nodes, objects.pods, use, volumes, budgets=objects.budgets or (), sleep=sleep_state)
     except EmptyCluster as error:
         raise BadInput(f"{objects.server}: {error}") from error
 
@@ -156,6 +156,8 @@ def _assumptions(objects: Objects, cluster: Cluster, options: dict[str, Any]) ->
     told = list(cluster.notes)
     if objects.claims is None or objects.volumes is None:
         told.append("persistent volumes could not be read: pods may be tied to nodes more than is known")
+    if objects.budgets is None:
+        told.append("PodDisruptionBudgets could not be read: more pods may be moved than they allow")
     if not options["url"] and objects.pod_metrics is None:
         told.append("the metrics API is not served, and no --prometheus was given")
     if cluster.own_cores > 0.0:
@@ -163,7 +165,8 @@ def _assumptions(objects: Objects, cluster: Cluster, options: dict[str, Any]) ->
     state = ASSUMED[options["sleep_state"]]
     told += [
         "where pods are placed anew, all are at once; a running cluster comes there as pods are replaced",
-        "only pods of controllers with two replicas and more are moved, and PodDisruptionBudgets were not read",
+        "only pods of controllers with two replicas and more are moved, and as many at once as PodDisruptionBudgets "
+        "allow now",
         f"a sleeping server draws {state.asleep_watts:g} W and takes {state.wake_seconds:g} s to wake, where its node "
         "does not state another way of sleeping; nodes of the control plane stay awake",
         f"the year is like the {options['days']:g} days looked at; of Jobs only those whose pods still exist are known",

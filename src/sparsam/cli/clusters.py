@@ -24,6 +24,7 @@ from sparsam.objects.kinds import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     POD_METRICS,
+    PODDISRUPTIONBUDGETS,
     PODS,
     SERVERMODELS,
     Resource,
@@ -67,6 +68,7 @@ class Objects:
     pods: list[Obj]
     claims: list[Obj] | None
     volumes: list[Obj] | None
+    budgets: list[Obj] | None
     pod_metrics: list[Obj] | None
     node_metrics: list[Obj] | None
 
@@ -122,9 +124,10 @@ def _config(kubeconfig: Path | None, context: str) -> ClusterConfig:
 async def _objects(client: ApiClient) -> Objects:
     nodes = await _nodes(client)
     pods = await _listed(client, PODS)
-    kinds = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, POD_METRICS, NODE_METRICS)
-    claims, volumes, pod_metrics, node_metrics = await asyncio.gather(*(_welcome(client, each) for each in kinds))
-    return Objects(client.config.server, nodes, pods, claims, volumes, pod_metrics, node_metrics)
+    kinds = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODDISRUPTIONBUDGETS, POD_METRICS, NODE_METRICS)
+    return Objects(
+        client.config.server, nodes, pods, *await asyncio.gather(*(_welcome(client, each) for each in kinds))
+    )
 
 
 async def _nodes_and_server(client: ApiClient) -> tuple[list[Obj], str]:

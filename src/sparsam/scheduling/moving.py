@@ -65,11 +65,12 @@ class Mover:
         self._forget(now)
         evicts: list[Evict] = []
         emptied: list[int] = []
+        moving: list[Resident] = []
         targets: set[str] = set()
         for row in self._donors(down)[: effort.donors_tried]:
             # The node's room is given up whole: its pods take as much elsewhere as they have here.
             freed = snapshot.allocatable[:, row]
-            pods = self._movable(row, effort.most_pods - len(evicts))
+            pods = self._movable(row, moving)
             self._looked_at[snapshot.names[row]] = now
             if snapshot.names[row] in targets or not pods or (freed > room)[freed > 0].any():
                 continue
@@ -79,6 +80,7 @@ class Mover:
                 self._close(row, False)
                 continue
             emptied.append(row)
+            moving += pods
             room = room - freed
             evicts += found
             targets.update(each.target for each in found)
@@ -99,11 +101,11 @@ class Mover:
         saved = power.saved_asleep_watts(rows) / np.maximum(snapshot.scored[0, rows], 1.0)
         return [int(row) for row in rows[np.lexsort((snapshot.tie_rank[rows], -saved))]]
 
-    def _movable(self, row: int, most: int) -> list[Resident]:
-        """The pods of a node that have to go elsewhere, the largest first; none if one of them cannot."""
+    def _movable(self, row: int, moving: Sequence[Resident]) -> list[Resident]:
+        """The pods of a node that have to go elsewhere, the largest first; none if one cannot, with those `moving`."""
         snapshot = self._snapshot
         pods = [each for each in snapshot.residents[row].values() if each.demand.owner[0] not in WITH_THE_NODE]
-        if len(pods) > most:
+        if len(pods) + len(moving) > self._effort.most_pods:
             return []
         for each in pods:
             demand = each.demand
@@ -112,7 +114,7 @@ class Mover:
                 return []
             if each.terminating or each.key in self._moved:
                 return []
-        if self._placer.budgets.violating(pods):
+        if self._placer.budgets.violating([*moving, *pods]):
             return []
         return sorted(pods, key=lambda each: (-each.demand.scored_cpu_millicores, each.key))
 

@@ -73,6 +73,8 @@ class Cluster:
     """CPU that the nodes' own pods and systems use."""
     notes: tuple[str, ...]
     """What was left out or assumed, in words."""
+    budgets: tuple[Obj, ...] = ()
+    """PodDisruptionBudgets."""
 
     @property
     def kinds(self) -> list[str]:
@@ -81,7 +83,13 @@ class Cluster:
 
 
 def read_cluster(
-    nodes: Iterable[Obj], pods: Iterable[Obj], use: Use, volumes: Volumes | None = None, sleep: str = "off"
+    nodes: Iterable[Obj],
+    pods: Iterable[Obj],
+    use: Use,
+    volumes: Volumes | None = None,
+    *,
+    budgets: Iterable[Obj] = (),
+    sleep: str = "off",
 ) -> Cluster:
     """The cluster from API objects; `sleep` is how nodes sleep that do not state it. Raises EmptyCluster."""
     notes: list[str] = []
@@ -112,6 +120,7 @@ def read_cluster(
         assumed_use=seen.assumed_share,
         own_cores=sum(each.cores for each in loads),
         notes=(*notes, *seen.notes()),
+        budgets=tuple(budgets),
     )
 
 

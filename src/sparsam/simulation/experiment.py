@@ -72,10 +72,13 @@ def play(
     seed: int = 0,
     timer: Callable[[], float] | None = None,
     placed: Ints | None = None,
+    budgets: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Run, History]:
-    """One run, in virtual time; pods are moved only where nodes sleep. `placed` as in `World`."""
+    """One run, in virtual time; pods are moved only where nodes sleep. `placed` and `budgets` as in `World`."""
     rules = Rules(sleeps=sleeps, moves=sleeps and moves, failures=failures, facility=facility)
-    world = World(nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer, placed=placed)
+    world = World(
+        nodes, trace, make_policy(policy, Weights(sleeps=sleeps)), rules, timer, placed=placed, budgets=budgets
+    )
     history = world.run()
     least = least_joules(world.servers(), world.demand(np.isnan(history.started_seconds)))
     waits = _waits(trace, history)

@@ -163,7 +163,7 @@ def run(cluster: Cluster, which: Replay) -> Outcome:
     if which.relaxed:
         trace = relaxed(trace, which.relaxed, cluster.memory_bytes)
     placed = None if which.anew else cluster.node
-    ran, history = play(cluster.nodes, trace, which.policy, sleeps=which.sleeps, placed=placed)
+    ran, history = play(cluster.nodes, trace, which.policy, sleeps=which.sleeps, placed=placed, budgets=cluster.budgets)
     world = _world(cluster)
     seconds = trace.horizon_seconds
     total = history.joules / seconds

@@ -113,10 +113,12 @@ class World:
         timer: Callable[[], float] | None = None,
         *,
         placed: Ints | None = None,
+        budgets: Sequence[Obj] = (),
     ) -> None:
         """`timer` tells seconds of real time, for `decision_seconds`; nothing else depends on it.
 
-        With `placed`, pods that are there from the start run on these nodes, shape (pods,).
+        With `placed`, pods that are there from the start run on these nodes, shape (pods,). `budgets` are
+        PodDisruptionBudgets, which allow at every moment what their status says that they do.
         """
         self._timer, self._placed = timer, placed
         self.decision_seconds: list[float] = []
@@ -126,6 +128,8 @@ class World:
         for node in nodes:
             self.snapshot.set_node(node)
         self._placer = Placer(self.snapshot, policy)
+        for budget in budgets:
+            self._placer.budgets.put(budget)
         effort = self._rules.effort if self._rules.moves else None
         self._consolidator = Consolidator(self._placer, self._rules.caution, effort)
         self._backlog = Backlog()
