@@ -13,7 +13,9 @@ from sparsam.power.curves import Floats
 # Okabe and Ito's palette, which stays apart for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKS = "*o+x#@%&"
-WIDTH, HEIGHT, MARGIN = 760, 440, 64
+WIDTH, HEIGHT, MARGIN = 600, 380, 70
+LEGEND_LINE, SHORT_NAME = 22, 32
+"""Height of a line of the legend, and the letters of a name that leave room for another beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Chart:
     x_label: str
     y_label: str
     series: Sequence[Series]
+    least_top: float = 0.0
+    """The y axis goes at least so far up."""
 
     def x_ticks(self) -> list[float]:
         """Round numbers over the x axis."""
@@ -45,7 +49,7 @@ class Chart:
     def y_ticks(self) -> list[float]:
         """Round numbers over the y axis, up to the highest band."""
         tops = [one.y if one.high is None else np.fmax(one.y, one.high) for one in self.series]
-        return _ticks(max(float(np.nanmax(top)) for top in tops))
+        return _ticks(max(self.least_top, *(float(np.nanmax(top)) for top in tops)))
 
 
 def svg(chart: Chart) -> str:
@@ -59,11 +63,13 @@ def svg(chart: Chart) -> str:
     def down(values: Floats) -> Floats:
         return np.asarray(bottom - values / y_ticks[-1] * (bottom - MARGIN))
 
+    columns = 2 if max(len(one.name) for one in chart.series) <= SHORT_NAME else 1
+    legend = LEGEND_LINE * -(-len(chart.series) // columns)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + 20 * len(chart.series)}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + legend}" '
+        'font-family="sans-serif" font-size="14">',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{WIDTH / 2:g}" y="28" text-anchor="middle" font-size="16">{escape(chart.title)}</text>',
+        f'<text x="{WIDTH / 2:g}" y="28" text-anchor="middle" font-size="17">{escape(chart.title)}</text>',
         f'<text x="{WIDTH / 2:g}" y="{HEIGHT - 18}" text-anchor="middle">{escape(chart.x_label)}</text>',
         f'<text x="18" y="{HEIGHT / 2:g}" text-anchor="middle" transform="rotate(-90 18 {HEIGHT / 2:g})">'
         f"{escape(chart.y_label)}</text>",
@@ -88,9 +94,10 @@ def svg(chart: Chart) -> str:
         else:
             line = _points(across(one.x), down(one.y))
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        y = HEIGHT + 20 * index
-        parts.append(f'<rect x="{MARGIN}" y="{y - 9}" width="12" height="12" fill="{colour}"/>')
-        parts.append(f'<text x="{MARGIN + 20}" y="{y + 2}">{escape(one.name)}</text>')
+        line_number, column = divmod(index, columns)
+        x, y = MARGIN + column * (WIDTH - MARGIN) // columns, HEIGHT + LEGEND_LINE * line_number
+        parts.append(f'<rect x="{x}" y="{y - 9}" width="12" height="12" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 20}" y="{y + 2}">{escape(one.name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -314,7 +314,7 @@ def _write(
 
 def _asked(context: click.Context) -> str:
     """The command that repeats this, with what was given."""
-    parts = [context.command_path]
+    parts = context.command_path.split()
     for option in context.command.params:
         name, value = option.name or "", context.params.get(option.name or "")
         if context.get_parameter_source(name) is ParameterSource.DEFAULT or name in ("report", "output"):

@@ -32,10 +32,11 @@ STYLE = (
     ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%}.small{font-size:.85rem;color:#444}"
     "td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left}svg{width:100%;height:auto}code{overflow-wrap:anywhere}"
-    ".maps{display:grid;grid-template-columns:1fr 1fr;gap:1rem}"
+    ".maps,.charts{display:grid;grid-template-columns:1fr 1fr;gap:1rem}"
     ".maps img{width:100%;height:22rem;image-rendering:pixelated}"
     "figure{margin:0}.key span{display:inline-block;width:1em;height:1em;vertical-align:-.15em;margin:0 .3em 0 .9em}"
-    "@media(max-width:600px){.maps{grid-template-columns:1fr}.maps img{height:14rem}}"
+    ".facts td{white-space:normal;text-align:left;overflow-wrap:anywhere}"
+    "@media(max-width:600px){.maps,.charts{grid-template-columns:1fr}.maps img{height:14rem}}"
     "@media print{body{font-size:9pt;margin:0;max-width:none}h2,figure,svg{break-inside:avoid}.wide{overflow:visible}}"
 )
 LOW, HIGH = np.array([232.0, 240.0, 248.0]), np.array([8.0, 48.0, 107.0])
@@ -75,10 +76,10 @@ def html(story: Story, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
         f"<p class=big>{escape(headline(rows))}</p><p class=small>Energies are those of the servers' models, "
         "so estimated. The bound is what no scheduler that starts work when it comes could undercut.</p>"
         f"<div class=wide>{_energy_table(story, rows)}</div><h2>Utilization of every node</h2>{_map_figures(story)}"
-        f"<h2>Over time, by rack and by pod</h2>{drawings}"
+        f"<h2>Over time, by rack and by pod</h2><div class=charts>{drawings}</div>"
         f"<h2>Where the energy went, kWh</h2><div class=wide>{_part_table(story)}</div>"
         f"<h2>Servers in order of cost</h2><div class=wide>{_order_table(story)}</div>"
-        f"<h2>What was run</h2><div class=wide><table>{told}</table></div></html>\n"
+        f"<h2>What was run</h2><table class=facts>{told}</table></html>\n"
     )
 
 
@@ -94,7 +95,7 @@ def charts(story: Story) -> list[Chart]:
     found = [
         Chart("Power of the fleet", "hours", "kW", power),
         Chart("Servers awake", "hours", "servers", awake),
-        Chart("Time until a pod has its node", "per cent of pods", "seconds", waits),
+        Chart("Time until a pod has its node", "per cent of pods", "seconds", waits, least_top=1.0),
     ]
     if len(racks) > 1:
         found.append(Chart("Work by rack", "rack", "core hours", placed))
