@@ -17,6 +17,9 @@ STYLE = (
     "h1{font-size:15pt;margin:0 0 1mm}h2{font-size:11pt;margin:3.5mm 0 1mm}p{margin:1mm 0}ul{margin:0;padding-left:5mm}"
     "table{border-collapse:collapse;width:100%}td,th{padding:.6mm 2mm;text-align:right;border-bottom:1px solid #ddd}"
     "td:first-child,th:first-child{text-align:left}.big{font-size:13pt}.small{font-size:7.5pt;color:#444}svg{width:100%}"
+    "@media print,(min-width:44rem){td{white-space:nowrap}td:first-child{white-space:normal}}"
+    "@media print{body{font:8pt/1.15 sans-serif;margin:0;max-width:none}h2{margin:2.5mm 0 .5mm}td,th{padding:.3mm 2mm}"
+    ".small{font-size:7pt}svg{width:80%}}"
 )
 
 
