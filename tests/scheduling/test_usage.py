@@ -1,7 +1,7 @@
 import pytest
 
 from sparsam.scheduling.demand import compile_pod
-from sparsam.scheduling.usage import ENOUGH_OBSERVATIONS, Usage, UseLevels, service_selector
+from sparsam.scheduling.usage import ENOUGH_OBSERVATIONS, Usage, service_selector, use_level
 from tests.support.scheduling import pod
 
 
@@ -53,15 +53,14 @@ def test_memory_is_bounded():
     assert len(usage._learned) == 10
 
 
-def test_pods_are_parted_where_their_use_differs():
-    levels = UseLevels()
-    assert levels.parting(1.0, 1.0) == 0.0
-    levels.add(100.0, 90.0)
-    assert levels.parting(50.0, 1.0) == 0.0
-    for requested, used in ((100.0, 20.0), (100.0, 50.0)):
-        levels.add(requested, used)
-    # Of 150, two thirds are of pods that use a fifth, the others are of those that use half.
-    assert levels.parting(150.0, 1.0) == pytest.approx(0.2 + 0.3 * 2 / 3)
-    assert levels.parting(150.0, 0.9) == pytest.approx(0.2 + 0.25 * 2 / 3)
-    levels.add(-100.0, -20.0)
-    assert levels.parting(150.0, 1.0) == pytest.approx(0.5 + 0.4 * 2 / 3)
+def test_levels_are_steps_of_the_share_that_is_used():
+    assert [use_level(1000.0, used) for used in (0.0, 49.0, 50.0, 500.0, 999.0, 1000.0, 4000.0)] == [
+        0,
+        0,
+        1,
+        10,
+        19,
+        20,
+        20,
+    ]
+    assert use_level(0.0, 100.0) == 0

@@ -2,26 +2,53 @@
 
 Pods that ask for more than they use take room without bringing load. On servers that save watts per unit of work such
 pods are wasted as long as others would use that room better elsewhere: it is the linear program's shadow price of room.
-Servers are taken in order of their watts per unit of work. What does not fit on the first of them should be the pods
-that use least of what they request; so each step from one kind of server to the next worse one makes room on all before
-it worth its watts per unit, times a share of use that parts those that have to go beyond it from the others
-(comparative advantage: the rule of a transportation problem with one scarce resource).
+Servers are taken in order of their watts per unit of work. Before each step from one kind to the next worse one, the
+room up to there is kept for the pods that use most of what they request: as much as those of them that usually run do
+not have yet. While a pod would take of what is kept, it pays what they would lose by going beyond the step, the step's
+watts per unit times their share of use; while there is more, it pays nothing (protection levels of nested classes;
+Littlewood, "Forecasting and control of passenger bookings", AGIFORS Symposium 1972).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from sparsam.scheduling.columns import Floats
-from sparsam.scheduling.snapshot import CPU, Snapshot
-from sparsam.scheduling.usage import UseLevels
+from sparsam.scheduling.columns import Floats, Ints
+from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Snapshot
+from sparsam.scheduling.usage import LEVELS
 
-FAVOUR = 0.95
-"""A little less than the price: of pods that could go either way the first fill the better servers."""
-STEP_RATIO = 0.02
-"""A change of the cluster's requests by less changes no price."""
-KEPT_CHANGES = 16_384
-"""After so many changes of nodes the prices are found anew, since curves are learned."""
+KEPT_CHANGES = 64
+"""After so many changes of nodes, or of a quarter of them, it is looked anew how much room is left."""
+CURVE_CHANGES = 16_384
+"""And after so many, which servers are efficient, since curves are learned."""
+ALIKE = 2
+"""Pods whose levels of use differ by no more do not keep room from each other."""
+_BASIC = [CPU, MEMORY, PODS]
+_SHARES = np.arange(LEVELS + 1)[:, None] / LEVELS
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """Servers by their watts per unit of work, the best first; steps are between one kind and the next."""
+
+    rows: Ints
+    """All servers, kind by kind."""
+    starts: Ints
+    """Where each kind begins in them."""
+    kind: Ints
+    """Of each row of the snapshot, the last of them for rows without a server."""
+    rises: Floats
+    """Watts per millicore that the next kind draws more; 0 after the last."""
+
+
+@dataclass(slots=True)
+class _Prices:
+    """By level of use and kind of server; rows are made when they are first asked for."""
+
+    by_kind: Floats
+    by_row: dict[int, Floats | None] = field(default_factory=dict)
 
 
 class Scarcity:
@@ -30,33 +57,76 @@ class Scarcity:
     def __init__(self, *, sleeps: bool, headroom_ratio: float = 0.0) -> None:
         """`headroom_ratio` is the share of a node that the policy would rather leave free."""
         self._sleeps, self._headroom = sleeps, headroom_ratio
-        self._key: tuple[int, ...] = ()
-        self._prices: Floats | None = None
+        self._kinds_key: tuple[int, ...] = ()
+        self._prices_key: tuple[int, ...] = ()
+        self._kinds: _Kinds | None = None
+        self._prices: _Prices | None = None
 
-    def prices(self, snapshot: Snapshot) -> Floats | None:
-        """Watts per requested millicore on each node, shape (rows,); None while efficient room is plenty."""
-        use = max(snapshot.use, snapshot.expected_use, key=lambda each: each.millicores)
-        requested = max(use.millicores, 1.0)
-        level = int(np.log(requested) / STEP_RATIO)
-        key = (len(snapshot.names), snapshot.static.end, snapshot.dynamic.end // KEPT_CHANGES, level)
-        if key != self._key:
-            found = _prices(snapshot, use, self._sleeps, self._headroom)
-            self._key, self._prices = key, found if found.any() else None
-        return self._prices
+    def prices(self, snapshot: Snapshot, level: int) -> Floats | None:
+        """Watts per millicore of room that a pod of this level of use takes, on each node, shape (rows,), or None.
+
+        See `Snapshot.room_of` and `usage.use_level`.
+        """
+        self._refresh(snapshot)
+        if self._kinds is None or self._prices is None:
+            return None
+        if level not in self._prices.by_row:
+            prices = self._prices.by_kind[level]
+            self._prices.by_row[level] = prices[self._kinds.kind] if prices.any() else None
+        return self._prices.by_row[level]
+
+    def _refresh(self, snapshot: Snapshot) -> None:
+        changes = snapshot.dynamic.end
+        kinds_key = (len(snapshot.names), snapshot.static.end, changes // CURVE_CHANGES)
+        if kinds_key != self._kinds_key:
+            self._kinds_key, self._kinds = kinds_key, _kinds(snapshot, self._sleeps)
+        prices_key = (*kinds_key, changes // min(max(snapshot.node_count() // 4, 1), KEPT_CHANGES))
+        if prices_key != self._prices_key:
+            self._prices_key = prices_key
+            found = None if self._kinds is None else _prices(snapshot, self._kinds, self._headroom)
+            self._prices = None if found is None or not found.any() else _Prices(found)
 
 
-def _prices(snapshot: Snapshot, use: UseLevels, sleeps: bool, headroom: float) -> Floats:
+def _kinds(snapshot: Snapshot, sleeps: bool) -> _Kinds | None:
+    """None where all servers are alike."""
     power = snapshot.power
     rows = np.flatnonzero(snapshot.alive & (snapshot.allocatable[CPU] > 0))
-    prices = np.zeros(len(snapshot.names))
     if not len(rows):
-        return prices
+        return None
     room = snapshot.allocatable[CPU, rows].astype(np.float64)
     unit = power.filling_watts(rows, sleeps=sleeps) * power.facility[rows] / (room * power.speed[rows])
     order = np.argsort(unit, kind="stable")
-    rises = np.diff(unit[order], append=unit[order[-1]])
-    left_out = use.millicores - (1.0 - headroom) * np.cumsum(room[order])
-    for place in np.flatnonzero(rises > 0.0).tolist():
-        rises[place] *= use.parting(left_out[place], FAVOUR) if left_out[place] > 0.0 else 0.0
-    prices[rows[order]] = np.cumsum(rises[::-1])[::-1]
-    return prices
+    unit = unit[order]
+    new = np.diff(unit, prepend=-np.inf) > 0.0
+    starts, number = np.flatnonzero(new), np.cumsum(new) - 1
+    if len(starts) < 2:
+        return None
+    kind = np.full(len(snapshot.names), len(starts) - 1, np.int64)
+    kind[rows[order]] = number
+    return _Kinds(rows[order], starts, kind, np.diff(unit[starts], append=unit[-1]))
+
+
+def _prices(snapshot: Snapshot, kinds: _Kinds, headroom: float) -> Floats:
+    """Shape (levels, kinds)."""
+    there = np.cumsum(np.add.reduceat(snapshot.use_levels[:, kinds.rows], kinds.starts, axis=1), axis=1)
+    present = snapshot.use_levels.sum(axis=1)
+    usual = snapshot.usual_levels if snapshot.usual_levels.sum() > present.sum() else present
+    left = np.cumsum(np.add.reduceat(_free(snapshot, kinds.rows, headroom), kinds.starts))
+    missing = np.maximum(usual[:, None] - there, 0.0)
+    kept, busy = _above(missing), _above(missing * _SHARES)
+    share = np.divide(busy, kept, out=np.zeros_like(busy), where=kept > 0.0)
+    steps = np.where(kept > left, kinds.rises * share, 0.0)
+    return np.asarray(np.cumsum(steps[:, ::-1], axis=1)[:, ::-1])
+
+
+def _free(snapshot: Snapshot, rows: Ints, headroom: float) -> Floats:
+    """Millicores that are left on each server by the resource of which least is left, but for the head-room."""
+    capacity = np.maximum(snapshot.allocatable[_BASIC][:, rows], 1)
+    taken = (snapshot.requested[_BASIC][:, rows] / capacity).max(axis=0)
+    return np.asarray(capacity[0] * np.maximum(1.0 - headroom - taken, 0.0))
+
+
+def _above(levels: Floats) -> Floats:
+    """Sums over all levels that are higher, by more than what counts as alike."""
+    sums = np.cumsum(levels[::-1], axis=0)[::-1]
+    return np.concatenate((sums[ALIKE + 1 :], np.zeros((ALIKE + 1, levels.shape[1]))))

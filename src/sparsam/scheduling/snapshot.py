@@ -22,7 +22,7 @@ from sparsam.scheduling.images import Images
 from sparsam.scheduling.population import PodClass, Population
 from sparsam.scheduling.powercolumns import PowerColumns
 from sparsam.scheduling.storage import Storage
-from sparsam.scheduling.usage import Usage, UseLevels
+from sparsam.scheduling.usage import LEVELS, Usage, use_level
 from sparsam.scheduling.wishes import Wishes
 
 Obj = Mapping[str, Any]
@@ -31,6 +31,8 @@ CPU, MEMORY, STORAGE, PODS = range(4)
 BASIC_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 FIRST_ROWS = 16
 INLET_STEP_KELVIN = 0.5
+BESIDE_CHANGES = 256
+"""After so many changes of nodes it is looked anew how much CPU they have beside memory and places for pods."""
 _BY_LABELS = ("Service", "ReplicationController")
 """Their selectors are plain labels; other kinds have LabelSelectors."""
 ENDED = ("Succeeded", "Failed")
@@ -75,8 +77,10 @@ class Snapshot:
         """cpu and memory requests with upstream's stand-ins for pods that ask for none (100m, 200Mi)."""
         self.scored_total = [0, 0]
         """Of all nodes."""
-        self.use, self.expected_use = UseLevels(), UseLevels()
-        """CPU that the pods on nodes request, and that the cluster's pods usually do, where somebody remembers that."""
+        self.use_levels: Floats = np.zeros((LEVELS + 1, 0))
+        """Room that pods take (`room_of`) by the share of it that they are expected to use, in millicores."""
+        self.usual_levels: Floats = np.zeros(LEVELS + 1)
+        """What all pods of the cluster together usually take, likewise, where somebody remembers that."""
         self.tainted: Bools = np.zeros((0, 0), np.bool_)
         self.port_users: Ints = np.zeros((0, 0), np.int64)
         self.tie_rank: Ints = np.zeros(0, np.int64)
@@ -100,8 +104,9 @@ class Snapshot:
         self.nominees: dict[str, Resident] = {}
         """Pods for which room is being made on a node: no pod of lower or equal priority may take it."""
         self._free: list[int] = []
-        self._expected: dict[str, tuple[float, float]] = {}
-        """Millicores that each pod was expected to use when it was counted: on a core of speed 1, and on its node."""
+        self._expected: dict[str, tuple[int, float, float]] = {}
+        """As each pod was counted: its level of use, its room, and the millicores that it would use on its node."""
+        self._beside: tuple[tuple[int, int], float, float] = ((0, -1), 0.0, 0.0)
         self._placed: dict[str, Resident] = {}
         self._homeless: dict[str, Resident] = {}
         self._demands: dict[PodDemand, PodDemand] = {}
@@ -292,6 +297,31 @@ class Snapshot:
             self.owners.pop((namespace, kind, name), None)
         self.selectors_version += 1
 
+    def room_of(self, demand: PodDemand) -> float:
+        """Millicores that a pod takes away from others: its request, or what goes with its memory or its place.
+
+        As on the better half of the servers by watts per unit of work: a server with a hundred cores and places for a
+        hundred pods has no room left for others once a hundred small ones are there (the dominant share; Ghodsi et al.,
+        "Dominant resource fairness", NSDI 2011).
+        """
+        key = (len(self.names), self.static.end // BESIDE_CHANGES)
+        if self._beside[0] != key:
+            self._beside = (key, *self._cpu_beside())
+        _, of_byte, of_place = self._beside
+        return max(float(demand.scored_cpu_millicores), demand.scored_memory_bytes * of_byte, of_place)
+
+    def _cpu_beside(self) -> tuple[float, float]:
+        """Millicores for each byte and for each pod, on the better half of the servers."""
+        rows = np.flatnonzero(self.alive & (self.allocatable[[CPU, MEMORY, PODS]] > 0).all(axis=0))
+        if not len(rows):
+            return 0.0, 0.0
+        cpu = self.allocatable[CPU, rows].astype(np.float64)
+        order = np.argsort(self.power.unit_watts(rows, cpu), kind="stable")
+        half = order[: int(np.searchsorted(np.cumsum(cpu[order]), cpu.sum() / 2.0)) + 1]
+        weights = cpu[half]
+        of_byte, of_place = (weights / self.allocatable[resource, rows[half]] for resource in (MEMORY, PODS))
+        return float(np.average(of_byte, weights=weights)), float(np.average(of_place, weights=weights))
+
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _place(self, resident: Resident) -> None:
@@ -332,10 +362,12 @@ class Snapshot:
         if sign > 0:
             used = self.usage.expected_millicores(demand)
             expected = used * self.power.time_ratio(row, batch=demand.is_batch)
-            self._expected[resident.key] = (used, expected)
+            room = self.room_of(demand)
+            level = use_level(room, used)
+            self._expected[resident.key] = (level, room, expected)
         else:
-            used, expected = self._expected.pop(resident.key)
-        self.use.add(sign * float(demand.scored_cpu_millicores), sign * used)
+            level, room, expected = self._expected.pop(resident.key)
+        self.use_levels[level, row] += sign * room
         self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)
@@ -382,7 +414,7 @@ class Snapshot:
         self.names += [""] * extra
         self.residents += [{} for _ in range(extra)]
         for name in (
-            *("alive", "unschedulable", "allocatable", "requested", "scored"),
+            *("alive", "unschedulable", "allocatable", "requested", "scored", "use_levels"),
             *("tainted", "port_users", "tie_rank"),
         ):
             setattr(self, name, grown(getattr(self, name), rows))

@@ -21,6 +21,7 @@ _PER_POD_LABELS = frozenset(
     }
 )
 LEVELS = 20
+"""Steps of the share of their requests that pods use."""
 Service = tuple[str, tuple[tuple[str, str], ...]]
 """Namespace, and the labels that all pods of a service share."""
 
@@ -32,37 +33,9 @@ class _Learned:
     observations: int = 1
 
 
-class UseLevels:
-    """How much CPU pods request together, by the share of it that they are expected to use."""
-
-    def __init__(self) -> None:
-        self.millicores = 0.0
-        self._levels = [0.0] * (LEVELS + 1)
-
-    def add(self, requested: float, used: float) -> None:
-        """So much is requested, and below zero no longer."""
-        if requested:
-            self.millicores += requested
-            self._levels[int(LEVELS * min(max(used / requested, 0.0), 1.0))] += requested
-
-    def parting(self, millicores: float, favour: float) -> float:
-        """The share of use that parts the pods that use least, and request so much together, from all others.
-
-        It lies between the share of the best of them, of which `favour` counts, and the next lower one: the nearer to
-        the best the more of the requests are of pods that use less. 0 where all use alike, since then none is better.
-        """
-        left, best, below = millicores, LEVELS, 0
-        for level, requested in enumerate(self._levels):
-            # What was added and taken away again may leave a trace.
-            if requested <= 1e-6:
-                continue
-            if requested >= left:
-                best = level
-                break
-            left -= requested
-            below = level
-        lower, upper = below / LEVELS, favour * best / LEVELS
-        return lower + max(upper - lower, 0.0) * (1.0 - left / millicores)
+def use_level(requested: float, used: float) -> int:
+    """The share of what is requested that is used, in steps of `LEVELS`; 0 for nothing requested."""
+    return int(LEVELS * min(max(used / requested, 0.0), 1.0)) if requested else 0
 
 
 class Usage:

@@ -28,7 +28,7 @@ from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO, PowerColumns
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.scarcity import Scarcity
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
-from sparsam.scheduling.usage import service_selector
+from sparsam.scheduling.usage import service_selector, use_level
 from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
@@ -97,14 +97,14 @@ class SparsamPolicy:
     def _price(self, view: View) -> Floats:
         """What a pod costs on each node: its own watts, its part of the node's being awake, and the room it takes."""
         demand, cost = view.assessment.demand, view.assessment.columns["cost"]
-        room, opening = self._scarcity.prices(view.snapshot), _opening(view)
+        taken = view.snapshot.room_of(demand)
+        level = use_level(taken, view.snapshot.usage.expected_millicores(demand))
+        room, opening = self._scarcity.prices(view.snapshot, level), _opening(view)
         if opening is None and room is None:
             return np.asarray(cost)
         price = cost if opening is None else cost + opening
         if room is not None:
-            price = price + demand.scored_cpu_millicores * (
-                room / view.snapshot.power.speed if demand.is_batch else room
-            )
+            price = price + taken * (room / view.snapshot.power.speed if demand.is_batch else room)
         return np.asarray(np.round(price, DIGITS))
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:

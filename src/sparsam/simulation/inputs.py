@@ -12,6 +12,7 @@ from sparsam.scheduling.columns import Floats, Ints
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
 from sparsam.scheduling.snapshot import Snapshot
+from sparsam.scheduling.usage import use_level
 from sparsam.simulation.fleet import RACK_LABEL
 from sparsam.simulation.trace import Trace
 
@@ -72,6 +73,5 @@ def teach(snapshot: Snapshot, trace: Trace, demands: Sequence[PodDemand]) -> Non
     for demand, pods in zip(demands, came.tolist(), strict=True):
         snapshot.wishes.see(demand, pods)
     for demand, pods_there in zip(demands, present.tolist(), strict=True):
-        snapshot.expected_use.add(
-            pods_there * demand.scored_cpu_millicores, pods_there * usage.expected_millicores(demand)
-        )
+        room = snapshot.room_of(demand)
+        snapshot.usual_levels[use_level(room, usage.expected_millicores(demand))] += pods_there * room
