@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sparsam.agent.server.protowire import content, decode
 from sparsam.apiserver.openapiproto import encode
+from sparsam.objects.protowire import content, decode
 
 KIND = {"group": "", "version": "v1", "kind": "Namespace"}
 

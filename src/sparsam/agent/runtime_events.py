@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparsam.agent.cri import Cri, translated
 from sparsam.agent.runtime import RuntimeFault, RuntimeUnsupported
+from sparsam.objects.protowire import content, decode, field
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ async def _cri_events(cri: Cri, notify: Callable[[Notice], None]) -> None:
 async def _containerd_events(cri: Cri, notify: Callable[[Notice], None]) -> None:
     subscribe = cri.channel.unary_stream(_SUBSCRIBE, request_serializer=bytes, response_deserializer=parse_envelope)
     with translated():
-        async for notice in subscribe(encode_field(1, _FILTER.encode())):
+        async for notice in subscribe(field(1, _FILTER)):
             if notice is not None:
                 notify(notice)
 
@@ -77,59 +78,10 @@ def parse_envelope(raw: bytes) -> Notice | None:
 
     Four fields of two small messages are needed, so they are read by number instead of by generated code.
     """
-    envelope = dict(fields(raw))
-    topic = _text(envelope.get(3))
-    payload = dict(fields(_bytes(dict(fields(_bytes(envelope.get(4)))).get(2))))
-    container_id, exec_id = _text(payload.get(1)), _text(payload.get(2))
+    envelope = decode(raw)
+    topic = content(envelope, 3).decode(errors="replace")
+    payload = decode(content(decode(content(envelope, 4)), 2))
+    container_id, exec_id = (content(payload, number).decode(errors="replace") for number in (1, 2))
     if topic == "/tasks/oom":
         return Notice(container_id=container_id, oom=True)
     return Notice(container_id=container_id) if exec_id in ("", container_id) else None
-
-
-def fields(raw: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Fields of a protobuf message: number and value; raises ValueError on broken input."""
-    at = 0
-    while at < len(raw):
-        key, at = _varint(raw, at)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == 0:
-            value, at = _varint(raw, at)
-            yield number, value
-            continue
-        if wire_type == 2:
-            length, at = _varint(raw, at)
-        elif wire_type in (1, 5):
-            length = 8 if wire_type == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire_type} in a protobuf message")
-        if at + length > len(raw):
-            raise ValueError("a protobuf message ends in the middle of a field")
-        yield number, raw[at : at + length]
-        at += length
-
-
-def encode_field(number: int, value: bytes) -> bytes:
-    """One short length-delimited field."""
-    if len(value) > 127:
-        raise ValueError("only fields of up to 127 bytes")
-    return bytes([number << 3 | 2, len(value)]) + value
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(raw):
-        byte = raw[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a protobuf message ends in the middle of a number")
-
-
-def _bytes(value: int | bytes | None) -> bytes:
-    return value if isinstance(value, bytes) else b""
-
-
-def _text(value: int | bytes | None) -> str:
-    return _bytes(value).decode(errors="replace")

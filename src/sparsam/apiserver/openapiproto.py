@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sparsam.objects.protowire import field
+
 ASKED_FOR = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """Clients ask by one name and are answered by another, since an at sign is not allowed in a media type."""
@@ -22,45 +24,27 @@ _KIND = "x-kubernetes-group-version-kind"
 
 def encode(document: Obj) -> bytes:
     """A `Document` message of the same paths."""
-    info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
-    paths = (_field(2, _text(1, path) + _field(2, _path(item))) for path, item in document["paths"].items())
-    return _text(1, document["swagger"]) + _field(2, info) + _field(8, b"".join(paths))
+    info = field(1, document["info"]["title"]) + field(2, document["info"]["version"])
+    paths = (field(2, field(1, path) + field(2, _path(item))) for path, item in document["paths"].items())
+    return field(1, document["swagger"]) + field(2, info) + field(8, b"".join(paths))
 
 
 def _path(item: Obj) -> bytes:
-    return b"".join(_field(number, _operation(item[name])) for name, number in _METHODS.items() if name in item)
+    return b"".join(field(number, _operation(item[name])) for name, number in _METHODS.items() if name in item)
 
 
 def _operation(operation: Obj) -> bytes:
     extensions = b""
     if _KIND in operation:
         # The value is YAML, of which JSON is a part.
-        value = _text(2, json.dumps(operation[_KIND]))
-        extensions = _field(13, _text(1, _KIND) + _field(2, value))
-    return _text(5, operation["operationId"]) + b"".join(_parameters(operation)) + extensions
+        value = field(2, json.dumps(operation[_KIND]))
+        extensions = field(13, field(1, _KIND) + field(2, value))
+    return field(5, operation["operationId"]) + b"".join(_parameters(operation)) + extensions
 
 
 def _parameters(operation: Obj) -> Iterator[bytes]:
     """Query parameters; each is wrapped in three messages that say what sort of parameter it is."""
     for parameter in operation.get("parameters") or ():
         if parameter.get("in") == "query":
-            query = _text(2, "query") + _text(4, parameter["name"]) + _text(6, parameter["type"])
-            yield _field(8, _field(1, _field(2, _field(3, query))))
-
-
-def _text(number: int, value: str) -> bytes:
-    return _field(number, value.encode())
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+            query = field(2, "query") + field(4, parameter["name"]) + field(6, parameter["type"])
+            yield field(8, field(1, field(2, field(3, query))))

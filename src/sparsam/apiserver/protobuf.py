@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -18,12 +17,12 @@ import msgspec
 
 from sparsam.clock import format_micro_time, format_time
 from sparsam.errors import BadRequest, UnsupportedMediaType
+from sparsam.objects.protowire import fields
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 
 _MAGIC = b"k8s\x00"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Field = tuple[int, str, str]
 _Value = int | bytes
@@ -43,8 +42,8 @@ def to_json(raw: bytes) -> bytes:
     if raw[:4] != _MAGIC:
         raise BadRequest("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     try:
-        envelope = dict(_fields(raw[4:]))
-        type_meta = {number: _text(value) for number, value in _fields(_bytes(envelope.get(1, b"")))}
+        envelope = dict(fields(raw[4:]))
+        type_meta = {number: _text(value) for number, value in fields(_bytes(envelope.get(1, b"")))}
         api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
         number = _table().kinds.get(f"{api_version} {kind}")
         if number is None:
@@ -52,7 +51,7 @@ def to_json(raw: bytes) -> bytes:
         if number is None:
             raise UnsupportedMediaType(f'protobuf bodies of kind "{kind}" in version "{api_version}" are not read here')
         message = _message(number, _bytes(envelope.get(2, b"")))
-    except (ValueError, IndexError, struct.error, RecursionError) as error:
+    except (ValueError, struct.error, RecursionError) as error:
         raise BadRequest(f"the protobuf body is malformed: {error}") from error
     return msgspec.json.encode({"kind": kind, "apiVersion": api_version, **message})
 
@@ -71,7 +70,7 @@ def _types() -> list[dict[int, Field]]:
 def _message(number: int, raw: bytes) -> dict[str, Any]:
     """One message as a JSON object."""
     known, obj = _types()[number], dict[str, Any]()
-    for field_number, value in _fields(raw):
+    for field_number, value in fields(raw):
         field = known.get(field_number)
         if field is not None:
             _put(obj, field[1], field[2], value)
@@ -85,7 +84,7 @@ def _put(obj: dict[str, Any], name: str, code: str, value: _Value) -> None:
     elif code[0] == "[":
         obj.setdefault(name, []).append(_scalar(code[1:], value))
     elif code[0] == "{":
-        entry = dict(_fields(_bytes(value)))
+        entry = dict(fields(_bytes(value)))
         obj.setdefault(name, {})[_text(entry.get(1, b""))] = _map_value(code[1:], entry.get(2))
     else:
         optional, bare = code[0] == "*", code.lstrip("*+")
@@ -99,7 +98,7 @@ def _map_value(code: str, value: _Value | None) -> Any:
     if value is None:
         value = 0 if code in ("i", "b") else b""
     if code.endswith("!"):
-        return [_scalar(code[1:-1], each) for _, each in _fields(_bytes(value))]
+        return [_scalar(code[1:-1], each) for _, each in fields(_bytes(value))]
     return _scalar(code, value)
 
 
@@ -116,7 +115,7 @@ def _scalar(code: str, value: _Value) -> Any:
         return struct.unpack("<d" if len(_bytes(value)) == 8 else "<f", _bytes(value))[0]
     if code.isdigit():
         return _message(int(code), _bytes(value))
-    return _special(code, dict(_fields(_bytes(value))))
+    return _special(code, dict(fields(_bytes(value))))
 
 
 def _special(code: str, parts: dict[int, _Value]) -> Any:
@@ -133,40 +132,6 @@ def _special(code: str, parts: dict[int, _Value]) -> Any:
         return None
     moment = _EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000)
     return format_micro_time(moment) if code == "M" else format_time(moment)
-
-
-def _fields(raw: bytes) -> Iterator[tuple[int, _Value]]:
-    """Field numbers and values of a message, in order."""
-    offset = 0
-    while offset < len(raw):
-        key, offset = _varint(raw, offset)
-        wire_type = key & 7
-        if wire_type == _VARINT:
-            number, offset = _varint(raw, offset)
-            yield key >> 3, number
-            continue
-        if wire_type == _BYTES:
-            size, offset = _varint(raw, offset)
-        elif wire_type in (_FIXED64, _FIXED32):
-            size = 8 if wire_type == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {wire_type} is not used")
-        if offset + size > len(raw):
-            raise ValueError("unexpected EOF")
-        yield key >> 3, raw[offset : offset + size]
-        offset += size
-
-
-def _varint(raw: bytes, offset: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte, offset = raw[offset], offset + 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, offset
-        shift += 7
-        if shift > 63:
-            raise ValueError("integer overflow")
 
 
 def _signed(value: _Value) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from sparsam.agent.cri import translated
-from sparsam.agent.server.protowire import Value, content, decode, encode, number
+from sparsam.objects.protowire import Value, content, decode, encode, number
 
 _TASKS = "containerd.services.tasks.v1.Tasks"
 _CONTAINERS = "containerd.services.containers.v1.Containers"
