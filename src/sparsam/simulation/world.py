@@ -32,10 +32,10 @@ from sparsam.simulation.facility import Bill, Building, Facility
 from sparsam.simulation.failures import Failures, draw
 from sparsam.simulation.inputs import by_kind, rack_numbers, sleep_columns, teach
 from sparsam.simulation.trace import Trace
+from sparsam.simulation.work import Work
 
 Obj = Mapping[str, Any]
 
-NOBODY = -1
 PASS_PODS = 1000
 
 
@@ -141,7 +141,6 @@ class World:
         self.asleep_watts: Floats = self._sleep.asleep_watts
         self.energy = Energy(curves, self._sleep)
         self.capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
-        self._speed: Floats = power.speed[:count].copy()
         self._used: Floats = np.zeros(count)
         """Millicores of work, on cores of speed 1, that pods do on each node."""
         self.demands = [compile_pod(each) for each in by_kind(trace)]
@@ -149,28 +148,16 @@ class World:
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
         self._requested: Floats = requests[trace.template]
-        self.millicores: Floats = self._requested * np.nan_to_num(trace.usage, nan=1.0)
-        """Mean use of each pod, in time of a core of speed 1."""
+        self._work = Work(trace, self._requested, power.speed[:count].copy())
         if self._rules.experienced:
             teach(self.snapshot, trace, self.demands)
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
         self._preempts = len(set(self._priorities)) > 1
-        self._now_used: Floats = self.millicores.copy()
-        self._observes = bool((np.abs(trace.usage - 1.0) > 1e-9).any() or (trace.series >= 0).any())
-        self._node: Ints = np.full(self._pods, NOBODY, np.int64)
-        """Where each pod runs now, and in `_last` where it did."""
-        self._last: Ints = np.full(self._pods, NOBODY, np.int64)
-        self._first, self._started, self._ended = (np.full(self._pods, math.nan) for _ in range(3))
-        self._done: Floats = np.zeros(self._pods)
-        self._runs = [0] * self._pods
-        """Counts the starts of each pod; an end that belongs to an older one is void."""
-        self._ends: list[tuple[float, int, int]] = []
+        self._observes = bool((np.abs(trace.usage - 1.0) > 1e-9).any() or self._work.follows)
         self._turns: list[tuple[float, int]] = []
         """When nodes that fall asleep or wake are there."""
         self._leaving: list[tuple[float, int, str, float]] = []
         """Pods that were moved and still run on their old node too: until when, where, as whom, and with which load."""
-        self._left: Floats = trace.duration_seconds.copy()
-        """Time that each pod has yet to run."""
         self._failures = draw(self._rules.failures, count, trace.horizon_seconds) if self._rules.failures else []
         self._failures.reverse()
         self._crashed: list[tuple[float, int]] = []
@@ -180,7 +167,12 @@ class World:
         self._counted_joules = self._counted_at = 0.0
         self._thermal = assumed(curves[:, -1])
         self._evictions = self._transitions = self._moves = self._failed = self._restarts = 0
-        self._lost = self._down_joules = 0.0
+        self._down_joules = 0.0
+
+    @property
+    def millicores(self) -> Floats:
+        """Mean use of each pod, in time of a core of speed 1, shape (pods,)."""
+        return self._work.millicores
 
     def servers(self) -> Servers:
         """The fleet as the bound sees it, in the coolest air that it can have."""
@@ -209,7 +201,7 @@ class World:
         while True:
             now = min(
                 arrivals[next_pod] if next_pod < self._pods else math.inf,
-                self._ends[0][0] if self._ends else math.inf,
+                self._work.next_end,
                 self._turns[0][0] if self._turns else math.inf,
                 self._leaving[0][0] if self._leaving else math.inf,
                 self._failures[-1][0] if self._failures else math.inf,
@@ -255,12 +247,10 @@ class World:
 
     def _end(self, now: float) -> None:
         gone = False
-        while self._ends and self._ends[0][0] <= now:
-            at, pod, run = heapq.heappop(self._ends)
-            if self._runs[pod] == run and self._node[pod] != NOBODY:
-                self._stop(pod, at)
-                self._ended[pod] = at
-                gone = True
+        while (ending := self._work.ending(now)) is not None:
+            at, pod = ending
+            self._stop(pod, at)
+            gone = True
         if gone:
             self._backlog.note(Change.POD_GONE, now)
 
@@ -304,8 +294,9 @@ class World:
                 self._refuse(rejection, now)
 
     def _tick(self, now: float) -> None:
-        if (self._trace.series >= 0).any():
-            self._follow_usage(now)
+        if self._work.follows:
+            self._used = self._work.follow(now, len(self._used))
+            self.energy.set_loads(self._used / self.capacity, now)
         if self._observes:
             self._observe()
         if self._building is not None:
@@ -353,17 +344,8 @@ class World:
         self._begin(int(bind.pod), self.snapshot.rows[bind.node], now)
 
     def _begin(self, pod: int, row: int, now: float) -> None:
-        self._node[pod] = self._last[pod] = row
-        self._started[pod] = now
-        if math.isnan(self._first[pod]):
-            self._first[pod] = now
-        self._runs[pod] += 1
-        seconds = self._left[pod]
-        if self._trace.batch[pod]:
-            seconds /= self._speed[row]
-        if math.isfinite(seconds):
-            heapq.heappush(self._ends, (now + seconds, pod, self._runs[pod]))
-        self._change_load(row, self._now_used[pod] * self._pace(pod, row), now)
+        self._work.begin(pod, row, now)
+        self._change_load(row, self._work.used_millicores(pod, row), now)
 
     def _move(self, evict: Evict, now: float) -> None:
         """The pod begins on its target, in the place reserved for it, and runs on the old node for a while."""
@@ -373,14 +355,10 @@ class World:
         self.snapshot.remove_pod(evict.pod + RESERVED)
         self.snapshot.assume(replace(resident, node=evict.target))
         self.snapshot.assume(replace(resident, key=ghost))
-        load = float(self._now_used[pod])
-        heapq.heappush(
-            self._leaving, (now + self._rules.effort.overlap_seconds, old, ghost, load * self._pace(pod, old))
-        )
-        self._count_work(pod, now)
-        self._started[pod] = now
-        self._node[pod] = self._last[pod] = new
-        self._change_load(new, load * self._pace(pod, new), now)
+        left_over = self._work.used_millicores(pod, old)
+        heapq.heappush(self._leaving, (now + self._rules.effort.overlap_seconds, old, ghost, left_over))
+        self._work.move(pod, new, now)
+        self._change_load(new, self._work.used_millicores(pod, new), now)
         self._moves += 1
 
     def _leave(self, now: float) -> None:
@@ -391,31 +369,9 @@ class World:
 
     def _stop(self, pod: int, now: float, *, lost: bool = False) -> None:
         """A pod is gone from its node; batch work that is `lost` begins anew elsewhere."""
-        row = int(self._node[pod])
-        if lost and self._trace.batch[pod]:
-            self._lost += self._worked(pod, now)
-        else:
-            self._count_work(pod, now)
-        self._runs[pod] += 1
-        self._node[pod] = NOBODY
+        row = self._work.stop(pod, now, lost=lost)
         self.snapshot.remove_pod(str(pod))
-        self._change_load(row, -self._now_used[pod] * self._pace(pod, row), now)
-
-    def _count_work(self, pod: int, now: float) -> None:
-        self._done[pod] += self._worked(pod, now)
-        if not self._trace.batch[pod]:
-            self._left[pod] -= now - self._started[pod]
-
-    def _worked(self, pod: int, now: float) -> float:
-        """Work since the pod began, or was last counted."""
-        cores = self.millicores[pod] / 1000.0 * self._pace(pod, int(self._node[pod]))
-        return float(cores * (now - self._started[pod]))
-
-    def _pace(self, pod: int, row: int) -> float:
-        """How much work a pod does beside what it does on a core of speed 1: batch all that the core can do, a service
-        what it is asked.
-        """
-        return float(self._speed[row]) if self._trace.batch[pod] else 1.0
+        self._change_load(row, -self._work.used_millicores(pod, row), now)
 
     def _refuse(self, rejection: Rejection, now: float) -> None:
         self._backlog.refuse(rejection.pod, rejection.plugins, now)
@@ -438,20 +394,6 @@ class World:
     def _set_schedulable(self, row: int, yes: bool) -> None:
         self.snapshot.unschedulable[row] = not yes
         self.snapshot.static.add(row)
-
-    def _follow_usage(self, now: float) -> None:
-        """Take over what running pods use now by their series."""
-        trace, series = self._trace, self._trace.usage_series
-        assert series is not None
-        pods = np.flatnonzero((self._node != NOBODY) & (trace.series >= 0))
-        steps = series.values.shape[1]
-        at = ((now - trace.arrival_seconds[pods]) // series.step_seconds).astype(np.int64) % steps
-        self._now_used[pods] = self._requested[pods] * series.values[trace.series[pods], at]
-        running = np.flatnonzero(self._node != NOBODY)
-        rows = self._node[running]
-        pace = np.where(trace.batch[running], self._speed[rows], 1.0)
-        self._used = np.bincount(rows, self._now_used[running] * pace, len(self._used)).astype(np.float64)
-        self.energy.set_loads(self._used / self.capacity, now)
 
     @property
     def _detect_seconds(self) -> float:
@@ -486,18 +428,17 @@ class World:
         return load.astype(np.float32), energy.state.copy(), float((energy.watts + energy.heat_watts).sum())
 
     def _finish(self, horizon: float, samples: Floats, shown: list[Any]) -> History:
-        for pod in np.flatnonzero(self._node != NOBODY).tolist():
-            self._count_work(pod, horizon)
+        self._work.settle(horizon)
         self.energy.settle(horizon)
         if self._building is not None:
             self._breathe(self._building, horizon)
         load, state, watts = zip(*shown, strict=True)
         return History(
-            node=self._last,
-            started_seconds=self._first,
-            ended_seconds=self._ended,
-            core_seconds=self._done,
-            lost_core_seconds=self._lost,
+            node=self._work.last,
+            started_seconds=self._work.first,
+            ended_seconds=self._work.ended,
+            core_seconds=self._work.core_seconds,
+            lost_core_seconds=self._work.lost_core_seconds,
             failures=self._failed,
             restarts=self._restarts,
             down_joules=self._down_joules,
