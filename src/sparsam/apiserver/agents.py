@@ -133,7 +133,8 @@ class AgentLink:
 
     def _tls(self, upstream: Upstream) -> ssl.SSLContext | bool:
         if not upstream.is_agent:
-            return True
+            # Who signs for a pod's own server is not known here; as upstream, nobody is asked to.
+            return False
         if self._agent_tls is None:
             context = ssl.create_default_context(cafile=str(self._pki_dir / "ca.crt"))
             context.load_cert_chain(self._pki_dir / "kubelet-client.crt", self._pki_dir / "kubelet-client.key")
