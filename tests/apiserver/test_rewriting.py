@@ -1,5 +1,7 @@
 """Links of pages that are read through the API server."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ PAGES = {
 def test_pages_are_rewritten_however_they_come_in_pieces(page, cuts):
     raw, rewriter = page.encode(), LinkRewriter(PLACE)
     ends = [0, *sorted(min(each, len(raw)) for each in cuts), len(raw)]
-    pieces = [rewriter.feed(raw[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [rewriter.feed(raw[start:end]) for start, end in pairwise(ends)]
     assert b"".join([*pieces, rewriter.close()]).decode() == PAGES[page]
 
 
