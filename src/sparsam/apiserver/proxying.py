@@ -7,7 +7,7 @@ import random
 import zlib
 from collections.abc import AsyncGenerator
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.agents import AgentLink, Upstream, agent_base, passed_headers
@@ -61,15 +61,20 @@ class Proxying:
         raise BadRequest(SPDY_REFUSAL.format(part=part))
 
     async def websocket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carry a WebSocket for exec, attach and port-forward."""
-        if route.resource is not PODS or route.subresource not in STREAMS:
-            raise not_served()
-        pod = await self._pod(route)
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        path = _stream_path(route.subresource, pod, query)
-        base = await self._agent_of(pod)
+        """Carry a WebSocket for exec, attach and port-forward, or to the server of a pod or Service."""
+        request = Request(scope, receive)
         protocols = [each for each in scope.get("subprotocols", []) if not each.startswith("base64url.bearer.")]
-        await self._link.websocket(Upstream(f"{base}{path}"), protocols, receive, send)
+        if route.resource is PODS and route.subresource in STREAMS:
+            pod = await self._pod(route)
+            path = _stream_path(route.subresource, pod, parse_qsl(request.raw_query, keep_blank_values=True))
+            upstream, headers = Upstream(f"{await self._agent_of(pod)}{path}"), {}
+        elif route.resource in (PODS, SERVICES) and route.subresource == "proxy":
+            upstream = await self._proxied(request, route, route.resource)
+            headers = passed_headers(request)
+        else:
+            # Not nodes, whose agents would run commands for whoever may only read through them.
+            raise not_served()
+        await self._link.websocket(upstream, protocols, receive, send, headers=headers)
 
     async def _log(self, request: Request, pod: Obj) -> Answer:
         container = container_for_logs(pod, request.query.get("container", ""))
@@ -96,17 +101,20 @@ class Proxying:
         return agent_base(node)
 
     async def _proxy(self, request: Request, route: Route, resource: Resource) -> Answer:
-        base = await self._proxied_base(route, resource)
-        query = f"?{request.raw_query}" if request.raw_query else ""
-        path = _proxied_path(route, request)
+        upstream, path = await self._proxied(request, route, resource), _proxied_path(route, request)
         if not path and request.method in ("GET", "HEAD"):
             # Without a slash at the end, links that are relative to a page would lead out of the proxy.
+            query = f"?{request.raw_query}" if request.raw_query else ""
             return Reply(b"", 301, TEXT, [("location", f"{request.path}/{query}")])
-        upstream = Upstream(f"{base}{quote(path)}{query}", is_agent=resource is NODES)
         body = await request.body(self._max_body_bytes)
         answer = await self._link.stream(upstream, request.method, headers=passed_headers(request), body=body)
-        hosts = frozenset((base.partition("://")[2], request.header(b"host")))
+        hosts = frozenset((urlsplit(upstream.url).netloc, request.header(b"host")))
         return _through_proxy(answer, Place(request.path.removesuffix(path), hosts))
+
+    async def _proxied(self, request: Request, route: Route, resource: Resource) -> Upstream:
+        base = await self._proxied_base(route, resource)
+        query = f"?{request.raw_query}" if request.raw_query else ""
+        return Upstream(f"{base}{quote(_proxied_path(route, request))}{query}", is_agent=resource is NODES)
 
     async def _proxied_base(self, route: Route, resource: Resource) -> str:
         """Scheme, address and port of the server behind a proxy subresource."""
@@ -125,7 +133,8 @@ class Proxying:
         port_name = _service_port(service, port)
         candidates: list[str] = []
         for each in await self._reader.items(ENDPOINTSLICES, namespace):
-            if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name:
+            labels = each["metadata"].get("labels") or {}
+            if labels.get("kubernetes.io/service-name") == name and each["addressType"] != "FQDN":
                 candidates += _ready_addresses(each, port_name)
         if not candidates:
             raise ServiceUnavailable(f'no endpoints available for service "{name}"')
