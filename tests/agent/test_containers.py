@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from sparsam.agent.containers import ContainerPlan, container_config
+from sparsam.agent.containers import ContainerPlan, SandboxPlan, container_config, sandbox_config
+from sparsam.agent.dns import Resolver
 from sparsam.agent.resources import container_resources, qos_class
 from sparsam.agent.runtime import GRACE_SECONDS, Image
 from sparsam.agent.volumes import BlockDevice
 from tests.support.agent import container, pod
+
+SANDBOX = SandboxPlan(
+    attempt=0, hostname="p", resolver=Resolver(), log_directory="/log", cgroup_parent="", node_name="n"
+)
 
 
 def configured(wanted, devices=()):
@@ -34,3 +39,13 @@ def test_devices_come_with_the_rights_that_the_claim_gives():
     devices = (BlockDevice("/dev/loop0", "/dev/x"), BlockDevice("/dev/loop1", "/dev/y", read_only=True))
     found = [(each.host_path, each.container_path, each.permissions) for each in configured(pod(), devices).devices]
     assert found == [("/dev/loop0", "/dev/x", "mrw"), ("/dev/loop1", "/dev/y", "r")]
+
+
+def test_selinux_options_are_the_engines_business():
+    own = {"seLinuxOptions": {"level": "s0:c1"}}
+    wanted = pod(container(), securityContext={"seLinuxOptions": {"level": "s0", "type": "spc_t"}})
+    assert sandbox_config(wanted, SANDBOX).linux.security_context.selinux_options.type == "spc_t"
+    assert configured(wanted).linux.security_context.selinux_options.level == "s0"
+    wanted["spec"]["containers"][0]["securityContext"] = own
+    assert configured(wanted).linux.security_context.selinux_options.level == "s0:c1"
+    assert not configured(pod()).linux.security_context.HasField("selinux_options")

@@ -244,7 +244,7 @@ async def test_an_ephemeral_container_sees_the_processes_of_its_target(node: Nod
     await node.api.until(server, ready)
     looking = {**container("debug", "ps"), "targetContainerName": "main"}
     ghost = {**container("lost", "ps"), "targetContainerName": "nobody"}
-    refused = {**container("odd"), "securityContext": {"seLinuxOptions": {"level": "s0"}}}
+    refused = {**container("odd"), "securityContext": {"procMount": "Unmasked"}}
     current = node.api.pods[server["metadata"]["uid"]]
     spec = {**current["spec"], "ephemeralContainers": [looking, ghost, refused]}
     node.run({**current, "spec": spec, "metadata": {**current["metadata"], "generation": 2}})

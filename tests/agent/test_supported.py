@@ -17,7 +17,7 @@ def test_an_ordinary_pod_is_not_refused():
 
 
 def test_each_missing_feature_is_named():
-    spec = container(resources={"claims": [{"name": "c"}]}, securityContext={"seLinuxOptions": {"level": "x"}})
+    spec = container(resources={"claims": [{"name": "c"}]}, securityContext={"windowsOptions": {"hostProcess": True}})
     refused = pod(
         spec,
         hostUsers=False,
@@ -28,7 +28,7 @@ def test_each_missing_feature_is_named():
         "volume v: nfs",
         "volume h: emptyDir medium HugePages",
         "container main: resources.claims",
-        "container main: securityContext.seLinuxOptions",
+        "container main: securityContext.windowsOptions",
     ]
 
 

@@ -59,6 +59,9 @@ async def cluster(tmp_path):
         app.router.add_get("/attach/{ns}/{pod}/refused", refuse)
         app.router.add_get("/portForward/{ns}/{pod}", echo)
         app.router.add_route("*", "/hello", hello)
+        app.router.add_get("/page", page)
+        app.router.add_get("/packed/", packed)
+        app.router.add_get("/moved", moved)
         runner, port = web.AppRunner(app), free_port()
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, ssl_context=agent_tls(server.pki_dir)).start()
@@ -171,6 +174,46 @@ async def test_a_node_is_reached_through_its_proxy_without_the_clients_credentia
     assert (code, answer["method"], answer["auth"]) == (200, "POST", None)
     assert "kube-apiserver-kubelet-client" in answer["subject"]
     assert (await cluster("GET", "/api/v1/nodes/none/proxy/hello"))[0] == 404
+
+
+PAGE = '<a href="/rewriteme">test</a>'
+PROXY = "/api/v1/nodes/n1/proxy"
+
+
+async def page(_request):
+    return web.Response(text=PAGE, content_type="text/html")
+
+
+async def packed(request):
+    answer = await page(request)
+    answer.enable_compression(web.ContentCoding.gzip)
+    return answer
+
+
+async def moved(_request):
+    raise web.HTTPFound("/page")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_every_method_goes_through_a_proxy(cluster, method):
+    code, answer = await cluster(method, f"{PROXY}/hello")
+    assert (code, answer["method"]) == (200, method)
+
+
+async def test_a_proxy_without_a_slash_at_its_end_leads_to_one_with_it(cluster):
+    for method in ("GET", "HEAD"):
+        url = f"{cluster.server.url}{PROXY}?x=1"
+        async with cluster.session.request(method, url, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["location"]) == (301, f"{PROXY}/?x=1")
+    assert (await cluster("TRACE", f"{PROXY}/hello"))[0] == 405
+
+
+async def test_links_lead_through_the_proxy_again(cluster):
+    rewritten = f'<a href="{PROXY}/rewriteme">test</a>'
+    assert await cluster("GET", f"{PROXY}/page") == (200, rewritten)
+    assert await cluster("GET", f"{PROXY}/packed/") == (200, rewritten)
+    async with cluster.session.get(f"{cluster.server.url}{PROXY}/moved", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["location"]) == (302, f"{PROXY}/page")
 
 
 async def test_an_agent_that_is_away_is_service_unavailable(cluster):

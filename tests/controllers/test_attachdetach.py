@@ -126,10 +126,17 @@ async def test_attachments_follow_pods_and_tell_what_happens(tmp_path):
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
         await client.create(SERVICEACCOUNTS, account, "default")
         await client.create(PODS, user)
+        source = {"persistentVolumeName": "pv-nobodys"}
+        foreign = {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "foreign"}}
+        await client.create(VOLUMEATTACHMENTS, foreign | {"spec": {"attacher": "d", "nodeName": "a", "source": source}})
+        stale = {**foreign, "metadata": {"name": attachment_name("d", "nobodys", "a")}}
+        await client.create(VOLUMEATTACHMENTS, stale | {"spec": {"attacher": "d", "nodeName": "a", "source": source}})
         name = attachment_name("d", "h", "a")
         found = await eventually(lambda: client.get(VOLUMEATTACHMENTS, name))
         assert found["spec"] == {"attacher": "d", "nodeName": "a", "source": {"persistentVolumeName": "pv-d"}}
-        assert len((await client.list(VOLUMEATTACHMENTS))["items"]) == 1
+        await gone(lambda: client.get(VOLUMEATTACHMENTS, stale["metadata"]["name"]))
+        left = {each["metadata"]["name"] for each in (await client.list(VOLUMEATTACHMENTS))["items"]}
+        assert left == {name, "foreign"}
         await client.patch(VOLUMEATTACHMENTS, name, {"status": {"attached": True}}, subresource="status")
 
         async def told():

@@ -90,6 +90,22 @@ async def test_a_claim_takes_the_smallest_volume_and_gives_it_back(tmp_path):
         await in_phase(client, PERSISTENTVOLUMES, "small", "Released")
 
 
+async def test_a_volume_that_grows_does_not_say_for_the_claim_that_it_grew(tmp_path):
+    """The claim's capacity is what its file system has: a driver's resizer or the node says when that is done."""
+    async with controlled(tmp_path, VolumeController) as client:
+        await client.create(PERSISTENTVOLUMES, volume("v"))
+        await client.create(PERSISTENTVOLUMECLAIMS, claim("c", storageClassName=""))
+        await in_phase(client, PERSISTENTVOLUMECLAIMS, "c", "Bound")
+        grown = {"spec": {"capacity": {"storage": "3Gi"}, "accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}}
+        await client.patch(PERSISTENTVOLUMES, "v", grown)
+
+        async def seen():
+            found = await client.get(PERSISTENTVOLUMECLAIMS, "c", "default")
+            return found if len(found["status"]["accessModes"]) == 2 else None
+
+        assert (await eventually(seen))["status"]["capacity"] == {"storage": "1Gi"}
+
+
 async def test_a_claim_waits_with_a_word_why_until_a_volume_comes(tmp_path):
     async with controlled(tmp_path, VolumeController) as client:
         await client.create(PERSISTENTVOLUMECLAIMS, claim("c", storageClassName=""))

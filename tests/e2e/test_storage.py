@@ -261,6 +261,31 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
     until(lambda: not cluster.get("csinode", first)["spec"]["drivers"], what="a node without drivers")
 
 
+def test_a_volume_grows_under_a_pod_that_runs(cluster: Cluster, namespace: str, tmp_path: Path):
+    store = tmp_path / "store"
+    with csi_driver(cluster, namespace, store) as (driver, first, _):
+        apply_csi_volume(cluster, namespace, driver, "vol")
+        cluster.apply(pod("one", namespace, "vol", nodeName=first))
+        until(lambda: attach(cluster, driver), what="a wish to attach")
+        ready(cluster, namespace, "one")
+        # What a driver's resizer does once the storage has become larger.
+        larger = json.dumps({"spec": {"capacity": {"storage": "3Gi"}}})
+        cluster.kubectl("patch", "pv", f"{namespace}-vol", "--type=merge", "-p", larger)
+        pending = {"allocatedResourceStatuses": {"storage": "NodeResizePending"}}
+        pending["conditions"] = [{"type": "FileSystemResizePending", "status": "True"}]
+        wish = json.dumps({"status": pending})
+        cluster.kubectl("patch", "pvc", "vol", "-n", namespace, "--subresource=status", "--type=merge", "-p", wish)
+        cluster.kubectl("annotate", "pod", "one", "-n", namespace, "look=now")
+        status = lambda: cluster.get("pvc", "vol", "-n", namespace)["status"]  # noqa: E731
+        until(lambda: status()["capacity"] == {"storage": "3Gi"}, seconds=90, what="a larger claim")
+        assert not status().get("conditions")
+        assert not status().get("allocatedResourceStatuses")
+        assert "FileSystemResizeSuccessful" in messages(cluster, namespace, "one")
+        metrics = cluster.kubectl("get", "--raw", f"/api/v1/nodes/{first}/proxy/metrics")
+        labels = f'{{namespace="{namespace}",persistentvolumeclaim="vol"}}'
+        assert f"kubelet_volume_stats_capacity_bytes{labels} {3 << 30}" in metrics
+
+
 def test_a_container_reads_and_writes_a_block_device(cluster: Cluster, namespace: str, tmp_path: Path):
     if subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no loop devices")

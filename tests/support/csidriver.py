@@ -31,6 +31,9 @@ from sparsam.agent.csi.messages import MESSAGES
 from sparsam.agent.mounts import mounts_below
 
 STAGE_SECRET, PUBLISH_SECRET = "stage-me", "publish-me"
+ABILITIES = (Ability.STAGE, Ability.STATS, Ability.EXPAND)
+MOST_BYTES = 5 << 30
+"""No volume grows beyond that."""
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -62,7 +65,7 @@ class NodeService:
         return MESSAGES["NodeGetInfoResponse"](node_id=node_id, max_volumes_per_node=most, accessible_topology=topology)
 
     def node_get_capabilities(self, _request: Any) -> Any:
-        able = [MESSAGES["NodeServiceCapability"](rpc={"type": int(each)}) for each in (Ability.STAGE,)]
+        able = [MESSAGES["NodeServiceCapability"](rpc={"type": int(each)}) for each in ABILITIES]
         return MESSAGES["NodeGetCapabilitiesResponse"](capabilities=able)
 
     def node_stage_volume(self, request: Any) -> Any:
@@ -131,6 +134,24 @@ class NodeService:
             shutil.rmtree(self._directory(request.volume_id, make=True))
         return MESSAGES["NodeUnpublishVolumeResponse"]()
 
+    def node_expand_volume(self, request: Any) -> Any:
+        if not mounted(request.volume_path) or not mounted(request.staging_target_path):
+            raise out_of_order("grown where it is not mounted")
+        wanted = request.capacity_range.required_bytes
+        if wanted > MOST_BYTES:
+            raise Refused(grpc.StatusCode.OUT_OF_RANGE, "no room")
+        (self._directory(request.volume_id) / "size").write_text(str(wanted))
+        return MESSAGES["NodeExpandVolumeResponse"](capacity_bytes=wanted)
+
+    def node_get_volume_stats(self, request: Any) -> Any:
+        if not mounted(request.volume_path):
+            raise Refused(grpc.StatusCode.NOT_FOUND, "not published")
+        size = self._directory(request.volume_id) / "size"
+        total = int(size.read_text()) if size.exists() else 1 << 30
+        room = MESSAGES["VolumeUsage"](total=total, used=1000, available=total - 1000, unit=1)
+        inodes = MESSAGES["VolumeUsage"](total=100, used=7, available=93, unit=2)
+        return MESSAGES["NodeGetVolumeStatsResponse"](usage=[inodes, room])
+
     def _check_attached(self, request: Any) -> None:
         if self.options.attached and dict(request.publish_context) != {"device": "/dev/test"}:
             raise out_of_order("not attached")
@@ -179,6 +200,7 @@ class NodeService:
                     mount = request.volume_capability.mount
                     entry |= {"fs_type": mount.fs_type, "flags": list(mount.mount_flags)}
                     entry["mode"] = request.volume_capability.access_mode.mode
+                if hasattr(request, "volume_context"):
                     entry["context"] = dict(request.volume_context)
                 with (self.store / "journal").open("a") as file:
                     file.write(json.dumps(entry) + "\n")

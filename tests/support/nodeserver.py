@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.registry import ContainerTarget, PodRegistry, ProbeCount, SandboxTarget
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.agent.server.main import serve
@@ -121,6 +122,9 @@ class FakeRegistry:
 
     def pods_with_runs(self) -> Iterator[tuple[Obj, tuple[Container, ...]]]:
         yield from ((pod, self.runs) for pod in self.pod_list)
+
+    async def driver_usage(self, uid: str) -> dict[str, VolumeUse]:
+        return {}
 
     def probe_counts(self) -> Iterator[ProbeCount]:
         return iter(self.probes)

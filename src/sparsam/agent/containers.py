@@ -101,6 +101,7 @@ def sandbox_config(pod: Obj, plan: SandboxPlan) -> Any:
             run_as_user=_number(context.get("runAsUser")),
             run_as_group=_number(context.get("runAsGroup") if context.get("runAsUser") is not None else None),
             supplemental_groups=_groups(context),
+            selinux_options=_selinux(context.get("seLinuxOptions")),
             privileged=any((spec.get("securityContext") or {}).get("privileged") for spec in main_containers(pod)),
             seccomp=pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault),
         ),
@@ -203,6 +204,7 @@ def _security_context(pod: Obj, spec: Obj, plan: ContainerPlan) -> Any:
         run_as_group=_number(group),
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
         supplemental_groups=_groups(shared),
+        selinux_options=_selinux(effective(pod, spec, "seLinuxOptions")),
         no_new_privs=own.get("allowPrivilegeEscalation") is False,
         masked_paths=() if privileged else _MASKED_PATHS,
         readonly_paths=() if privileged else _READONLY_PATHS,
@@ -227,6 +229,11 @@ def _profile(profile: Obj | None, directory: str = "") -> Any:
     if kind == "Localhost" and directory:
         reference = f"{directory}/{reference}"
     return pb.SecurityProfile(profile_type=_PROFILES[kind], localhost_ref=reference)
+
+
+def _selinux(options: Obj | None) -> Any:
+    """For the engine to apply: one without SELinux ignores them, as under any kubelet."""
+    return pb.SELinuxOption(**options) if options else None
 
 
 def _apparmor(profile: Obj | None) -> Any:

@@ -15,6 +15,19 @@ class TreeUse:
     inodes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeUse:
+    """Room of one volume; `claim` names the claim behind it."""
+
+    capacity_bytes: int
+    available_bytes: int
+    used_bytes: int
+    inodes: int
+    inodes_free: int
+    inodes_used: int
+    claim: str = ""
+
+
 def tree_use(root: Path) -> TreeUse:
     """What a tree takes, links and other file systems aside; nothing where there is no tree."""
     try:

@@ -126,7 +126,9 @@ class Agent:
         self._api = StaticApi(ClusterApi(client, self._services, self._recorder, clock))
         self._mirrors = Mirrors(client, self._pod_informer, self._api, lambda: self._reporter.node)
         self._drivers = Registration(config, client, clock)
-        self._csi = CsiVolumes(config, self._drivers, ClusterCsiApi(client), self._reporter.report_volumes)
+        self._csi = CsiVolumes(
+            config, self._drivers, ClusterCsiApi(client, self._recorder), self._reporter.report_volumes
+        )
         self._drivers.on_driver = self._csi.look_again
         self._reporter.volumes_in_use = self._csi.in_use
         self._context = NodeContext(

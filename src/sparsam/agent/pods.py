@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sparsam.agent.admission import rejection, was_taken
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.operations import Operations, remove_cgroup
 from sparsam.agent.podspec import Obj, is_terminal
@@ -98,6 +99,10 @@ class Pods:
     def running_containers(self) -> list[Container]:
         """Every run that is running, as last seen."""
         return [run for worker in self._workers.values() for run in worker.view.containers if run.running]
+
+    async def driver_usage(self, uid: str) -> dict[str, VolumeUse]:
+        """What storage drivers say of a pod's volumes, by the names of their folders."""
+        return await self._node.csi.usage(uid)
 
     def refresh(self) -> None:
         """Bring volumes up to date with their sources."""

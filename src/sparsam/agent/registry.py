@@ -10,6 +10,7 @@ import msgspec
 
 from sparsam.agent.containerd import NAMESPACE
 from sparsam.agent.cri import Cri
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.pods import Pods
 from sparsam.agent.podspec import Obj, uses_host_network
 from sparsam.agent.runtime import Container, Sandbox
@@ -81,6 +82,10 @@ class PodRegistry:
     def pods_with_runs(self) -> Iterator[tuple[Obj, tuple[Container, ...]]]:
         """Every pod with the runs that the engine has of its containers."""
         yield from ((worker.pod, worker.view.containers) for worker in self._pods.workers())
+
+    async def driver_usage(self, uid: str) -> dict[str, VolumeUse]:
+        """What storage drivers say of a pod's volumes, by the names of their folders."""
+        return await self._pods.driver_usage(uid)
 
     def probe_counts(self) -> Iterator[ProbeCount]:
         """What all probes found so far."""

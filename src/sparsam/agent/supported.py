@@ -24,7 +24,6 @@ _PROJECTED_SOURCES = frozenset({"configMap", "secret", "downwardAPI", "serviceAc
 _POD_FIELDS = {
     "resourceClaims": "resource claims",
 }
-_SECURITY_FIELDS = ("seLinuxOptions", "windowsOptions")
 
 
 def unsupported(pod: Obj) -> list[str]:
@@ -78,8 +77,7 @@ def _container_features(spec: Obj) -> Iterator[str]:
 
 
 def _security_features(where: str, context: Obj) -> Iterator[str]:
-    for field in _SECURITY_FIELDS:
-        if context.get(field):
-            yield f"{where}.{field}"
+    if context.get("windowsOptions"):
+        yield f"{where}.windowsOptions"
     if context.get("procMount") not in (None, "Default"):
         yield f"{where}.procMount"

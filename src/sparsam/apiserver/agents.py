@@ -88,13 +88,22 @@ class AgentLink:
         """A whole successful answer; an agent's refusal becomes our own error."""
         return b"".join([chunk async for chunk in (await self.read_stream(upstream)).chunks])
 
-    async def websocket(self, upstream: Upstream, protocols: list[str], receive: Receive, send: Send) -> None:
+    async def websocket(
+        self,
+        upstream: Upstream,
+        protocols: list[str],
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[str, str],
+    ) -> None:
         """Carry a WebSocket until one side ends it; raises StatusError while the handshake can still be refused."""
         session, tls = self._open(), self._tls(upstream)
         try:
             socket = await session.ws_connect(
                 upstream.url,
                 protocols=protocols,
+                headers={key: value for key, value in headers.items() if not key.startswith("sec-websocket-")},
                 ssl=tls,
                 max_msg_size=MESSAGE_BYTES,
                 autoclose=True,
@@ -133,7 +142,8 @@ class AgentLink:
 
     def _tls(self, upstream: Upstream) -> ssl.SSLContext | bool:
         if not upstream.is_agent:
-            return True
+            # Who signs for a pod's own server is not known here; as upstream, nobody is asked to.
+            return False
         if self._agent_tls is None:
             context = ssl.create_default_context(cafile=str(self._pki_dir / "ca.crt"))
             context.load_cert_chain(self._pki_dir / "kubelet-client.crt", self._pki_dir / "kubelet-client.key")

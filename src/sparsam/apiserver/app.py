@@ -135,8 +135,9 @@ class App:
                 raise not_served()
             watch = not route.subresource and "watch" in request.query and request.flag("watch")
             action = route.action("GET", watch=watch)
-            # The handshake is a GET; what comes of it is more than reading, but for a watch.
-            action = action if watch else replace(action, verb="create")
+            if not watch and route.subresource != "proxy":
+                # The handshake is a GET; what comes of it is more than reading.
+                action = replace(action, verb="create")
             if not self._authorizer.allows(request.user, action):
                 raise denial(request.user, action)
             if watch:

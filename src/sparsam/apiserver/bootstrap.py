@@ -1,7 +1,7 @@
 """What every cluster has from the first second.
 
-The four namespaces, the two system priority classes, the default roles, and the `kubernetes` Service with its
-endpoints.
+The four namespaces, the two system priority classes, the default roles, the `kubernetes` Service with its endpoints,
+and the range of addresses that Services have.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sparsam.objects.kinds import (
     ENDPOINTSLICES,
     NAMESPACES,
     PRIORITYCLASSES,
+    SERVICECIDRS,
     SERVICES,
     Resource,
 )
@@ -51,6 +52,7 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
         )
     await asyncio.gather(*(_grant(registry, CLUSTERROLES, role, "rules") for role in default_roles()))
     await asyncio.gather(*(_grant(registry, CLUSTERROLEBINDINGS, each, "subjects") for each in default_bindings()))
+    await _ensure_range(registry, config)
     await _ensure(registry, SERVICES, _service(config))
     host, port = config.advertised
     if ip_address(host).is_loopback or ip_address(host).is_unspecified:
@@ -77,6 +79,20 @@ async def _grant(registry: Registry, resource: Resource, obj: Obj, field: str) -
         old[field] = [*(old.get(field) or ()), *missing]
 
     await registry.mutate(Call(resource, "", name, SELF), add)
+
+
+async def _ensure_range(registry: Registry, config: ApiServerConfig) -> None:
+    """The ServiceCIDR of this server, which is ready unless an earlier server had another one."""
+    cidrs, now = [config.service_cidr], registry.now()
+    await _ensure(registry, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
+
+    def be_ready(found: Obj) -> None:
+        if found["spec"]["cidrs"] == cidrs and not (found.get("status") or {}).get("conditions"):
+            message = "Kubernetes default Service CIDR is ready"
+            ready = {"type": "Ready", "status": "True", "reason": "", "message": message, "lastTransitionTime": now}
+            found["status"] = {"conditions": [ready]}
+
+    await registry.mutate(Call(SERVICECIDRS, "", "kubernetes", SELF), be_ready)
 
 
 def api_service_ip(config: ApiServerConfig) -> str:

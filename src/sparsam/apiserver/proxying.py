@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import zlib
+from collections.abc import AsyncGenerator
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.agents import AgentLink, Upstream, agent_base, passed_headers
 from sparsam.apiserver.app import method_not_allowed, not_served
 from sparsam.apiserver.discovery import subresource_verbs
-from sparsam.apiserver.http import TEXT, Answer, Receive, Reply, Request, Scope, Send
+from sparsam.apiserver.http import TEXT, Answer, Receive, Reply, Request, Scope, Send, StreamReply
 from sparsam.apiserver.pods import container_for_logs
 from sparsam.apiserver.reader import StoreReader
+from sparsam.apiserver.rewriting import LinkRewriter, Place, rewrite_link
 from sparsam.apiserver.routes import Route
 from sparsam.errors import BadRequest, Cause, ServiceUnavailable
 from sparsam.objects.kinds import ENDPOINTSLICES, NODES, PODS, SERVICES, Resource
 from sparsam.objects.strategy import Obj
 
 STREAMS = ("exec", "attach", "portforward")
+PROXIED_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 PARTS = frozenset({"log", "proxy", *STREAMS})
 SPDY_REFUSAL = (
     "unable to upgrade connection: this server speaks WebSocket (v5.channel.k8s.io) for {part}, not SPDY; "
     "use a client that does too, such as kubectl 1.31 or later"
 )
 
+_GZIP = 16 + zlib.MAX_WBITS
 _LOG_NUMBERS = ("tailLines", "sinceSeconds", "limitBytes")
 _LOG_FLAGS = ("follow", "previous", "timestamps")
 
@@ -43,10 +49,10 @@ class Proxying:
         verbs = subresource_verbs(resource, part)
         if not verbs or (route.rest and part != "proxy"):
             raise not_served()
+        if part == "proxy" and request.method in PROXIED_METHODS:
+            return await self._proxy(request, route, resource)
         if route.verb(request.method, watch=False) not in verbs:
             raise method_not_allowed()
-        if part == "proxy":
-            return await self._proxy(request, route, resource)
         pod = await self._pod(route)
         if part == "log":
             return await self._log(request, pod)
@@ -55,15 +61,20 @@ class Proxying:
         raise BadRequest(SPDY_REFUSAL.format(part=part))
 
     async def websocket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carry a WebSocket for exec, attach and port-forward."""
-        if route.resource is not PODS or route.subresource not in STREAMS:
-            raise not_served()
-        pod = await self._pod(route)
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        path = _stream_path(route.subresource, pod, query)
-        base = await self._agent_of(pod)
+        """Carry a WebSocket for exec, attach and port-forward, or to the server of a pod or Service."""
+        request = Request(scope, receive)
         protocols = [each for each in scope.get("subprotocols", []) if not each.startswith("base64url.bearer.")]
-        await self._link.websocket(Upstream(f"{base}{path}"), protocols, receive, send)
+        if route.resource is PODS and route.subresource in STREAMS:
+            pod = await self._pod(route)
+            path = _stream_path(route.subresource, pod, parse_qsl(request.raw_query, keep_blank_values=True))
+            upstream, headers = Upstream(f"{await self._agent_of(pod)}{path}"), {}
+        elif route.resource in (PODS, SERVICES) and route.subresource == "proxy":
+            upstream = await self._proxied(request, route, route.resource)
+            headers = passed_headers(request)
+        else:
+            # Not nodes, whose agents would run commands for whoever may only read through them.
+            raise not_served()
+        await self._link.websocket(upstream, protocols, receive, send, headers=headers)
 
     async def _log(self, request: Request, pod: Obj) -> Answer:
         container = container_for_logs(pod, request.query.get("container", ""))
@@ -90,22 +101,30 @@ class Proxying:
         return agent_base(node)
 
     async def _proxy(self, request: Request, route: Route, resource: Resource) -> Answer:
-        scheme, name, port = _proxy_target(route.name)
-        if resource is NODES:
-            node = await self._reader.find(NODES, name)
-            if node is None:
-                raise statuses.not_found(NODES, name)
-            upstream = Upstream(_with_path(agent_base(node), route, request))
-        elif resource is PODS:
-            pod = await self._reader.find(PODS, name, route.namespace)
-            if pod is None:
-                raise statuses.not_found(PODS, name)
-            upstream = Upstream(_with_path(_pod_base(pod, scheme, port), route, request), is_agent=False)
-        else:
-            base = await self._service_base(name, route.namespace, scheme, port)
-            upstream = Upstream(_with_path(base, route, request), is_agent=False)
+        upstream, path = await self._proxied(request, route, resource), _proxied_path(route, request)
+        if not path and request.method in ("GET", "HEAD"):
+            # Without a slash at the end, links that are relative to a page would lead out of the proxy.
+            query = f"?{request.raw_query}" if request.raw_query else ""
+            return Reply(b"", 301, TEXT, [("location", f"{request.path}/{query}")])
         body = await request.body(self._max_body_bytes)
-        return await self._link.stream(upstream, request.method, headers=passed_headers(request), body=body)
+        answer = await self._link.stream(upstream, request.method, headers=passed_headers(request), body=body)
+        hosts = frozenset((urlsplit(upstream.url).netloc, request.header(b"host")))
+        return _through_proxy(answer, Place(request.path.removesuffix(path), hosts))
+
+    async def _proxied(self, request: Request, route: Route, resource: Resource) -> Upstream:
+        base = await self._proxied_base(route, resource)
+        query = f"?{request.raw_query}" if request.raw_query else ""
+        return Upstream(f"{base}{quote(_proxied_path(route, request))}{query}", is_agent=resource is NODES)
+
+    async def _proxied_base(self, route: Route, resource: Resource) -> str:
+        """Scheme, address and port of the server behind a proxy subresource."""
+        scheme, name, port = _proxy_target(route.name)
+        if resource is SERVICES:
+            return await self._service_base(name, route.namespace, scheme, port)
+        found = await self._reader.find(resource, name, route.namespace)
+        if found is None:
+            raise statuses.not_found(resource, name)
+        return agent_base(found) if resource is NODES else _pod_base(found, scheme, port)
 
     async def _service_base(self, name: str, namespace: str, scheme: str, port: str) -> str:
         service = await self._reader.find(SERVICES, name, namespace)
@@ -114,7 +133,8 @@ class Proxying:
         port_name = _service_port(service, port)
         candidates: list[str] = []
         for each in await self._reader.items(ENDPOINTSLICES, namespace):
-            if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name:
+            labels = each["metadata"].get("labels") or {}
+            if labels.get("kubernetes.io/service-name") == name and each["addressType"] != "FQDN":
                 candidates += _ready_addresses(each, port_name)
         if not candidates:
             raise ServiceUnavailable(f'no endpoints available for service "{name}"')
@@ -180,9 +200,34 @@ def _proxy_target(text: str) -> tuple[str, str, str]:
     return "", parts[0], parts[1] if len(parts) == 2 else ""
 
 
-def _with_path(base: str, route: Route, request: Request) -> str:
-    query = f"?{request.raw_query}" if request.raw_query else ""
-    return f"{base}/{quote(route.rest)}{query}"
+def _proxied_path(route: Route, request: Request) -> str:
+    """The path behind the proxy; empty, or with a slash at its end, as the client has it."""
+    slash = "/" if request.path.endswith("/") else ""
+    return f"/{route.rest}{slash}" if route.rest else slash
+
+
+def _through_proxy(answer: StreamReply, place: Place) -> StreamReply:
+    """An answer whose links lead through the proxy."""
+    answer.headers = [
+        (key, rewrite_link(value, place) if key.lower() == "location" else value) for key, value in answer.headers
+    ]
+    named = {key.lower(): value for key, value in answer.headers}
+    encoding = named.get("content-encoding", "")
+    is_page = answer.content_type.partition(";")[0].strip() == "text/html"
+    if is_page and "location" not in named and encoding in ("", "gzip"):
+        answer.headers = [each for each in answer.headers if each[0].lower() != "content-encoding"]
+        answer.chunks = _rewritten(answer.chunks, LinkRewriter(place), is_packed=bool(encoding))
+    return answer
+
+
+async def _rewritten(
+    chunks: AsyncGenerator[bytes, None], rewriter: LinkRewriter, *, is_packed: bool
+) -> AsyncGenerator[bytes, None]:
+    unpack = zlib.decompressobj(_GZIP).decompress if is_packed else bytes
+    async with contextlib.aclosing(chunks):
+        async for chunk in chunks:
+            yield rewriter.feed(unpack(chunk))
+    yield rewriter.close()
 
 
 def _pod_base(pod: Obj, scheme: str, port: str) -> str:

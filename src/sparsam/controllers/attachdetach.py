@@ -14,7 +14,7 @@ from sparsam.clock import parse_time
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, own_key
 from sparsam.controllers.volumeprotection import claims_of
 from sparsam.errors import AlreadyExists, NotFound
-from sparsam.objects.attachments import attachment_name, volume_name
+from sparsam.objects.attachments import attachment_name, is_attachment_name, volume_name
 from sparsam.objects.kinds import (
     CSIDRIVERS,
     NODES,
@@ -57,7 +57,7 @@ class AttachDetach:
         self._nodes = context.informer(NODES)
         self._pods = context.informer(PODS)
         self._pods.add_index("claim", claims_of)
-        self._attachments.add_index("volume", lambda each: [_volume_of(each)])
+        self._attachments.add_index("volume", _volume_of_own)
         self.controller = Controller("attachdetach-controller", context, self.sync, workers=2)
         self.controller.watch(self._volumes, lambda volume: own_key(volume) if "csi" in volume["spec"] else [])
         self.controller.watch(self._attachments, lambda each: [("", _volume_of(each))])
@@ -204,6 +204,10 @@ def _uses(pod: Obj) -> bool:
 
 def _is_attached(attachment: Obj) -> bool:
     return bool((attachment.get("status") or {}).get("attached"))
+
+
+def _volume_of_own(attachment: Obj) -> list[str]:
+    return [_volume_of(attachment)] if is_attachment_name(attachment["metadata"]["name"]) else []
 
 
 def _volume_of(attachment: Obj) -> str:

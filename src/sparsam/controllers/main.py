@@ -49,7 +49,7 @@ from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.controllers.statefulset import StatefulSetController
 from sparsam.controllers.tokencleaner import TokenCleaner
 from sparsam.controllers.ttl import TtlController
-from sparsam.controllers.volumeprotection import VolumeProtection
+from sparsam.controllers.volumeprotection import AttributesProtection, VolumeProtection
 from sparsam.controllers.volumes import VolumeController
 from sparsam.errors import SparsamError
 from sparsam.objects.kinds import NAMESPACES
@@ -85,6 +85,7 @@ CONTROLLERS: tuple[Callable[[Context], HasController], ...] = (
     GarbageCollector,
     EventExpiry,
     VolumeProtection,
+    AttributesProtection,
     VolumeController,
     EphemeralVolumes,
     LocalVolumes,

@@ -177,12 +177,10 @@ class VolumeController:
                     "spec": {**claim["spec"], "volumeName": name},
                 },
             )
-        status = {
-            "phase": "Bound",
-            "accessModes": volume["spec"].get("accessModes") or [],
-            "capacity": volume["spec"].get("capacity") or {},
-        }
         known = claim.get("status") or {}
+        status = {"phase": "Bound", "accessModes": volume["spec"].get("accessModes") or []}
+        if known.get("phase") != "Bound":  # later on it is whoever grows the volume that says what the claim holds
+            status["capacity"] = volume["spec"].get("capacity") or {}
         if any(known.get(field) != value for field, value in status.items()):
             await self._set_status(PERSISTENTVOLUMECLAIMS, claim, status)
 

@@ -21,12 +21,14 @@ from sparsam.agent.csi.api import CsiApi
 from sparsam.agent.csi.driver import CsiFault
 from sparsam.agent.csi.registration import Registration
 from sparsam.agent.csi.volumes import CsiVolumes
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.downward import PodFacts
 from sparsam.agent.mounts import is_mounted, mounts_below, unmount_below
 from sparsam.agent.references import CLAIM, ConfigFault, Sources
 from sparsam.agent.volumes import PodDirectory
 from sparsam.clock import SystemClock
 from sparsam.errors import NotFound
+from sparsam.objects.patches import merge
 from tests.support.agent import container, pod
 from tests.support.csidriver import PUBLISH_SECRET, STAGE_SECRET, driver_process, journal, wait_registered
 
@@ -39,6 +41,8 @@ Obj = dict[str, Any]
 class FakeCsiApi(CsiApi):
     driver_spec: Obj = field(default_factory=lambda: {"podInfoOnMount": True, "fsGroupPolicy": "File"})
     attached: bool = True
+    claims: dict[tuple[str, str], Obj] = field(default_factory=dict)
+    events: list[tuple[str, str]] = field(default_factory=list)
 
     async def driver(self, name: str) -> Obj | None:
         return {"metadata": {"name": name}, "spec": self.driver_spec}
@@ -51,6 +55,16 @@ class FakeCsiApi(CsiApi):
 
     async def token(self, pod: Obj, audience: str, seconds: int) -> dict[str, str]:
         return {"token": f"for {audience}", "expirationTimestamp": "2026-01-01T00:00:00Z"}
+
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        return self.claims.get((namespace, name))
+
+    async def patch_claim(self, claim: Obj, status: Obj) -> Obj:
+        claim["status"] = merge(claim["status"], status)
+        return claim
+
+    def event(self, about: Obj, kind: str, reason: str, message: str) -> None:
+        self.events.append((reason, message))
 
 
 class NoObjects:
@@ -192,6 +206,28 @@ async def test_volumes_are_staged_once_published_for_each_pod_and_undone_in_orde
         assert place.reports[-1] == volumes.in_use() == []
     assert (place.store / "volumes/vol-1/f").read_text() == "hello"
     assert not list(place.config.plugins_dir.glob("kubernetes.io/csi/*/*"))
+
+
+async def test_a_volume_that_is_mounted_grows_with_its_claim_and_its_room_is_the_drivers_to_tell(place: Place):
+    place.api.claims["n", "c"] = {"status": {"capacity": {"storage": "1Gi"}}}
+
+    def sized(size: str) -> Sources:
+        reference = {"namespace": "n", "name": "c"}
+        return Sources({(CLAIM, "c"): volume(capacity={"storage": size}, claimRef=reference)})
+
+    with driver_process(place.config.data_dir, place.store, "n1", "--attached"):
+        volumes = await place.agent()
+        await volumes.set_up(user("u1"), sized("1Gi"))
+        assert place.calls("NodeExpandVolume") == []
+        assert (await volumes.usage("u1"))["pv-1"] == VolumeUse(1 << 30, (1 << 30) - 1000, 1000, 100, 93, 7)
+        for _ in range(2):
+            await volumes.set_up(user("u1"), sized("2Gi"))
+        assert place.calls("NodeExpandVolume") == [("NodeExpandVolume", "OK")]
+        assert place.api.claims["n", "c"]["status"]["capacity"] == {"storage": "2Gi"}
+        assert (await volumes.usage("u1"))["pv-1"].capacity_bytes == 2 << 30
+        assert (await volumes.usage("u2")) == {}
+        await volumes.clear("u1")
+        await volumes.sweep()
 
 
 async def test_block_devices_come_to_containers_as_such(place: Place):

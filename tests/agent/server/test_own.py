@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.registry import ProbeCount
 from sparsam.agent.runtime import ContainerState
-from sparsam.agent.server.disks import PodDisk, VolumeUse
+from sparsam.agent.server.disks import PodDisk
 from sparsam.agent.server.own import OwnFacts, kubelet_metrics, probe_metrics, running_pods, settings
 from tests.support.agent import container, pod
 from tests.support.nodeserver import run_of

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sparsam.agent.diskuse import TreeUse
-from sparsam.agent.server.disks import PodDisk, VolumeUse
+from sparsam.agent.diskuse import TreeUse, VolumeUse
+from sparsam.agent.server.disks import PodDisk
 from sparsam.agent.server.groups import Interface, Usage
 from sparsam.agent.server.summary import nano_cores, resource_metrics, summary
 from sparsam.agent.server.usage import FileSystem, Processes, Snapshot

@@ -87,7 +87,7 @@ OBJECTS = [
         volumes=[{"name": "v", "emptyDir": {}}]),
     pod("recursive-if", container("touch /v/x", volumeMounts=[
             {**AT_V[0], "readOnly": True, "recursiveReadOnly": "IfPossible"}]), volumes=[{"name": "v", "emptyDir": {}}]),
-    secured("selinux", "true", {"seLinuxOptions": {"level": "s0:c1,c2"}}),
+    secured("selinux", "echo ran", {"seLinuxOptions": {"level": "s0:c1,c2"}}),
     {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a": "x"}},
 ]  # fmt: skip
 
@@ -195,13 +195,16 @@ def test_kernel_settings_of_the_pods_namespaces(batch: Batch):
     assert refused["message"] == 'Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted'
 
 
+def test_an_engine_without_selinux_ignores_its_options(batch: Batch):
+    assert batch.lines("selinux") == ["ran"]
+
+
 def test_what_the_engine_cannot_do_is_refused_by_name(batch: Batch):
     expected = {
         "users": "spec.hostUsers: false (user namespaces)",
         "strict-groups": "spec.securityContext.supplementalGroupsPolicy: Strict",
         "unmasked": "spec.hostUsers: false (user namespaces); container c: securityContext.procMount",
         "recursive": "container c: volumeMounts recursiveReadOnly",
-        "selinux": "container c: securityContext.seLinuxOptions",
     }
     for name, features in expected.items():
         batch.until(name, waits("Unsupported", features))

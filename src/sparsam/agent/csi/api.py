@@ -1,4 +1,4 @@
-"""The API as CSI volumes need it: driver objects, attachments, secrets and tokens."""
+"""The API as CSI volumes need it: driver objects, attachments, secrets, tokens, claims and events."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import aiohttp
 from sparsam.agent.podspec import Obj
 from sparsam.agent.references import ConfigFault
 from sparsam.client.api import ApiClient
+from sparsam.client.events import EventRecorder
 from sparsam.errors import NotFound, StatusError
-from sparsam.objects.kinds import CSIDRIVERS, SECRETS, SERVICEACCOUNTS, VOLUMEATTACHMENTS, Resource
+from sparsam.objects.kinds import (
+    CSIDRIVERS,
+    PERSISTENTVOLUMECLAIMS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    VOLUMEATTACHMENTS,
+    Resource,
+)
 
 
 class CsiApi(Protocol):
@@ -33,12 +41,24 @@ class CsiApi(Protocol):
         """A token of the pod's service account, with its `expirationTimestamp`."""
         ...
 
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        """A PersistentVolumeClaim, or None."""
+        ...
+
+    async def patch_claim(self, claim: Obj, status: Obj) -> Obj:
+        """Change the status of a claim that is still as it was read; returns it as it is then."""
+        ...
+
+    def event(self, about: Obj, kind: str, reason: str, message: str) -> None:
+        """Record an event of kind Normal or Warning."""
+        ...
+
 
 class ClusterCsiApi(CsiApi):
     """`CsiApi` over the real API."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
+    def __init__(self, client: ApiClient, recorder: EventRecorder) -> None:
+        self._client, self._recorder = client, recorder
 
     async def driver(self, name: str) -> Obj | None:
         """A CSIDriver, or None."""
@@ -70,6 +90,29 @@ class ClusterCsiApi(CsiApi):
             raise ConfigFault(f"failed to fetch token: {error}") from error
         status = answer["status"]
         return {"token": status["token"], "expirationTimestamp": status["expirationTimestamp"]}
+
+    async def claim(self, namespace: str, name: str) -> Obj | None:
+        """A PersistentVolumeClaim, or None."""
+        return await self._find(PERSISTENTVOLUMECLAIMS, name, namespace)
+
+    async def patch_claim(self, claim: Obj, status: Obj) -> Obj:
+        """Change the status of a claim that is still as it was read; returns it as it is then."""
+        metadata = claim["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
+        try:
+            return await self._client.patch(
+                PERSISTENTVOLUMECLAIMS,
+                metadata["name"],
+                patch,
+                namespace=metadata["namespace"],
+                subresource="status",
+            )
+        except (StatusError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConfigFault(f"failed to patch persistentvolumeclaim {metadata['name']}: {error}") from error
+
+    def event(self, about: Obj, kind: str, reason: str, message: str) -> None:
+        """Record an event of kind Normal or Warning."""
+        self._recorder.event(about, kind, reason, message)
 
     async def _find(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         try:

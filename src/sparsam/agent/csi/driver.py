@@ -13,9 +13,12 @@ import grpc
 import grpc.aio
 
 from sparsam.agent.csi.messages import CSI, MESSAGES
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.errors import SparsamError
 
 CALL_SECONDS = 120.0
+STATS_SECONDS = 10.0
+_BYTES, _INODES = 1, 2
 _SOCKET_BYTES = 107
 
 
@@ -23,12 +26,18 @@ class Ability(IntEnum):
     """What the node service of a driver can do beyond publishing."""
 
     STAGE = 1
+    STATS = 2
+    EXPAND = 3
     SINGLE_NODE_MULTI_WRITER = 5
     MOUNT_GROUP = 6
 
 
 class CsiFault(SparsamError):
-    """A driver refused, failed or did not answer."""
+    """A driver refused, failed or did not answer; `code` is gRPC's, in upstream's spelling, where there is one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Endpoint:
             return await stub(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             code = error.code().name.title().replace("_", "")
-            raise CsiFault(f"rpc error: code = {code} desc = {error.details()}") from error
+            raise CsiFault(f"rpc error: code = {code} desc = {error.details()}", code) from error
 
     async def close(self) -> None:
         """Hang up."""
@@ -120,12 +129,23 @@ class Driver:
         """Undo that; raises CsiFault."""
         await self._call("NodeUnpublishVolume", volume_id=volume_id, target_path=str(path))
 
+    async def expand(self, **request: Any) -> None:
+        """Grow a volume that is mounted; raises CsiFault."""
+        await self._call("NodeExpandVolume", **request)
+
+    async def usage(self, **request: Any) -> VolumeUse:
+        """The room in a volume that is mounted; raises CsiFault."""
+        answer = await self._call("NodeGetVolumeStats", STATS_SECONDS, **request)
+        by_unit = {each.unit: each for each in answer.usage}
+        room, inodes = (by_unit.get(unit, MESSAGES["VolumeUsage"]()) for unit in (_BYTES, _INODES))
+        return VolumeUse(room.total, room.available, room.used, inodes.total, inodes.available, inodes.used)
+
     async def close(self) -> None:
         """Hang up."""
         await self._endpoint.close()
 
-    async def _call(self, method: str, **fields: Any) -> Any:
-        return await self._endpoint.call(method, MESSAGES[f"{method}Request"](**fields), f"{method}Response")
+    async def _call(self, method: str, seconds: float = CALL_SECONDS, **fields: Any) -> Any:
+        return await self._endpoint.call(method, MESSAGES[f"{method}Request"](**fields), f"{method}Response", seconds)
 
 
 def reachable(socket: Path, links: Path) -> Path:

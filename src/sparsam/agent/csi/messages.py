@@ -34,6 +34,13 @@ _CSI = {
     "NodePublishVolumeResponse": "",
     "NodeUnpublishVolumeRequest": "volume_id=1:string target_path=2:string",
     "NodeUnpublishVolumeResponse": "",
+    "NodeExpandVolumeRequest": "volume_id=1:string volume_path=2:string capacity_range=3:CapacityRange "
+    "staging_target_path=4:string volume_capability=5:VolumeCapability secrets=6:map",
+    "NodeExpandVolumeResponse": "capacity_bytes=1:int64",
+    "CapacityRange": "required_bytes=1:int64 limit_bytes=2:int64",
+    "NodeGetVolumeStatsRequest": "volume_id=1:string volume_path=2:string staging_target_path=3:string",
+    "NodeGetVolumeStatsResponse": "usage=1:*VolumeUsage",
+    "VolumeUsage": "available=1:int64 total=2:int64 used=3:int64 unit=4:int32",
 }
 _REGISTRATION = {
     "InfoRequest": "",

@@ -19,7 +19,7 @@ from sparsam.agent.podspec import Obj
 FOLDER = "kubernetes.io~csi"
 RECORD = "vol_data.json"
 Reference = tuple[str, str]
-"""(namespace, name) of a Secret."""
+"""(namespace, name) of a Secret, or of a claim."""
 
 # CSI's AccessMode.Mode.
 _SINGLE_NODE_WRITER, _READERS, _WRITERS, _SINGLE_WRITER, _MULTI_WRITER = 1, 3, 5, 6, 7
@@ -45,6 +45,11 @@ class CsiVolume:
     attributes: Mapping[str, str] = field(default_factory=dict)
     stage_secret: Reference | None = None
     publish_secret: Reference | None = None
+    expand_secret: Reference | None = None
+    claim: Reference | None = None
+    """(namespace, name) of the claim that the volume is bound to."""
+    capacity: str = "0"
+    """How large the volume is, a quantity."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -68,6 +73,9 @@ def persistent(volume: Obj, *, read_only: bool) -> CsiVolume:
         attributes=source.get("volumeAttributes") or {},
         stage_secret=_reference(source.get("nodeStageSecretRef")),
         publish_secret=_reference(source.get("nodePublishSecretRef")),
+        expand_secret=_reference(source.get("nodeExpandSecretRef")),
+        claim=_reference(spec.get("claimRef")),
+        capacity=(spec.get("capacity") or {}).get("storage") or "0",
     )
 
 

@@ -21,6 +21,7 @@ from sparsam.agent.config import AgentPaths
 from sparsam.agent.csi import records
 from sparsam.agent.csi.api import CsiApi
 from sparsam.agent.csi.driver import Ability, CsiFault, Driver
+from sparsam.agent.csi.growth import Growth
 from sparsam.agent.csi.plan import (
     RECORD,
     CsiVolume,
@@ -37,6 +38,7 @@ from sparsam.agent.csi.plan import (
     takes_group,
     wants_attachment,
 )
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.mounts import is_mounted, unmount_below
 from sparsam.agent.ownership import give_group, group_of
 from sparsam.agent.podspec import Obj
@@ -69,6 +71,7 @@ class CsiVolumes:
         self, config: AgentPaths, drivers: Drivers, api: CsiApi, report: Callable[[], Awaitable[None]]
     ) -> None:
         self._config, self._drivers, self._api, self._report = config, drivers, api, report
+        self._growth = Growth(api, config.node_name)
         self._locks: dict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sweep_wanted = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
@@ -95,6 +98,7 @@ class CsiVolumes:
         facts = await self._api.driver(volume.driver)
         again = bool(facts and facts["spec"].get("requiresRepublish"))
         if _is_there(target) and not again:
+            await self._grow(pod, volume, target)
             return
         fault = mode_fault(volume, facts)
         if fault:
@@ -126,6 +130,7 @@ class CsiVolumes:
                 _link(device_link(pod_path, volume.name), target)
 
         await self._exclusively(volume.key, work())
+        await self._grow(pod, volume, target)
 
     async def _stage(self, driver: Driver, volume: CsiVolume, record: records.Record, fields: dict[str, Any]) -> Path:
         plugins = self._config.plugins_dir
@@ -168,6 +173,52 @@ class CsiVolumes:
 
     async def _secret(self, reference: tuple[str, str] | None) -> dict[str, str]:
         return await self._api.secret(*reference) if reference else {}
+
+    # -- meanwhile ------------------------------------------------------------------------------------------
+
+    async def _grow(self, pod: Obj, volume: CsiVolume, target: Path) -> None:
+        """Let a volume that is mounted become as large as it is elsewhere."""
+        try:
+            driver = self._drivers.driver(volume.driver)
+        except CsiFault:
+            return  # there is another turn when it is back
+        if not self._growth.is_due(volume, driver):
+            return
+        mount = mount_of(volume, driver.abilities, group_of(pod)).message()
+        work = self._growth.grow(
+            pod,
+            volume,
+            driver,
+            volume_path=str(target),
+            staging_target_path=self._staged(driver, volume.key, volume.name, block=volume.block),
+            volume_capability=mount,
+        )
+        await self._exclusively(volume.key, work)
+
+    def _staged(self, driver: Driver, key: tuple[str, str], name: str, *, block: bool) -> str:
+        """Where a volume is staged, as its driver is told: nothing for one that does not stage."""
+        if Ability.STAGE not in driver.abilities:
+            return ""
+        return str(staged_at(self._config.plugins_dir, key, name, block=block))
+
+    async def usage(self, uid: str) -> dict[str, VolumeUse]:
+        """What drivers say of the room in a pod's volumes, by the names of their folders; not all of them can tell."""
+        found = {}
+        for folder, record in records.of_pod(self._config.pods_dir / uid):
+            if record is None:
+                continue
+            name = record.specVolID or folder.name
+            target = published_at(self._config.plugins_dir, self._config.pods_dir / uid, name, block=record.block)
+            try:
+                driver = self._drivers.driver(record.driverName)
+                if Ability.STATS in driver.abilities and _is_there(target):
+                    staged = "" if record.is_ephemeral else self._staged(driver, record.key, name, block=record.block)
+                    found[folder.name] = await driver.usage(
+                        volume_id=record.volumeHandle, volume_path=str(target), staging_target_path=staged
+                    )
+            except CsiFault as error:
+                log.info("volume not measured volume=%s error=%s", name, error)
+        return found
 
     # -- down -----------------------------------------------------------------------------------------------
 
@@ -244,6 +295,7 @@ class CsiVolumes:
         if is_mounted(target):
             raise CsiFault(f"driver {driver.name} left volume {record.volumeHandle} staged at {target}")
         records.remove(folder, target)
+        self._growth.forget(record.key)
 
     async def _exclusively(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
         """One at a time for each volume, and to its end even when nobody waits any more."""

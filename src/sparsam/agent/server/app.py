@@ -56,7 +56,7 @@ class App:
         self._meter = meter
         self._streaming = Streaming(config, registry)
         self._sampler = Sampler(config, registry)
-        self._disks = Disks(config)
+        self._disks = Disks(config, registry.driver_usage)
         self._machine = functools.cache(lambda: read_machine(config.data_dir))
         self._config = config
         self._started = datetime.now(UTC)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparsam.agent.config import AgentConfig
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.node_object import KUBELET_VERSION
 from sparsam.agent.registry import ProbeCount
 from sparsam.agent.runtime import Container
 from sparsam.agent.server.access import ALLOWED_SECONDS, DENIED_SECONDS, TOKEN_SECONDS
-from sparsam.agent.server.disks import PodDisk, VolumeUse
+from sparsam.agent.server.disks import PodDisk
 from sparsam.agent.server.text import Sample, family
 from sparsam.clock import go_duration
 

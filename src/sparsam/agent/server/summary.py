@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sparsam.agent.diskuse import VolumeUse
 from sparsam.agent.podspec import is_terminal
-from sparsam.agent.server.disks import PodDisk, VolumeUse
+from sparsam.agent.server.disks import PodDisk
 from sparsam.agent.server.groups import NANOSECONDS, Interface, Usage
 from sparsam.agent.server.text import Sample, family
 from sparsam.agent.server.usage import FileSystem, Snapshot

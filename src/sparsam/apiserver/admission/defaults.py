@@ -6,7 +6,14 @@ Upstream's plug-ins DefaultTolerationSeconds, TaintNodesByCondition and StorageO
 from __future__ import annotations
 
 from sparsam.apiserver.admission import Admit, Attributes, Reader
-from sparsam.objects.kinds import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, Resource
+from sparsam.objects.kinds import (
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    VOLUMEATTRIBUTESCLASSES,
+    Resource,
+)
 from sparsam.objects.strategy import Obj
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -15,6 +22,7 @@ TOLERATION_SECONDS = 300
 FINALIZERS: dict[Resource, str] = {
     PERSISTENTVOLUMECLAIMS: "kubernetes.io/pvc-protection",
     PERSISTENTVOLUMES: "kubernetes.io/pv-protection",
+    VOLUMEATTRIBUTESCLASSES: "kubernetes.io/vac-protection",
 }
 
 
