@@ -214,12 +214,6 @@ async def test_a_body_may_not_be_too_large(http):
     assert (code, status["reason"]) == (413, "RequestEntityTooLarge")
 
 
-async def test_server_side_apply_is_refused_clearly(http):
-    code, status = await http("PATCH", f"{CONFIGMAPS}/a", b"{}", content_type="application/apply-patch+yaml")
-    assert code == 415
-    assert "server-side apply" in status["message"]
-
-
 async def test_yaml_goes_in_and_out(http):
     assert (await http("POST", CONFIGMAPS, b"metadata:\n  name: y\n", content_type="application/yaml"))[0] == 201
     code, text = await http("GET", f"{CONFIGMAPS}/y", accept="application/yaml")

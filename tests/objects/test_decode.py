@@ -186,3 +186,12 @@ def test_reading_twice_changes_nothing_more(annotations):
     once, _ = decode(CONFIGMAPS, value)
     twice, _ = decode(CONFIGMAPS, once)
     assert once == twice
+
+
+def test_an_empty_list_of_entries_is_told_from_none():
+    def entries(metadata):
+        return decode(CONFIGMAPS, {"metadata": {"name": "c"} | metadata})[0]["metadata"].get("managedFields")
+
+    assert entries({"managedFields": []}) == entries({"managedFields": [{}]}) == [{}]
+    assert entries({"managedFields": None}) is None
+    assert entries({}) is None

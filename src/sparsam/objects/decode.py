@@ -127,6 +127,9 @@ def _read(
     except Mismatch:
         raise BadRequest(prefix + diagnosis.type_error(definition, value)) from None
     obj["kind"], obj["apiVersion"] = name, api_version
+    if (value or {}).get("metadata") and value["metadata"].get("managedFields") == []:
+        # Go tells an empty list from none: it asks to forget who owns what.
+        obj["metadata"]["managedFields"] = [{}]
     problems = [f"duplicate field {quote(path)}" for path in duplicates]
     if has_unknown and field_validation != "Ignore":
         problems += [f"unknown field {quote(path)}" for path in diagnosis.unknown_fields(definition, value)]

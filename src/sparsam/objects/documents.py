@@ -200,6 +200,35 @@ def parse_yaml(raw: bytes) -> Any:
         raise MalformedYaml(f"yaml: {error}") from error
 
 
+def repeated_keys(raw: bytes) -> list[tuple[int, str]]:
+    """Line and name of every key that is not the first of its name in its map, in a text that `parse_yaml` takes."""
+    if raw.lstrip()[:1] == b"{":
+        try:
+            if not parse_json_strictly(raw)[1]:
+                return []
+        except Malformed:
+            pass
+    node = next(iter(yaml.compose_all(raw, Loader=_Loader)), None)
+    return list(_repeated(node, set())) if node is not None else []
+
+
+def _repeated(node: yaml.Node, visited: set[int]) -> Iterator[tuple[int, str]]:
+    # Aliases lead to one node again and again.
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item, visited)
+    elif isinstance(node, yaml.MappingNode):
+        names = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                yield value.start_mark.line + 1, key.value
+            names.add(str(key.value))
+            yield from _repeated(value, visited)
+
+
 def _check_depth(raw: bytes) -> None:
     """Raises MalformedYaml for a document on which the loader, recursive in C, would overrun its stack."""
     depth = 0
