@@ -108,6 +108,32 @@ async def test_foreground_deletion_waits_for_the_dependents(tmp_path):
         await gone(lambda: client.get(CONFIGMAPS, "owner", "default"))
 
 
+async def test_a_dependent_with_another_owner_stays_when_one_waits_for_its_dependents(tmp_path):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        going, staying = [await client.create(CONFIGMAPS, config_map(name)) for name in ("going", "staying")]
+        leaf = config_map("leaf", going)
+        leaf["metadata"]["ownerReferences"] += config_map("", staying, blocking=False)["metadata"]["ownerReferences"]
+        leaf["metadata"]["ownerReferences"][1]["controller"] = False
+        await client.create(CONFIGMAPS, leaf)
+        await client.delete(CONFIGMAPS, "going", "default", propagation="Foreground")
+        await gone(lambda: client.get(CONFIGMAPS, "going", "default"))
+        left = await client.get(CONFIGMAPS, "leaf", "default")
+        assert "deletionTimestamp" not in left["metadata"]
+        assert [owner["name"] for owner in left["metadata"]["ownerReferences"]] == ["staying"]
+
+
+async def test_a_circle_of_owners_goes_as_a_whole(tmp_path):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        first = await client.create(CONFIGMAPS, config_map("first"))
+        second = await client.create(CONFIGMAPS, config_map("second", first))
+        third = await client.create(CONFIGMAPS, config_map("third", second))
+        closing = {"metadata": {"ownerReferences": config_map("", third)["metadata"]["ownerReferences"]}}
+        await client.patch(CONFIGMAPS, "first", closing, namespace="default")
+        await client.delete(CONFIGMAPS, "first", "default", propagation="Foreground")
+        for name in ("first", "second", "third"):
+            await gone(lambda name=name: client.get(CONFIGMAPS, name, "default"))
+
+
 async def test_orphaning_leaves_the_dependents_behind(tmp_path):
     async with controlled(tmp_path, GarbageCollector) as client:
         owner = await client.create(CONFIGMAPS, config_map("owner"))
