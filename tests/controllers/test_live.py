@@ -83,6 +83,26 @@ async def test_a_deleted_namespace_is_emptied_and_goes(tmp_path):
         await gone(lambda: client.get(NAMESPACES, "a"))
 
 
+async def test_what_pods_need_outlives_them_when_their_namespace_goes(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, NamespaceController) as client:
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "a"))
+        held = pod("held")
+        held["metadata"] |= {"namespace": "a", "finalizers": ["example.com/hold"]}
+        await client.create(PODS, held)
+        await client.delete(NAMESPACES, "a")
+
+        async def says_why():
+            conditions = (await client.get(NAMESPACES, "a"))["status"].get("conditions") or []
+            return [c["message"] for c in conditions if c["type"] == "NamespaceContentRemaining"]
+
+        assert await eventually(says_why) == ["Some resources are remaining: pods has 1 resource instances"]
+        await client.get(CONFIGMAPS, "kube-root-ca.crt", "a")
+        await client.patch(PODS, "held", {"metadata": {"finalizers": None}}, namespace="a")
+        await client.delete(PODS, "held", "a", grace_seconds=0)
+        await gone(lambda: client.get(NAMESPACES, "a"))
+
+
 async def test_background_deletion_takes_the_dependents_along(tmp_path):
     async with controlled(tmp_path, GarbageCollector) as client:
         owner = await client.create(CONFIGMAPS, config_map("owner"))
