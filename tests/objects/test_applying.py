@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from sparsam.apiserver import conversion
 from sparsam.errors import BadRequest, Conflict, StatusError
 from sparsam.objects import applying, fieldsets, ownership, shapeproblems, typed
-from sparsam.objects.kinds import CONFIGMAPS, DEPLOYMENTS, RESOURCES
+from sparsam.objects.kinds import CONFIGMAPS, DEPLOYMENTS, RESOURCES, find
 from sparsam.objects.ownership import Writer
 from sparsam.objects.schema import for_resource
 from tests.support.random_objects import random_object
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+AUTOSCALERS_V1, AUTOSCALERS = (find("autoscaling", version, "horizontalpodautoscalers") for version in ("v1", "v2"))
 CONTAINERS = ".spec.template.spec.containers"
 
 
@@ -218,6 +219,22 @@ def test_keys_that_stand_twice_are_an_error_a_warning_or_nothing():
     with pytest.raises(BadRequest) as caught:
         applying.read(raw, "Strict")
     assert caught.value.message == f"error strict decoding YAML: {problem}"
+
+
+def test_what_was_applied_in_another_version_goes_too():
+    target = {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}
+    spec = {"maxReplicas": 5, "minReplicas": 2, "scaleTargetRef": target, "targetCPUUtilizationPercentage": 50}
+    old = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": spec}
+    live = apply("m", None, old, AUTOSCALERS_V1)
+    live = conversion.between(AUTOSCALERS_V1, live, AUTOSCALERS) | {"apiVersion": "autoscaling/v2"}
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    spec = {"maxReplicas": 5, "scaleTargetRef": target, "metrics": [{"type": "Resource", "resource": cpu}]}
+    new = apply("m", live, old | {"apiVersion": "autoscaling/v2", "spec": spec}, AUTOSCALERS)
+    assert new["spec"] == spec
+    assert ".spec.minReplicas" not in owners(new)[("m", "Apply")]
+    assert [entry["apiVersion"] for entry in new["metadata"]["managedFields"]] == ["autoscaling/v2"]
+    bare = {name: value for name, value in spec.items() if name != "metrics"}
+    assert "metrics" not in apply("m", live, old | {"apiVersion": "autoscaling/v2", "spec": bare}, AUTOSCALERS)["spec"]
 
 
 data = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12"), max_size=4)

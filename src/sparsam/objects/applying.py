@@ -24,6 +24,7 @@ from sparsam.objects.fieldsets import (
     paths,
     union,
 )
+from sparsam.objects.kinds import Resource
 from sparsam.objects.ownership import (
     APPLY,
     UPDATE,
@@ -36,6 +37,7 @@ from sparsam.objects.ownership import (
     ordered,
     seen_by,
     shape_of,
+    view,
     without,
 )
 from sparsam.objects.schema import for_resource, kind_definition
@@ -130,21 +132,41 @@ class _Merging:
 
     def _pruned(self, merged: Obj, last: Entry | None) -> Obj:
         """Without what was applied last time, is not now, and nobody else owns."""
-        if last is None or last["apiVersion"] != self._mine["apiVersion"]:
+        there = view(self._writer.resource, last["apiVersion"]) if last else None
+        if last is None or there is None:
             return merged
-        shape = self._shape
-        before = shape.with_parents(last["fieldsV1"])
-        everything = shape.with_parents(_members(shape, merged))
-        claimed: FieldSet = self._mine["fieldsV1"]
-        for entry in self._others:
-            claimed = union(claimed, entry["fieldsV1"])
-        pruned = shape.prune(merged, before) or {}
-        kept = union(shape.with_parents(_members(shape, pruned)), shape.with_parents(claimed))
-        pruned = shape.prune(merged, difference(everything, kept)) or {}
+        before = shape_of(there).with_parents(last["fieldsV1"])
+        pruned = self._without(merged, before, there)
+        for version, claimed in self._claims(first=last["apiVersion"]):
+            # What others, or the new configuration, own comes back as their version of the API names it.
+            shape, whole = shape_of(version), self._shown(merged, version)
+            kept = _union_of_members(shape, self._shown(pruned, version), claimed)
+            gone = difference(shape.with_parents(_members(shape, whole)), kept)
+            pruned = self._without(merged, gone, version)
         # Below what goes there may be fields that this manager never had: they, and what leads to them, stay.
-        gone = difference(everything, shape.with_parents(_members(shape, pruned)))
-        outcome: Obj = shape.prune(merged, intersection(gone, before)) or {}
-        return outcome
+        shape, whole = shape_of(there), self._shown(merged, there)
+        left = shape.with_parents(_members(shape, self._shown(pruned, there)))
+        gone = difference(shape.with_parents(_members(shape, whole)), left)
+        return self._without(merged, intersection(gone, before), there)
+
+    def _claims(self, first: str) -> list[tuple[Resource, FieldSet]]:
+        """All that is owned now, by version of the API; the version named comes first."""
+        claims: dict[str, FieldSet] = {first: {}}
+        for entry in (self._mine, *self._others):
+            version = entry["apiVersion"]
+            claims[version] = union(claims.get(version, {}), entry["fieldsV1"])
+        views = ((view(self._writer.resource, version), claimed) for version, claimed in claims.items())
+        return [(resource, claimed) for resource, claimed in views if resource is not None]
+
+    def _shown(self, obj: Obj, there: Resource) -> Obj:
+        here = self._writer.resource
+        return obj if there is here else self._writer.convert(here, obj, there)
+
+    def _without(self, obj: Obj, fields: FieldSet, there: Resource) -> Obj:
+        """An object without fields that another version of the API names."""
+        here = self._writer.resource
+        pruned: Obj = shape_of(there).prune(self._shown(obj, there), fields) or {}
+        return pruned if there is here else self._writer.convert(there, pruned, here)
 
     def outcome(self) -> Obj:
         """The object, with the fields taken from all who had them."""
@@ -202,6 +224,10 @@ def _annotation(config: Obj) -> str:
 
 def _members(shape: Struct, obj: Obj) -> FieldSet:
     return shape.members(obj) or {}
+
+
+def _union_of_members(shape: Struct, obj: Obj, claimed: FieldSet) -> FieldSet:
+    return union(shape.with_parents(_members(shape, obj)), shape.with_parents(claimed))
 
 
 def check(kind: tuple[str, str, str], config: Obj) -> None:

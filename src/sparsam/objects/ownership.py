@@ -149,7 +149,7 @@ def seen_by(writer: Writer, entries: Iterable[Entry], change: Change) -> Iterato
     for entry in entries:
         version = entry["apiVersion"]
         if version not in changes:
-            there = _sibling(writer.resource, version)
+            there = view(writer.resource, version)
             if there is None:
                 continue
             new = writer.convert(writer.resource, change.new, there)
@@ -159,8 +159,8 @@ def seen_by(writer: Writer, entries: Iterable[Entry], change: Change) -> Iterato
 
 
 @cache
-def _sibling(resource: Resource, version: str) -> Resource | None:
-    """The other view of the same stored objects that has this version."""
+def view(resource: Resource, version: str) -> Resource | None:
+    """The view of the same stored objects that has this version of the API; None where there is none."""
     others = (each for each in RESOURCES if each.storage_prefix == resource.storage_prefix)
     return next((each for each in others if each.api_version == version), None)
 
