@@ -35,7 +35,7 @@ class StatusError(SparsamError):
     """An answer that is a Status of kind Failure.
 
     `details` follows `StatusDetails` (name, group, kind, causes, retryAfterSeconds); None leaves the key out,
-    an empty mapping keeps it, as upstream does for some generic errors.
+    an empty mapping keeps it, as upstream does for some generic errors. `metadata` is that of a list, for lists.
     """
 
     code: ClassVar[int] = 500
@@ -47,18 +47,20 @@ class StatusError(SparsamError):
         *,
         details: Mapping[str, Any] | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
         self.headers = tuple(headers)
+        self.metadata = metadata or {}
 
     def as_json(self) -> dict[str, Any]:
         """The Status object."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": dict(self.metadata),
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

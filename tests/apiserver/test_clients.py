@@ -63,6 +63,50 @@ def test_kubectl_applies_lists_and_finds_mistakes_in_them(kubectl):
     assert "unknown field" in kubectl("apply", "-f", "-", stdin=manifest.replace('"data"', '"dada"'), code=1)
 
 
+def test_kubectl_applies_on_the_server(kubectl):
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1", "b": "1"}}
+    first, second = json.dumps(item), json.dumps(item | {"data": {"a": "2"}})
+    apply = ("apply", "--server-side", "-f", "-")
+    assert kubectl(*apply, stdin=first) == "configmap/c serverside-applied\n"
+    refused = kubectl(*apply, "--field-manager=other", stdin=second, code=1)
+    assert 'Apply failed with 1 conflict: conflict with "kubectl": .data.a' in refused
+    assert "serverside-applied" in kubectl(*apply, "--field-manager=other", "--force-conflicts", stdin=second)
+    assert kubectl("get", "cm", "c", "-o", "jsonpath={.data}") == '{"a":"2","b":"1"}'
+    assert "+  c: new" in kubectl(
+        "diff", "--server-side", "-f", "-", stdin=second.replace("}}", ', "c": "new"}}'), code=1
+    )
+    assert "serverside-applied" in kubectl(*apply, stdin=second)
+    assert kubectl("get", "cm", "c", "-o", "jsonpath={.data}") == '{"a":"2"}'
+    refused = kubectl(*apply, stdin=second.replace('"data"', '"dada"'), code=1)
+    assert "failed to create typed patch object (default/c; /v1, Kind=ConfigMap): .dada: field not declared" in refused
+
+
+def test_kubectl_goes_over_to_the_server(kubectl):
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1", "b": "1"}}
+    kubectl("apply", "-f", "-", stdin=json.dumps(item))
+    moved = json.dumps(item | {"data": {"a": "2"}})
+    assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", stdin=moved)
+    assert kubectl("get", "cm", "c", "-o", "jsonpath={.data}") == '{"a":"2"}'
+    entries = json.loads(kubectl("get", "cm", "c", "-o", "json", "--show-managed-fields"))["metadata"]["managedFields"]
+    assert {(each["manager"], each["operation"]) for each in entries} == {
+        ("kubectl", "Apply"),
+        ("kubectl-last-applied", "Apply"),
+    }
+
+
+def test_kubectl_writes_under_the_names_it_is_given(kubectl):
+    kubectl("create", "configmap", "c", "--from-literal=a=1", "--field-manager=maker")
+    kubectl("patch", "cm", "c", "--type=merge", "-p", '{"data":{"b":"2"}}', "--field-manager=patcher")
+    kubectl("label", "cm", "c", "x=y")
+    assert "managedFields" not in kubectl("get", "cm", "c", "-o", "yaml")
+    shown = kubectl("get", "cm", "c", "-o", "yaml", "--show-managed-fields")
+    assert {line.split()[1] for line in shown.splitlines() if "manager:" in line} == {
+        "kubectl-label",
+        "maker",
+        "patcher",
+    }
+
+
 def test_kubectl_sends_protobuf_for_typed_commands(kubectl):
     assert "created" in kubectl("create", "namespace", "team")
     assert "created" in kubectl("create", "deployment", "web", "--image=nginx", "--replicas=2")

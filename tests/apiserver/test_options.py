@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.apiserver.options import delete_options, dry_run, field_validation
+from sparsam.apiserver.options import delete_options, dry_run, field_manager, field_validation, forced
 from sparsam.errors import BadRequest, Invalid, UnsupportedMediaType
 
 JSON = "application/json"
@@ -38,3 +38,41 @@ def test_field_validation_has_three_levels():
     assert field_validation({"fieldValidation": "Strict"}, "CreateOptions") == "Strict"
     with pytest.raises(Invalid, match="Unsupported value"):
         field_validation({"fieldValidation": "x"}, "CreateOptions")
+
+
+@pytest.mark.parametrize(
+    ("manager", "agent", "name"),
+    [
+        ("me", "kubectl/1.37 (linux)", "me"),
+        ("", "kubectl/1.37 (linux)", "kubectl"),
+        ("", "", "unknown"),
+        ("", "/x", "unknown"),
+        ("", "a\tb/1", "ab"),
+        ("", "x" * 200, "x" * 128),
+    ],
+)
+def test_a_write_is_remembered_by_its_manager_or_by_its_program(manager, agent, name):
+    assert field_manager({"fieldManager": manager}, "CreateOptions", agent) == name
+
+
+@pytest.mark.parametrize(
+    ("manager", "message"),
+    [
+        ("x" * 129, "fieldManager: Too long: may not be more than 128 bytes"),
+        ("é\n", 'fieldManager: Invalid value: "é\\n": invalid character U+000A (at position 2)'),
+    ],
+)
+def test_managers_have_decent_names(manager, message):
+    with pytest.raises(Invalid) as caught:
+        field_manager({"fieldManager": manager}, "PatchOptions", "")
+    assert caught.value.message == f'PatchOptions.meta.k8s.io "" is invalid: {message}'
+
+
+def test_only_an_apply_may_be_forced_and_it_needs_a_manager():
+    assert forced({"fieldManager": "m", "force": "true"}, applying=True)
+    assert not forced({"fieldManager": "m"}, applying=True)
+    assert not forced({"fieldManager": "m", "force": "false"}, applying=True)
+    with pytest.raises(Invalid, match="fieldManager: Required value: is required for apply patch"):
+        forced({}, applying=True)
+    with pytest.raises(Invalid, match="force: Forbidden: may not be specified for non-apply patch"):
+        forced({"force": "false"}, applying=False)

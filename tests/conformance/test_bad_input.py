@@ -24,6 +24,7 @@ MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 STRICT, WARN, IGNORE = ("?dryRun=All&fieldValidation=" + word for word in ("Strict", "Warn", "Ignore"))
 
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap"}
 OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": True}
 CONTAINER = {"name": "c", "image": "i"}
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [CONTAINER]}}
@@ -47,6 +48,7 @@ STORED = {
 
 INVALID, REQUIRED, UNSUPPORTED = "FieldValueInvalid", "FieldValueRequired", "FieldValueNotSupported"
 DUPLICATE, FORBIDDEN, NOT_FOUND = "FieldValueDuplicate", "FieldValueForbidden", "FieldValueNotFound"
+TOO_LONG = "FieldValueTooLong"
 REASONS = {
     400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 406: "NotAcceptable",
     409: "Conflict", 413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 422: "Invalid",
@@ -293,7 +295,15 @@ FORMS = [
     post("plain text", CONFIG_MAPS, b"{}", kind="text/plain", code=415),
     post("CBOR", CONFIG_MAPS, b"\xa0", kind="application/cbor", code=415),
     patch("a patch of no kind", f"{CONFIG_MAPS}/o", {}, kind=JSON, code=415),
-    patch("server-side apply", f"{CONFIG_MAPS}/o?fieldManager=m", b"data: {}", kind=APPLY, code=415, says="server-side apply is not offered"),
+    patch("an apply by nobody", f"{CONFIG_MAPS}/o", b"{}", kind=APPLY, code=422, causes=((REQUIRED, "fieldManager"),)),
+    patch("an apply by a long name", f"{CONFIG_MAPS}/o?fieldManager={'m' * 129}", b"{}", kind=APPLY, code=422, causes=((TOO_LONG, "fieldManager"),)),
+    patch("a forced merge", f"{CONFIG_MAPS}/o?force=true", {}, kind=MERGE, code=422, causes=((FORBIDDEN, "force"),)),
+    patch("an apply of nothing", f"{CONFIG_MAPS}/o?fieldManager=m", b"", kind=APPLY, says="error decoding YAML"),
+    patch("an apply of no kind", f"{CONFIG_MAPS}/o?fieldManager=m", b"data: {}", kind=APPLY, says="invalid object type: /, Kind="),
+    patch("an apply of unknown fields", f"{CONFIG_MAPS}/o?fieldManager=m", {**CONFIG_MAP, "dada": {}}, kind=APPLY, says=".dada: field not declared in schema"),
+    patch("an apply of wrong types", f"{CONFIG_MAPS}/o?fieldManager=m", {**CONFIG_MAP, "data": [1]}, kind=APPLY, says=".data: expected map, got &{[1]}"),
+    patch("an apply of entries", f"{CONFIG_MAPS}/o?fieldManager=m", {**CONFIG_MAP, "metadata": {"managedFields": []}}, kind=APPLY, says="metadata.managedFields must be nil"),
+    patch("an apply of bombs", f"{CONFIG_MAPS}/o?fieldManager=m", laughs("[%s]"), kind=APPLY, says="excessive aliasing"),
     get("an answer in HTML", f"{CONFIG_MAPS}/o", headers={"accept": "text/html"}, code=406),
     get("an answer as something else", CONFIG_MAPS, headers={"accept": "application/json;as=Zap;g=meta.k8s.io;v=v1"}, code=406),
 ]  # fmt: skip

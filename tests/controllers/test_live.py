@@ -83,6 +83,26 @@ async def test_a_deleted_namespace_is_emptied_and_goes(tmp_path):
         await gone(lambda: client.get(NAMESPACES, "a"))
 
 
+async def test_what_pods_need_outlives_them_when_their_namespace_goes(tmp_path):
+    async with controlled(tmp_path, ServiceAccountController, NamespaceController) as client:
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}})
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "a"))
+        held = pod("held")
+        held["metadata"] |= {"namespace": "a", "finalizers": ["example.com/hold"]}
+        await client.create(PODS, held)
+        await client.delete(NAMESPACES, "a")
+
+        async def says_why():
+            conditions = (await client.get(NAMESPACES, "a"))["status"].get("conditions") or []
+            return [c["message"] for c in conditions if c["type"] == "NamespaceContentRemaining"]
+
+        assert await eventually(says_why) == ["Some resources are remaining: pods has 1 resource instances"]
+        await client.get(CONFIGMAPS, "kube-root-ca.crt", "a")
+        await client.patch(PODS, "held", {"metadata": {"finalizers": None}}, namespace="a")
+        await client.delete(PODS, "held", "a", grace_seconds=0)
+        await gone(lambda: client.get(NAMESPACES, "a"))
+
+
 async def test_background_deletion_takes_the_dependents_along(tmp_path):
     async with controlled(tmp_path, GarbageCollector) as client:
         owner = await client.create(CONFIGMAPS, config_map("owner"))
@@ -106,6 +126,32 @@ async def test_foreground_deletion_waits_for_the_dependents(tmp_path):
         assert "foregroundDeletion" in (await client.get(CONFIGMAPS, "owner", "default"))["metadata"]["finalizers"]
         await client.patch(CONFIGMAPS, "leaf", {"metadata": {"finalizers": None}}, namespace="default")
         await gone(lambda: client.get(CONFIGMAPS, "owner", "default"))
+
+
+async def test_a_dependent_with_another_owner_stays_when_one_waits_for_its_dependents(tmp_path):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        going, staying = [await client.create(CONFIGMAPS, config_map(name)) for name in ("going", "staying")]
+        leaf = config_map("leaf", going)
+        leaf["metadata"]["ownerReferences"] += config_map("", staying, blocking=False)["metadata"]["ownerReferences"]
+        leaf["metadata"]["ownerReferences"][1]["controller"] = False
+        await client.create(CONFIGMAPS, leaf)
+        await client.delete(CONFIGMAPS, "going", "default", propagation="Foreground")
+        await gone(lambda: client.get(CONFIGMAPS, "going", "default"))
+        left = await client.get(CONFIGMAPS, "leaf", "default")
+        assert "deletionTimestamp" not in left["metadata"]
+        assert [owner["name"] for owner in left["metadata"]["ownerReferences"]] == ["staying"]
+
+
+async def test_a_circle_of_owners_goes_as_a_whole(tmp_path):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        first = await client.create(CONFIGMAPS, config_map("first"))
+        second = await client.create(CONFIGMAPS, config_map("second", first))
+        third = await client.create(CONFIGMAPS, config_map("third", second))
+        closing = {"metadata": {"ownerReferences": config_map("", third)["metadata"]["ownerReferences"]}}
+        await client.patch(CONFIGMAPS, "first", closing, namespace="default")
+        await client.delete(CONFIGMAPS, "first", "default", propagation="Foreground")
+        for name in ("first", "second", "third"):
+            await gone(lambda name=name: client.get(CONFIGMAPS, name, "default"))
 
 
 async def test_orphaning_leaves_the_dependents_behind(tmp_path):

@@ -62,8 +62,10 @@ def test_a_chart_is_installed_upgraded_rolled_back_and_removed(
     def served() -> str:
         return cluster.kubectl("exec", "-n", namespace, "deployment/page", "--", "wget", "-qO-", "http://page/text")
 
-    # Without server-side apply: a release that begins so goes on so, hence upgrade and rollback need no word of it.
-    assert "STATUS: deployed" in ask("install", "page", str(CHART), "--server-side=false", *patient)
+    assert "STATUS: deployed" in ask("install", "page", str(CHART), *patient)
+    entries = cluster.get("deployment", "page", "-n", namespace, "--show-managed-fields")["metadata"]["managedFields"]
+    assert ("helm", "Apply") in [(each["manager"], each["operation"]) for each in entries]
+    assert any(each.get("subresource") == "status" for each in entries)
     assert served() == "first"
     assert cluster.kubectl("logs", "-n", namespace, "job/page-check") == "first"
 

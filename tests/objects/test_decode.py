@@ -76,6 +76,13 @@ def test_unknown_and_duplicate_fields_are_an_error_a_warning_or_nothing():
     assert obj["data"] == {"a": "2"}
     assert "bogus" not in obj
     assert read("Ignore")[1] == []
+    raw = b'{"bogus":1,"metadata":{"name":"k"},"data":{"a":"1","a":"2","a":"3"},"more":{"bogus":1,"bogus":2}}'
+    assert read("Warn")[1] == [
+        'unknown field "bogus"',
+        'duplicate field "data.a"',
+        'unknown field "more"',
+        'duplicate field "more.bogus"',
+    ]
 
 
 def test_unknown_fields_are_found_in_lists():
@@ -186,3 +193,12 @@ def test_reading_twice_changes_nothing_more(annotations):
     once, _ = decode(CONFIGMAPS, value)
     twice, _ = decode(CONFIGMAPS, once)
     assert once == twice
+
+
+def test_an_empty_list_of_entries_is_told_from_none():
+    def entries(metadata):
+        return decode(CONFIGMAPS, {"metadata": {"name": "c"} | metadata})[0]["metadata"].get("managedFields")
+
+    assert entries({"managedFields": []}) == entries({"managedFields": [{}]}) == [{}]
+    assert entries({"managedFields": None}) is None
+    assert entries({}) is None

@@ -3,7 +3,14 @@ import itertools
 import pytest
 from hypothesis import given
 
-from sparsam.objects.documents import Malformed, MalformedYaml, parse_json, parse_json_strictly, parse_yaml
+from sparsam.objects.documents import (
+    Malformed,
+    MalformedYaml,
+    parse_json,
+    parse_json_strictly,
+    parse_yaml,
+    repeated_keys,
+)
 from tests.support.objects import body, json_values
 
 
@@ -87,3 +94,18 @@ def test_yaml_may_use_aliases_and_merges():
 def test_yaml_nested_without_end_is_refused_at_once(text):
     with pytest.raises(MalformedYaml, match="max depth"):
         parse_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "repeated"),
+    [
+        (b"a: 1\nb: {c: 1, c: 2}\na: 3\n", [(2, "c"), (3, "a")]),
+        (b"- a: 1\n  a:\n    b: 2\n", [(3, "a")]),
+        (b'{"a": 1, "a": 2}', [(1, "a")]),
+        (b'{"a": 1, "b": {"a": 2}}', []),
+        (b"a: &x {b: 1, b: 2}\nc: [*x, *x]\n", [(1, "b")]),
+        (b"", []),
+    ],
+)
+def test_keys_that_stand_twice_are_found_with_their_lines(raw, repeated):
+    assert repeated_keys(raw) == repeated

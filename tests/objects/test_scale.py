@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.errors import Conflict, Invalid
+from sparsam.errors import BadRequest, Conflict, Invalid
 from sparsam.objects import scale
 from sparsam.objects.kinds import DEPLOYMENTS
 
@@ -65,3 +65,14 @@ def test_an_old_scale_is_a_conflict():
     old = scale.view(DEPLOYMENT) | {"metadata": {"resourceVersion": "3"}}
     with pytest.raises(Conflict):
         scale.update(DEPLOYMENTS, DEPLOYMENT, old)
+
+
+def test_an_applied_scale_is_applied_to_the_workload():
+    config = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d", "labels": {"a": "b"}}}
+    whole = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}}
+    assert scale.configuration(DEPLOYMENTS, config) == whole
+    assert scale.configuration(DEPLOYMENTS, config | {"spec": {"replicas": 3}}) == whole | {"spec": {"replicas": 3}}
+    with pytest.raises(Invalid, match=r"spec\.replicas"):
+        scale.configuration(DEPLOYMENTS, config | {"spec": {"replicas": -1}})
+    with pytest.raises(BadRequest, match="invalid object type: apps/v1, Kind=Deployment"):
+        scale.configuration(DEPLOYMENTS, whole)

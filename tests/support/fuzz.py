@@ -23,9 +23,9 @@ ODD_NAMES = ("v1.x", "x.example.com", "10.0.0.1", "Bad Name", "system-x", "..", 
 PLAIN = 0.85
 NEED_A_NODE = ("exec", "attach", "portforward", "log", "proxy")
 JSON_TYPES = ("application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "")
+APPLY = "application/apply-patch+yaml"
 PATCH_TYPES = (
-    "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
+    "application/merge-patch+json", "application/json-patch+json", "application/strategic-merge-patch+json", APPLY,
 )  # fmt: skip
 OTHER_TYPES = (
     "application/yaml",
@@ -233,7 +233,11 @@ class Fuzzer:
     def _patch(self, resource: Resource, name: str, part: str = "") -> Request:
         kind = self._chance.choice(PATCH_TYPES if self._chance.random() < 0.95 else OTHER_TYPES)
         body = self._json_patch(resource) if kind == "application/json-patch+json" else self._body(resource, kind, name)
-        return Request("PATCH", self._path(resource, name, part), self._headers(kind), body)
+        path = self._path(resource, name, part)
+        if kind == APPLY and "?" not in path:
+            # Without a manager nothing is applied.
+            path += f"?fieldManager={self._chance.choice(NAMES)}&force={self._chance.choice(('true', 'false'))}"
+        return Request("PATCH", path, self._headers(kind), body)
 
     def _on_part(self, resource: Resource) -> Request:
         parts = [part for part in resource.subresources if part not in NEED_A_NODE]

@@ -31,7 +31,6 @@ DATA = Path(os.environ.get("SPARSAM_DATA") or Path(__file__).parents[2].parent /
 FILE = DATA / "api_transcripts.jsonl.gz"
 JSON = "application/json"
 SECONDS = 60
-APPLY = "server-side apply"
 FAMILIES = {
     "bad": "bad scale",
     "create name": "create with a bad name",
@@ -68,7 +67,11 @@ class Step:
     def family(self) -> str:
         """The kind of case."""
         if self.resource == "general":
-            return APPLY if self.case.startswith("apply") else "discovery, lists, selectors, names, content types"
+            return (
+                "server-side apply"
+                if self.case.startswith("apply")
+                else "discovery, lists, selectors, names, content types"
+            )
         words = self.case.split()
         short = " ".join(words[:2]) if words[0] == "create" or words[1:] == ["patch"] else words[0]
         return FAMILIES.get(short, short)
@@ -202,9 +205,10 @@ def _is_others(item: Any) -> bool:
     return isinstance(config_map, dict) and config_map.get("name") == "openshift-service-ca.crt"
 
 
-def _lists_applied(step: Step) -> bool:
-    rows = step.want["body"].get("rows") or () if isinstance(step.want["body"], dict) else ()
-    return step.resource == "configmaps" and any(row["cells"][0] == "ap" for row in rows)
+def _of_storage(step: Step) -> bool:
+    if step.resource == "persistentvolumeclaims":
+        return not step.levels["full"] and "storageClassName" not in json.dumps(step.want["body"])
+    return step.case == "table" and step.resource in ("storageclasses", "csidrivers")
 
 
 def _is_dump(step: Step) -> bool:
@@ -220,8 +224,8 @@ def _is_emptiness(step: Step) -> bool:
 # Why steps disagree, the first that holds: reasons that concern the answer, then those of messages alone.
 CAUSES: tuple[tuple[str, Callable[[Step], bool]], ...] = (
     ("the recorded server projects a ConfigMap of OpenShift's into every token volume", _of_openshift),
-    ("server-side apply is answered 415", lambda step: step.family == APPLY or _lists_applied(step)),
     ("custom resources are not served", lambda step: step.resource == "customresourcedefinitions" and not step.levels["full"]),
+    ("a StorageClass and a CSIDriver of our own are there", _of_storage),
     ("ControllerRevisions keep the bytes of their data", lambda step: step.resource == "controllerrevisions"),
     ("bootstrap roles and role bindings are not created", lambda step: step.case == "table" and "role" in step.resource),
     ("bootstrap priority levels are not created", lambda step: step.resource == "prioritylevelconfigurations"),

@@ -74,7 +74,7 @@ async def run(config: AgentConfig, serve: Serve | None = None, order: Order | No
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         cri = await stack.enter_async_context(Cri(socket))
-        client = await stack.enter_async_context(ApiClient(config.client))
+        client = await stack.enter_async_context(ApiClient(config.client, program="kubelet"))
         await Agent(config, cri, client, clock).run(socket, serve, order or Order())
 
 

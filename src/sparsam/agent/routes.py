@@ -69,7 +69,7 @@ async def run(config: RoutesConfig, apply: Apply | None = None) -> None:
     """Keep the routes until cancelled; they stay then, since pods live on too. `purge` removes them."""
     apply = apply or apply_to_kernel
     changed = asyncio.Event()
-    async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
+    async with ApiClient(config.client, program="kubelet") as client, asyncio.TaskGroup() as group:
         nodes = Informer(client, NODES, transform=essence)
         nodes.add_handler(lambda *_: changed.set())
         group.create_task(nodes.run(), name="nodes for routes")

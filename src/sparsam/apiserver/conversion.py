@@ -81,6 +81,13 @@ def wire_items(resource: Resource, values: list[tuple[bytes, int]]) -> list[byte
     return [_item(decode(resource, value, revision)) for value, revision in values]
 
 
+def between(resource: Resource, obj: Obj, other: Resource) -> Obj:
+    """An object of this resource as another resource of the same stored form shows it."""
+    here, there = _pair(resource), _pair(other)
+    stored = here[0](obj) if here else obj
+    return there[1](stored) if there else stored
+
+
 def _pair(resource: Resource) -> tuple[Convert, Convert] | None:
     # Text is hashed once, a Resource each time: nearly all requests end at the first test.
     return _CONVERSIONS.get((resource.group, resource.version)) if resource.plural in _PLURALS else None

@@ -18,9 +18,13 @@ from sparsam.store.interface import Compacted, Entry, FutureRevision, Store
 _TOKEN_VERSION = "meta.k8s.io/v1"
 _TOO_OLD_LIST = "The resourceVersion for the provided list is too old."
 _TOO_OLD_CONTINUE = (
-    "The provided continue parameter is too old to display a consistent list result. "
-    "You must start a new list without the continue parameter."
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+    "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+    "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+    "modified, or deleted between the time the first chunk was returned and now may show up in the list."
 )
+_ANY_REVISION = -1
+"""In a token: go on from its key at whatever revision is the newest then."""
 _EXACT, _NOT_OLDER = "Exact", "NotOlderThan"
 
 
@@ -131,7 +135,9 @@ async def read(store: Store, prefix: str, options: ListOptions, selection: Selec
         try:
             page = await store.list(prefix, revision=revision, limit=wanted, start_key=start)
         except Compacted:
-            raise statuses.expired(_TOO_OLD_CONTINUE if options.token else _TOO_OLD_LIST) from None
+            if options.token and start is not None:
+                raise statuses.expired(_TOO_OLD_CONTINUE, _encode_token(prefix, _ANY_REVISION, start)) from None
+            raise statuses.expired(_TOO_OLD_LIST) from None
         except FutureRevision as error:
             raise statuses.too_large_version(revision or 0, error.current) from None
         found += page.entries if selection.is_all else [each for each in page.entries if selection.matches(each)]
@@ -157,7 +163,8 @@ def _encode_token(prefix: str, revision: int, next_key: str) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(token)).rstrip(b"=").decode()
 
 
-def _decode_token(options: ListOptions, prefix: str) -> tuple[str, int]:
+def _decode_token(options: ListOptions, prefix: str) -> tuple[str, int | None]:
+    """The key to go on from, and the revision to show; None for the newest."""
     if options.revision:
         raise BadRequest("specifying resource version is not allowed when using continue")
     try:
@@ -166,9 +173,10 @@ def _decode_token(options: ListOptions, prefix: str) -> tuple[str, int]:
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise BadRequest(f"invalid continue token: continue key is not valid: {error}") from None
     start = prefix[:-1] + token.start
-    if token.v != _TOKEN_VERSION or not start.startswith(prefix) or not 0 < token.rv < 1 << 63:
+    known = token.rv == _ANY_REVISION or 0 < token.rv < 1 << 63
+    if token.v != _TOKEN_VERSION or not start.startswith(prefix) or not known:
         raise BadRequest("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion")
-    return start, token.rv
+    return start, None if token.rv == _ANY_REVISION else token.rv
 
 
 def wire(listed: Listed, resource: Resource) -> bytes:

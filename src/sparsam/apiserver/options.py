@@ -12,6 +12,8 @@ from sparsam.apiserver.listing import integer
 from sparsam.apiserver.statuses import invalid_options
 from sparsam.errors import BadRequest, Cause, UnsupportedMediaType
 from sparsam.objects import documents
+from sparsam.objects.fields import forbidden, invalid, required, too_long
+from sparsam.objects.ownership import LONGEST_MANAGER_BYTES
 
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 
@@ -52,6 +54,40 @@ def field_validation(query: Mapping[str, str], options_kind: str) -> str:
         message = f'Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
         raise invalid_options(options_kind, [Cause("FieldValueNotSupported", message, "fieldValidation")])
     return value or "Warn"
+
+
+def field_manager(query: Mapping[str, str], options_kind: str, user_agent: str) -> str:
+    """The name under which a write is remembered: as asked for, else that of the program; raises Invalid."""
+    value = query.get("fieldManager", "")
+    if value:
+        if causes := _manager_causes(value):
+            raise invalid_options(options_kind, causes)
+        return value
+    program = user_agent.partition("/")[0].encode()[:LONGEST_MANAGER_BYTES].decode("utf-8", "ignore")
+    return "".join(filter(str.isprintable, program)) or "unknown"
+
+
+def _manager_causes(value: str) -> list[Cause]:
+    causes = []
+    if len(value.encode()) > LONGEST_MANAGER_BYTES:
+        causes.append(too_long("fieldManager", LONGEST_MANAGER_BYTES))
+    place = 0
+    for character in value:
+        if not character.isprintable():
+            # A place in the text as Go counts it: in bytes.
+            named = f"U+{ord(character):04X}"
+            causes.append(invalid("fieldManager", value, f"invalid character {named} (at position {place})"))
+        place += len(character.encode())
+    return causes
+
+
+def forced(query: Mapping[str, str], *, applying: bool) -> bool:
+    """Whether an apply may take fields from others; raises Invalid for what does not belong to this kind of patch."""
+    if not applying and "force" in query:
+        raise invalid_options("PatchOptions", [forbidden("force", "may not be specified for non-apply patch")])
+    if applying and not query.get("fieldManager"):
+        raise invalid_options("PatchOptions", [required("fieldManager", "is required for apply patch")])
+    return query.get("force", "false").lower() not in ("false", "0")
 
 
 def delete_options(raw: bytes, content_type: str, query: Mapping[str, str]) -> DeleteOptions:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -19,8 +20,8 @@ from sparsam.apiserver.admission import Admission, Attributes
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.clock import Clock, format_time
-from sparsam.errors import BadRequest, Cause, StatusError
-from sparsam.objects import pipeline
+from sparsam.errors import AlreadyExists, BadRequest, Cause, StatusError
+from sparsam.objects import applying, decode, ownership, pipeline
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategies import strategy_for
 from sparsam.objects.strategy import Obj
@@ -30,6 +31,7 @@ SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
 NAME_ATTEMPTS = 8
 SWAP_ATTEMPTS = 16
+OWN_MANAGER = "kube-apiserver"
 
 Change = Callable[[Obj, pipeline.Context], tuple[Obj, list[str]]]
 """From the stored object (owned by the callee) to the wished one, plus warnings."""
@@ -46,6 +48,10 @@ class Call:
     subresource: str = ""
     dry_run: bool = False
     field_validation: str = "Warn"
+    manager: str = OWN_MANAGER
+    """Under which name the fields that it writes are remembered."""
+    applied: bool = False
+    """Whether that was written down already, by server-side apply."""
 
 
 @dataclass(slots=True)
@@ -133,7 +139,11 @@ class Registry:
             namespace=call.namespace,
             field_validation=call.field_validation,
             admit=admit,
+            own=pipeline.nothing if call.applied else partial(ownership.record, self._writer(call)),
         )
+
+    def _writer(self, call: Call) -> ownership.Writer:
+        return ownership.Writer(call.manager, call.resource, self.now(), conversion.between, call.subresource)
 
     async def create(self, call: Call, obj: Obj, warnings: list[str] | None = None) -> Outcome:
         """Store a new object; raises Invalid, AlreadyExists and what admission objects to.
@@ -196,6 +206,44 @@ class Registry:
             return await self._admission.validate(_attributes(call, "UPDATE"), new, old)
 
         return await self._swap(call, compute, reserver, validate)
+
+    async def apply(
+        self,
+        call: Call,
+        config: Obj,
+        *,
+        force: bool,
+        creatable: Callable[[], None],
+    ) -> Outcome:
+        """Server-side apply of a configuration; `creatable` raises when the caller may not create what is not there.
+
+        Raises Conflict when others own fields that the configuration wants otherwise, unless it is forced.
+        """
+        call = replace(call, applied=True)
+        if not call.subresource and await self.store.get(call.resource.key(call.name, call.namespace)) is None:
+            creatable()
+            try:
+                return await self.create(call, self._applied_first(call, config))
+            except AlreadyExists:
+                # Somebody was faster: now there is something to apply to.
+                pass
+
+        def change(old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            new = applying.apply(self._writer(call), old, config, force=force)
+            return decode.decode_patched(call.resource, new, "Ignore")
+
+        return await self.change(call, change)
+
+    def _applied_first(self, call: Call, config: Obj) -> Obj:
+        new = applying.apply(self._writer(call), None, config)
+        obj, _ = decode.decode_patched(call.resource, new, "Ignore")
+        metadata = obj["metadata"]
+        check_name(call, metadata)
+        if metadata.get("uid"):
+            why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
+            raise statuses.conflict(call.resource, call.name, why)
+        metadata.pop("resourceVersion", None)
+        return obj
 
     async def mutate(self, call: Call, mutate: Callable[[Obj], None]) -> Outcome:
         """Change an object in place without an update's checks: for bindings and the server's own marks."""
@@ -288,14 +336,8 @@ class Registry:
 def check_identity(call: Call, new: Obj, old: Obj) -> None:
     """Raises when the object in the request is not the object at the URL, or not the version that is stored."""
     metadata, stored = new.get("metadata") or {}, old["metadata"]
-    name = metadata.get("name") or call.name
-    if name != call.name:
-        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
-    namespace = metadata.get("namespace") or call.namespace
-    if namespace != call.namespace:
-        raise BadRequest(
-            f"the namespace of the object ({namespace}) does not match the namespace on the URL ({call.namespace})"
-        )
+    check_name(call, metadata)
+    name = call.name
     uid = metadata.get("uid") or stored["uid"]
     if uid != stored["uid"]:
         raise statuses.conflict(
@@ -308,6 +350,18 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         return
     if version != stored["resourceVersion"]:
         raise statuses.conflict(call.resource, name)
+
+
+def check_name(call: Call, metadata: Obj) -> None:
+    """Raises when the metadata names another object than the URL does."""
+    name = metadata.get("name") or call.name
+    if name != call.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+    namespace = metadata.get("namespace") or call.namespace
+    if namespace != call.namespace:
+        raise BadRequest(
+            f"the namespace of the object ({namespace}) does not match the namespace on the URL ({call.namespace})"
+        )
 
 
 def _attributes(call: Call, operation: str) -> Attributes:

@@ -42,7 +42,7 @@ class Resources:
         config: ApiServerConfig,
     ) -> None:
         self._registry = registry
-        self._verbs = Verbs(registry, max_body_bytes=config.max_body_bytes)
+        self._verbs = Verbs(registry, authorizer, max_body_bytes=config.max_body_bytes)
         self._subresources = Subresources(self._verbs, registry, reader, tokens)
         self._reviews = Reviews(authenticator, authorizer, tokens)
         self._metrics = metrics.Metrics(reader, link, clock)

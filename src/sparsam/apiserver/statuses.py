@@ -60,9 +60,9 @@ def too_large_version(asked: int, current: int) -> Timeout:
     )
 
 
-def expired(message: str) -> Gone:
-    """A resource version that is no longer kept."""
-    return Gone(message)
+def expired(message: str, token: str = "") -> Gone:
+    """A resource version that is no longer kept; `token` continues a list without it."""
+    return Gone(message, metadata={"continue": token} if token else {})
 
 
 def details_of(resource: Resource, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,12 +16,12 @@ from sparsam.apiserver.discovery import subresource_verbs
 from sparsam.apiserver.evictions import EVICTIONS, Evictions
 from sparsam.apiserver.http import Answer, Reply, Request
 from sparsam.apiserver.media import negotiate
-from sparsam.apiserver.options import delete_options
+from sparsam.apiserver.options import delete_options, forced
 from sparsam.apiserver.reader import StoreReader
-from sparsam.apiserver.registry import Call, Registry, check_identity
+from sparsam.apiserver.registry import Call, Outcome, Registry, check_identity
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.tokens import BINDABLE, BoundObject, ServiceAccountTokens
-from sparsam.apiserver.verbs import Verbs
+from sparsam.apiserver.verbs import APPLY, Verbs
 from sparsam.clock import format_time, parse_time
 from sparsam.errors import BadRequest, Cause
 from sparsam.objects import pipeline, scale
@@ -94,28 +95,36 @@ class Subresources:
         media = negotiate(request.header(b"accept"))
         if request.method in ("GET", "HEAD"):
             return output.virtual(scale.view(await self._registry.read(resource, route.name, route.namespace)), media)
-        call = self._verbs.call(request, route, resource, "UpdateOptions")
-        wish = await self._scale_wish(request, call)
-
-        def change(old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
-            wished, warnings = wish(old)
-            return scale.update(resource, old, wished), warnings
-
-        outcome = await self._registry.change(replace(call, subresource=""), change)
+        if request.method == "PATCH":
+            outcome = await self._patch_scale(request, self._verbs.call(request, route, resource, "PatchOptions"))
+        else:
+            outcome = await self._put_scale(request, self._verbs.call(request, route, resource, "UpdateOptions"))
         reply = output.virtual(scale.view(conversion.decode(resource, outcome.value, outcome.revision)), media)
         reply.headers = output.warning_headers(outcome.warnings)
         return reply
 
-    async def _scale_wish(self, request: Request, call: Call) -> Callable[[Obj], tuple[Obj, list[str]]]:
-        """From the stored workload to the Scale that the client wants it to have."""
-        if request.method == "PATCH":
-            patch_type = self._verbs.patch_type(request)
-            raw = await self._verbs.patch_body(request)
-            return lambda old: scale.patch(call.resource, old, patch_type, raw, call.field_validation)
+    async def _patch_scale(self, request: Request, call: Call) -> Outcome:
+        patch_type = self._verbs.patch_type(request)
+        force = forced(request.query, applying=patch_type == APPLY)
+        raw = await self._verbs.patch_body(request)
+        if patch_type == APPLY:
+            return await self._verbs.apply(call, raw, partial(scale.configuration, call.resource), force=force)
+
+        def change(old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            wished, warnings = scale.patch(call.resource, old, patch_type, raw, call.field_validation)
+            return scale.update(call.resource, old, wished), warnings
+
+        return await self._registry.change(call, change)
+
+    async def _put_scale(self, request: Request, call: Call) -> Outcome:
         raw, content_type = await self._verbs.object_body(request)
         ctx = self._registry.context(call)
         wished, warnings = pipeline.decode(call.resource, raw, content_type, ctx, subresource="scale")
-        return lambda _old: (wished, warnings)
+
+        def change(old: Obj, _ctx: pipeline.Context) -> tuple[Obj, list[str]]:
+            return scale.update(call.resource, old, wished), warnings
+
+        return await self._registry.change(call, change)
 
     async def _bind(self, request: Request, route: Route, _resource: Resource) -> Answer:
         binding = await self._body(request, _known("", "bindings"), route)

@@ -10,30 +10,32 @@ import msgspec
 
 from sparsam.apiserver import listing, output, protobuf, statuses, watching
 from sparsam.apiserver.app import method_not_allowed, not_served
+from sparsam.apiserver.authorization import Authorizer, denial
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.http import Answer, Reply, Request, StreamReply
 from sparsam.apiserver.listing import ListOptions
 from sparsam.apiserver.media import essence, negotiate
-from sparsam.apiserver.options import delete_options, dry_run, field_validation
+from sparsam.apiserver.options import delete_options, dry_run, field_manager, field_validation, forced
 from sparsam.apiserver.registry import Call, Outcome, Registry
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.selection import Selection, parse_selection
 from sparsam.apiserver.watching import Watch
 from sparsam.errors import NotFound, StatusError, UnsupportedMediaType
-from sparsam.objects import pipeline
+from sparsam.objects import applying, pipeline
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 
 Handler = Callable[[Request, Route, Resource], Awaitable[Answer]]
 
 BODY_TYPES = ("application/json", "application/yaml", "text/yaml", "application/x-yaml")
+APPLY = "apply"
 PATCH_TYPES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
+    "application/apply-patch+yaml": APPLY,
 }
 ON_COLLECTIONS = frozenset({"create", "list", "watch", "deletecollection"})
-APPLY_PATCH = "application/apply-patch+yaml"
 
 # Kinds whose storage hands the deleted object back instead of a Status. Namespaces do while they terminate.
 RETURNS_DELETED = frozenset(
@@ -60,11 +62,16 @@ JOB_WARNING = (
 )
 
 
+def _never() -> None:
+    """Parts of objects are not created by applying to them: the registry does not ask."""
+
+
 class Verbs:
     """Generic handlers for every resource."""
 
-    def __init__(self, registry: Registry, *, max_body_bytes: int) -> None:
+    def __init__(self, registry: Registry, authorizer: Authorizer, *, max_body_bytes: int) -> None:
         self._registry = registry
+        self._authorizer = authorizer
         self._store = registry.store
         self._max_body_bytes = max_body_bytes
 
@@ -135,9 +142,23 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         patch_type = self.patch_type(request)
         call = self._call(request, route, resource, "PatchOptions")
+        force = forced(request.query, applying=patch_type == APPLY)
         raw = await self.patch_body(request)
-        outcome = await self.apply(call, patch_type, raw)
+        if patch_type == APPLY:
+
+            def creatable() -> None:
+                self._check_creation(request, route)
+
+            outcome = await self.apply(call, raw, lambda config: config, force=force, creatable=creatable)
+        else:
+            outcome = await self.change(call, patch_type, raw)
         return output.written(resource, outcome, media, request.query)
+
+    def _check_creation(self, request: Request, route: Route) -> None:
+        """Raises Forbidden for a client that may patch, but not create."""
+        action = route.action("POST", watch=False)
+        if not self._authorizer.allows(request.user, action):
+            raise denial(request.user, action)
 
     async def put(self, call: Call, raw: bytes, content_type: str) -> Outcome:
         """Replace an object (or, with `call.subresource`, its part) by the one in a body."""
@@ -153,7 +174,23 @@ class Verbs:
         with _telling(warnings):
             return await self._registry.change(call, change)
 
-    async def apply(self, call: Call, patch_type: str, raw: bytes) -> Outcome:
+    async def apply(
+        self,
+        call: Call,
+        raw: bytes,
+        as_whole: Callable[[Obj], Obj],
+        *,
+        force: bool,
+        creatable: Callable[[], None] = _never,
+    ) -> Outcome:
+        """Server-side apply of the configuration in a body; `as_whole` makes one for the whole object of it."""
+        config, warnings = applying.read(raw, call.field_validation)
+        with _telling(warnings):
+            outcome = await self._registry.apply(call, as_whole(config), force=force, creatable=creatable)
+        outcome.warnings = [*warnings, *outcome.warnings]
+        return outcome
+
+    async def change(self, call: Call, patch_type: str, raw: bytes) -> Outcome:
         """Patch an object (or its part)."""
 
         def change(old: Obj, ctx: pipeline.Context) -> tuple[Obj, list[str]]:
@@ -219,10 +256,7 @@ class Verbs:
         """The kind of patch; raises UnsupportedMediaType."""
         content_type = essence(request.header(b"content-type"))
         if content_type not in PATCH_TYPES:
-            message = "415: Unsupported Media Type"
-            if content_type == APPLY_PATCH:
-                message = "server-side apply is not offered by this server; use a strategic merge or merge patch"
-            raise UnsupportedMediaType(message, details={})
+            raise UnsupportedMediaType("415: Unsupported Media Type", details={})
         return PATCH_TYPES[content_type]
 
     async def _delete_options(self, request: Request) -> DeleteOptions:
@@ -240,6 +274,7 @@ class Verbs:
             route.subresource,
             dry_run(query, options_kind) if "dryRun" in query else False,
             field_validation(query, options_kind) if "fieldValidation" in query else "Warn",
+            field_manager(query, options_kind, request.header(b"user-agent")),
         )
 
     call = _call

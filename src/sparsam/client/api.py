@@ -60,7 +60,6 @@ _PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
-    "apply": "application/apply-patch+yaml",
 }
 
 
@@ -81,9 +80,10 @@ class ApiClient:
     aiohttp.ClientError (both mean: not reached) as they come.
     """
 
-    def __init__(self, config: ClusterConfig, *, user_agent: str = f"sparsam/{__version__}") -> None:
+    def __init__(self, config: ClusterConfig, *, program: str = "sparsam") -> None:
+        """`program` is the name under which the API server remembers what this client writes."""
         self.config = config
-        self._user_agent = user_agent
+        self._program = program
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
         self._following: asyncio.Task[None] | None = None
@@ -93,7 +93,7 @@ class ApiClient:
         if context is not None and self.config.source is not None and self.config.client_certificate:
             self._following = asyncio.create_task(self._follow(self.config.source), name="credentials")
         connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=0, keepalive_timeout=60)
-        headers = {"User-Agent": self._user_agent, "Accept": "application/json"}
+        headers = {"User-Agent": f"{self._program}/{__version__} (sparsam)", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout)
         return self
@@ -179,7 +179,7 @@ class ApiClient:
         kind: str = "merge",
         subresource: str = "",
     ) -> Obj:
-        """Patch an object; `kind` is merge, json, strategic or apply."""
+        """Patch an object; `kind` is merge, json or strategic."""
         path = resource.path(name, namespace, subresource)
         return _decode(await self._send("PATCH", path, body=patch, content_type=_PATCH_TYPES[kind]))
 

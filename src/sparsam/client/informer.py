@@ -134,6 +134,8 @@ class Informer:
         # Items of a list come without these; handlers and event recorders want them.
         obj.setdefault("kind", self.resource.kind)
         obj.setdefault("apiVersion", self.resource.api_version)
+        # Half of a pod's fields again, and nobody here asks who wrote them; writes without them leave them as they are.
+        obj["metadata"].pop("managedFields", None)
         if self._transform is not None:
             obj = self._transform(obj)
         key = _key(obj)

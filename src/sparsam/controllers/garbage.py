@@ -8,6 +8,7 @@ Source: Kubernetes documentation "Garbage Collection"; upstream's garbage collec
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from sparsam.client.informer import DELETED
@@ -101,10 +102,8 @@ class GarbageCollector:
             self._dependents.setdefault(owner["uid"], set()).add(item.uid)
         if item.owners or item.deleting:
             self.controller.queue.add(("", item.uid))
-        for owner in item.owners:
-            above = self._items.get(owner["uid"])
-            if above is not None and above.deleting:
-                self.controller.queue.add(("", above.uid))
+        # Those that were its owners until now wait for it no longer.
+        self._look_at_owners(item.owners if known is None else (*known.owners, *item.owners))
 
     def _forget(self, uid: str) -> None:
         item = self._items.pop(uid, None)
@@ -114,7 +113,10 @@ class GarbageCollector:
         self._absent[uid] = self._clock.monotonic()
         for dependent in self._dependents.get(uid, ()):
             self.controller.queue.add(("", dependent))
-        for owner in item.owners:
+        self._look_at_owners(item.owners)
+
+    def _look_at_owners(self, owners: Iterable[Obj]) -> None:
+        for owner in owners:
             above = self._items.get(owner["uid"])
             if above is not None and above.deleting:
                 self.controller.queue.add(("", above.uid))
@@ -135,8 +137,9 @@ class GarbageCollector:
         elif FOREGROUND in item.finalizers:
             dependents = [self._items[uid] for uid in self._dependents.get(item.uid, ()) if uid in self._items]
             for dependent in dependents:
+                # It may have other owners: what becomes of it is decided when it is looked at itself.
                 if not dependent.deleting:
-                    await self._delete(dependent, "Foreground")
+                    self.controller.queue.add(("", dependent.uid))
             if not any(_blocks(dependent, item.uid) for dependent in dependents):
                 await self._drop_finalizer(item, FOREGROUND)
 
@@ -149,15 +152,17 @@ class GarbageCollector:
                 dangling.add(owner["uid"])
                 continue
             above = self._items.get(owner["uid"])
-            (waiting if above is not None and above.deleting and FOREGROUND in above.finalizers else solid).append(
-                owner
-            )
+            (waiting if above is not None and _awaits_dependents(above) else solid).append(owner)
         if solid:
-            if dangling:
-                await self._drop_owner(item, dangling)
+            leaving = dangling | {owner["uid"] for owner in waiting}
+            if leaving:
+                await self._drop_owner(item, leaving)
             return
         if waiting:
-            await self._delete(item, "Foreground" if self._dependents.get(item.uid) else "Background")
+            below = [self._items[uid] for uid in self._dependents.get(item.uid, ()) if uid in self._items]
+            if any(map(_awaits_dependents, below)):
+                await self._unblock_owners(item)
+            await self._delete(item, "Foreground" if below else "Background")
         elif dangling:
             # A finalizer that asks for more than the default must be honoured.
             policy = (
@@ -206,6 +211,12 @@ class GarbageCollector:
         kept = [owner for owner in item.owners if owner["uid"] not in uids]
         await self._patch(item, {"ownerReferences": kept or None})
 
+    async def _unblock_owners(self, item: Item) -> None:
+        """Break a circle: each would wait for the next one."""
+        owners = [owner | {"blockOwnerDeletion": False} for owner in item.owners]
+        if owners != list(item.owners):
+            await self._patch(item, {"ownerReferences": owners})
+
     async def _drop_finalizer(self, item: Item, finalizer: str) -> None:
         kept = [each for each in item.finalizers if each != finalizer]
         await self._patch(item, {"finalizers": kept or None})
@@ -217,6 +228,10 @@ class GarbageCollector:
             await self._client.patch(item.resource, item.name, patch, namespace=item.namespace)
         except NotFound:
             return
+
+
+def _awaits_dependents(item: Item) -> bool:
+    return item.deleting and FOREGROUND in item.finalizers
 
 
 def _blocks(dependent: Item, owner_uid: str) -> bool:

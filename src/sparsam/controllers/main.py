@@ -125,7 +125,7 @@ class ControllersConfig:
 async def run(config: ControllersConfig) -> None:
     """Run until cancelled or until a lease is lost. Caches are shared, and kept warm while somebody else leads."""
     try:
-        async with ApiClient(config.client) as client:
+        async with ApiClient(config.client, program="kube-controller-manager") as client:
             await _run(config, client)
     except* LeadershipLost as lost:
         log.error("leaving, so that a fresh process may stand again leases=%s", [str(each) for each in lost.exceptions])

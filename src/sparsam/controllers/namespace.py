@@ -28,7 +28,7 @@ class Remains:
 
 
 def contents() -> list[Resource]:
-    """Every namespaced resource that can be emptied; pods last, so that nobody makes new ones behind our back."""
+    """Every namespaced resource that can be emptied; pods first, as long as what they need is still there."""
     found = [
         resource
         for resource in RESOURCES
@@ -37,7 +37,7 @@ def contents() -> list[Resource]:
         and (resource.group, resource.plural) not in _SECOND_VIEWS
         and (resource.group, resource.plural, resource.version) not in _SECOND_VIEWS
     ]
-    return sorted(found, key=lambda resource: resource is PODS)
+    return sorted(found, key=lambda resource: resource is not PODS)
 
 
 def conditions(remains: Remains, now: str, known: list[Obj]) -> list[Obj]:
@@ -123,6 +123,9 @@ class NamespaceController:
             for item in left:
                 for finalizer in item["metadata"].get("finalizers") or ():
                     remains.finalizers[finalizer] = remains.finalizers.get(finalizer, 0) + 1
+            if left and resource is PODS:
+                # Network policies, secrets and the like outlive the last pod.
+                break
         return remains
 
     async def _delete(self, resource: Resource, name: str, namespace: str) -> None:

@@ -56,7 +56,7 @@ class HollowConfig:
 
 async def run(config: HollowConfig, *, registering: Callable[[int], None] = lambda _: None) -> None:
     """Play the fleet until cancelled; `registering` hears how many nodes are registered."""
-    async with ApiClient(config.client) as client:
+    async with ApiClient(config.client, program="kubelet") as client:
         if config.waits:
             await _reachable(client)
         fleet = HollowFleet(client, config, SystemClock())

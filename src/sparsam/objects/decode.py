@@ -21,6 +21,7 @@ from sparsam.objects.strategy import Obj
 
 _TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 _SUMMARY_LIMIT = 16384
+_UNKNOWN, _DUPLICATE = "unknown field ", "duplicate field "
 
 _SUBRESOURCE_KINDS = {
     "scale": ("autoscaling", "v1", "Scale"),
@@ -54,7 +55,7 @@ def decode(
     except documents.Malformed as error:
         raise _unrecognized(kind, f"couldn't get version/kind; json parse error: {error}", raw) from error
     _check_type_meta(kind, value, raw)
-    return _read(kind, value, field_validation, duplicates)
+    return _read(kind, value, field_validation, duplicates, raw)
 
 
 def decode_patched(
@@ -64,7 +65,7 @@ def decode_patched(
     kind = expected_kind(resource, subresource)
     try:
         _check_type_meta(kind, patched, b"{}")
-        return _read(kind, patched, field_validation, [])
+        return _read(kind, patched, field_validation, [], b"")
     except BadRequest as error:
         problem = error.message.partition(": ")[2] if " cannot be handled as a " in error.message else error.message
         shown = msgspec.json.encode(patched).decode()
@@ -116,7 +117,7 @@ def _check_type_meta(kind: tuple[str, str, str], value: Any, raw: bytes) -> None
 
 
 def _read(
-    kind: tuple[str, str, str], value: Any, field_validation: str, duplicates: list[str]
+    kind: tuple[str, str, str], value: Any, field_validation: str, duplicates: list[str], raw: bytes
 ) -> tuple[Obj, list[str]]:
     group, version, name = kind
     api_version = f"{group}/{version}" if group else version
@@ -127,9 +128,22 @@ def _read(
     except Mismatch:
         raise BadRequest(prefix + diagnosis.type_error(definition, value)) from None
     obj["kind"], obj["apiVersion"] = name, api_version
-    problems = [f"duplicate field {quote(path)}" for path in duplicates]
+    if (value or {}).get("metadata") and value["metadata"].get("managedFields") == []:
+        # Go tells an empty list from none: it asks to forget who owns what.
+        obj["metadata"]["managedFields"] = [{}]
+    problems = [_DUPLICATE + quote(path) for path in duplicates]
     if has_unknown and field_validation != "Ignore":
-        problems += [f"unknown field {quote(path)}" for path in diagnosis.unknown_fields(definition, value)]
+        unknown = diagnosis.unknown_fields(definition, value)
+        problems = _in_order(unknown, duplicates, raw) if duplicates else [_UNKNOWN + quote(path) for path in unknown]
     if problems and field_validation == "Strict":
         raise BadRequest(f"{prefix}strict decoding error: {', '.join(problems)}")
     return obj, problems
+
+
+def _in_order(unknown: list[str], duplicates: list[str], raw: bytes) -> list[str]:
+    """Both kinds of problem in the order in which the text gives rise to them."""
+    found: dict[str, None] = {}
+    for path, again in documents.keys_of(raw):
+        if path in duplicates if again else path in unknown:
+            found[(_DUPLICATE if again else _UNKNOWN) + quote(path)] = None
+    return list(found)

@@ -102,28 +102,30 @@ def parse_json_strictly(raw: bytes) -> tuple[Any, list[str]]:
     # A dropped duplicate takes its quotes along. Only a text whose quotes do not add up is parsed again, slowly.
     if b"\\u0022" not in raw and raw.count(b'"') == msgspec.json.encode(value).count(b'"'):
         return value, []
-    duplicates: list[str] = []
+    return value, list(dict.fromkeys(path for path, again in keys_of(raw) if again))
+
+
+def keys_of(raw: bytes) -> Iterator[tuple[str, bool]]:
+    """The path of every key of a JSON text, in order of appearance, and whether its object had it before."""
     pairs = json.loads(raw.decode("utf-8", "replace"), object_pairs_hook=_Pairs, parse_constant=_no_constant)
-    _find_duplicates(pairs, "", duplicates)
-    return value, duplicates
+    yield from _keys(pairs, "")
 
 
 class _Pairs(list[tuple[str, Any]]):
     """An object as the list of its keys and values, duplicates included."""
 
 
-def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
+def _keys(value: Any, path: str) -> Iterator[tuple[str, bool]]:
     if isinstance(value, _Pairs):
         seen: set[str] = set()
         for name, item in value:
             here = f"{path}.{name}" if path else name
-            if name in seen and here not in found:
-                found.append(here)
+            yield here, name in seen
             seen.add(name)
-            _find_duplicates(item, here, found)
+            yield from _keys(item, here)
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            _find_duplicates(item, f"{path}[{position}]", found)
+            yield from _keys(item, f"{path}[{position}]")
 
 
 _DEPTH_LIMIT = 1000
@@ -198,6 +200,35 @@ def parse_yaml(raw: bytes) -> Any:
         if isinstance(error, MalformedYaml):
             raise
         raise MalformedYaml(f"yaml: {error}") from error
+
+
+def repeated_keys(raw: bytes) -> list[tuple[int, str]]:
+    """Line and name of every key that is not the first of its name in its map, in a text that `parse_yaml` takes."""
+    if raw.lstrip()[:1] == b"{":
+        try:
+            if not parse_json_strictly(raw)[1]:
+                return []
+        except Malformed:
+            pass
+    node = next(iter(yaml.compose_all(raw, Loader=_Loader)), None)
+    return list(_repeated(node, set())) if node is not None else []
+
+
+def _repeated(node: yaml.Node, visited: set[int]) -> Iterator[tuple[int, str]]:
+    # Aliases lead to one node again and again.
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item, visited)
+    elif isinstance(node, yaml.MappingNode):
+        names = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                yield value.start_mark.line + 1, key.value
+            names.add(str(key.value))
+            yield from _repeated(value, visited)
 
 
 def _check_depth(raw: bytes) -> None:

@@ -45,6 +45,7 @@ _PATCH_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 )
 _OBJECT_TYPES = ("application/json", "application/yaml")
 _SUBRESOURCE_METHODS = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from sparsam.errors import Cause
 from sparsam.objects import decode as decoding
-from sparsam.objects import metadata, patches, typed
+from sparsam.objects import metadata, ownership, patches, typed
 from sparsam.objects.fields import invalid_object
 from sparsam.objects.kinds import Resource
 from sparsam.objects.schema import for_resource
@@ -23,6 +23,13 @@ from sparsam.objects.strategy import Obj, Strategy
 
 def nothing(_new: Obj, _old: Obj | None) -> None:
     """Admission that has no opinion."""
+
+
+def keep_owners(new: Obj, old: Obj | None) -> None:
+    """Whoever owned fields before owns them still."""
+    new["metadata"].pop("managedFields", None)
+    if entries := ownership.entries_of(old):
+        new["metadata"]["managedFields"] = entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,8 @@ class Context:
     """Strict, Warn or Ignore: what happens to unknown and duplicate fields."""
     admit: Callable[[Obj, Obj | None], None] = nothing
     """(new, old): mutating admission after defaulting; may raise StatusError."""
+    own: Callable[[Obj, Obj | None], None] = keep_owners
+    """(new, old): writes down in `new` who owns what, before admission, whose changes are nobody's."""
 
 
 def decode(
@@ -60,9 +69,10 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     if resource.namespaced and not meta.get("namespace"):
         meta["namespace"] = ctx.namespace
     strategy.default(obj)
+    ctx.own(obj, None)
     ctx.admit(obj, None)
     meta = _metadata(obj)
-    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink", "generation"):
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         meta.pop(name, None)
     if strategy.has_generation:
         meta["generation"] = 1
@@ -87,6 +97,7 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     meta, old_meta = _metadata(new), old["metadata"]
     _restore_identity(resource, meta, old_meta)
     strategy.default(new)
+    ctx.own(new, old)
     ctx.admit(new, old)
     meta = _metadata(new)
     causes = _update_part(strategy, new, old, subresource)
@@ -94,6 +105,7 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     _raise_if_invalid(resource, old_meta, causes)
     warnings = strategy.warnings(new, old)
     typed.complete(for_resource(resource).name, new)
+    ownership.settle(new, old)
     return new, warnings
 
 
@@ -104,7 +116,12 @@ def apply_patch(
 
     The result still has to go through `update`.
     """
+    entries = old["metadata"].get("managedFields")
     patched = patches.apply(resource, old, patch_type, raw)
+    metadata = patched.get("metadata")
+    if entries and isinstance(metadata, dict) and metadata.get("managedFields") is entries:
+        # Untouched by the patch: read from the stored object again, which is cheaper than checking them.
+        patched["metadata"] = {name: value for name, value in metadata.items() if name != "managedFields"}
     return decoding.decode_patched(resource, patched, ctx.field_validation, subresource=subresource)
 
 
@@ -161,7 +178,6 @@ def _restore_identity(resource: Resource, meta: Obj, old_meta: Obj) -> None:
     meta.setdefault("name", old_meta["name"])
     if resource.namespaced:
         meta.setdefault("namespace", old_meta.get("namespace", ""))
-    meta.pop("managedFields", None)
     meta.pop("selfLink", None)
     if not meta.get("uid"):
         meta["uid"] = old_meta["uid"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sparsam.errors import Conflict
 from sparsam.objects import patches
+from sparsam.objects.applying import check
 from sparsam.objects.decode import decode_patched
 from sparsam.objects.fields import invalid, invalid_object
 from sparsam.objects.kinds import Resource
@@ -48,6 +49,24 @@ def patch(
     return decode_patched(resource, patched, field_validation, subresource="scale")
 
 
+def configuration(resource: Resource, config: Obj) -> Obj:
+    """What to apply to the workload for an applied Scale; raises BadRequest and Invalid."""
+    check(KIND, config)
+    metadata, spec = config.get("metadata") or {}, config.get("spec") or {}
+    kept = {name: metadata[name] for name in _METADATA if name in metadata}
+    whole: Obj = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": kept}
+    if "replicas" not in spec:
+        return whole
+    _check_replicas(spec["replicas"] or 0, metadata.get("name") or "")
+    return whole | {"spec": {"replicas": spec["replicas"]}}
+
+
+def _check_replicas(replicas: int, name: str) -> None:
+    if replicas < 0:
+        cause = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise invalid_object("autoscaling", "Scale", name, [cause])
+
+
 def update(resource: Resource, obj: Obj, scale: Obj) -> Obj:
     """A copy of the workload with the replicas of `scale`; raises Invalid and Conflict.
 
@@ -55,9 +74,7 @@ def update(resource: Resource, obj: Obj, scale: Obj) -> Obj:
     """
     metadata = scale.get("metadata") or {}
     replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if replicas < 0:
-        cause = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-        raise invalid_object("autoscaling", "Scale", obj["metadata"]["name"], [cause])
+    _check_replicas(replicas, obj["metadata"]["name"])
     version = metadata.get("resourceVersion")
     if version and version != obj["metadata"].get("resourceVersion"):
         name = obj["metadata"]["name"]

@@ -43,7 +43,7 @@ async def run(config: ProxyConfig) -> None:
     zone = Zone(config.cluster_domain, config.dns_ip, (config.service_cidr, config.cluster_cidr))
     programmer = _programmer(config, view, zone)
     await programmer.prepare()
-    async with ApiClient(config.client) as client, asyncio.TaskGroup() as group:
+    async with ApiClient(config.client, program="kube-proxy") as client, asyncio.TaskGroup() as group:
         services, slices = Informer(client, SERVICES), Informer(client, ENDPOINTSLICES)
         if config.node_name:
             node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}", transform=_labels_alone)
