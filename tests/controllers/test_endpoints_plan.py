@@ -17,7 +17,7 @@ def pod(number, *, ready=True, going=False, port=8080, phase="Running", ip=True)
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     status = {"phase": phase, "conditions": conditions}
     if ip:
-        status["podIP"] = f"10.0.{number // 250}.{number % 250 + 1}"
+        status["podIPs"] = [{"ip": f"10.0.{number // 250}.{number % 250 + 1}"}]
     container = {"name": "c", "ports": [{"name": "web", "containerPort": port, "protocol": "TCP"}]}
     return {"metadata": metadata, "spec": {"containers": [container], "nodeName": "node"}, "status": status}
 

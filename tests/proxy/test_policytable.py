@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from sparsam.proxy.families import IPV4, IPV6, Family
 from sparsam.proxy.policies import Cluster, compile_policies, facts_of
-from sparsam.proxy.policytable import EMPTY, PolicyTable, build_table, render_change, render_whole
+from sparsam.proxy.policytable import EMPTY, PolicyTable, Site, build_table, render_change, render_whole
 from tests.proxy.test_traffic import CLIENT_IP, A, B, World
 from tests.support.netns import namespaces
 from tests.support.policies import pod, policy
@@ -16,15 +17,17 @@ from tests.support.proxy import comparable, has_nft
 
 needs_nft = pytest.mark.skipif(not has_nft(), reason="nftables needs root and a kernel that has it")
 TABLE = "sparsam-policy"
+SITE, SITE6 = (Site(family, TABLE, "spc0") for family in (IPV4, IPV6))
 
 
-def table(policies: Iterable[dict[str, Any]], *pods: dict[str, Any]) -> PolicyTable:
-    return build_table(compile_policies(policies, Cluster(facts for each in pods if (facts := facts_of(each, "n1")))))
+def table(policies: Iterable[dict[str, Any]], *pods: dict[str, Any], family: Family = IPV4) -> PolicyTable:
+    facts = [facts for each in pods if (facts := facts_of(each, "n1", family))]
+    return build_table(compile_policies(policies, Cluster(facts, family=family)), family)
 
 
 def test_without_isolation_the_table_goes():
-    assert render_whole("t", EMPTY) == render_change("t", table([policy()], pod("a", A)), EMPTY)
-    assert render_whole("t", EMPTY) == "add table ip t\ndelete table ip t\n"
+    assert render_whole(SITE, EMPTY) == render_change(SITE, table([policy()], pod("a", A)), EMPTY)
+    assert render_whole(SITE, EMPTY) == f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
 
 
 def test_a_pod_more_changes_elements_and_no_rules():
@@ -32,10 +35,10 @@ def test_a_pod_more_changes_elements_and_no_rules():
     before = table(rules, *(pod(f"p{number}", f"10.0.0.{number}") for number in range(1, 100)))
     after = table(rules, *(pod(f"p{number}", f"10.0.0.{number}") for number in range(1, 101)))
     assert len(before.chains) == 1
-    change = render_change("t", before, after).splitlines()
+    change = render_change(SITE, before, after).splitlines()
     assert len(change) == 3
     assert all(line.startswith("add element") and "10.0.0.100" in line for line in change)
-    assert render_change("t", after, after).strip() == ""
+    assert render_change(SITE, after, after).strip() == ""
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ class Kernel:
         self.present = EMPTY
 
     def apply(self, wanted: PolicyTable) -> None:
-        text = render_change(TABLE, self.present, wanted)
+        text = render_change(SITE, self.present, wanted)
         self.world.node.call(lambda: self.world.nft.run(text))
         self.present = wanted
 
@@ -119,6 +122,6 @@ def test_steps_lead_to_the_same_table_as_a_whole_build(world: World):
         wanted = table(policies, *present)
         kernel.apply(wanted)
         stepwise = kernel.listing()
-        text = render_whole(TABLE, wanted)
+        text = render_whole(SITE, wanted)
         world.node.call(lambda text=text: world.nft.run(text))
         assert kernel.listing() == stepwise

@@ -55,7 +55,7 @@ class World:
         client.ip(f"addr add {CLIENT_IP}/24 dev eth0")
         client.ip("link set eth0 up")
         client.serve("outside", CLIENT_IP, 9000)
-        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", {"10.96.0.0/16": NODE_IP}))
         self.nft = Library()
         node.call(lambda: self.nft.run(self.ruleset.render("sparsam")))
 
@@ -265,17 +265,17 @@ def test_the_library_and_the_program_do_the_same_and_leave_other_tables_alone(wo
     text = world.ruleset.render("sparsam")
     for nft in (Library(), Program()):
         world.node.call(lambda nft=nft: nft.run(text))
-        assert world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+        assert world.node.call(lambda nft=nft: has_table(nft, "ip sparsam"))
         with pytest.raises(NftablesError):
             world.node.call(lambda nft=nft: nft.run("add rule ip sparsam nowhere drop\n"))
-        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
-        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
-        assert not world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+        world.node.call(lambda nft=nft: delete_table(nft, "ip sparsam"))
+        world.node.call(lambda nft=nft: delete_table(nft, "ip sparsam"))
+        assert not world.node.call(lambda nft=nft: has_table(nft, "ip sparsam"))
     assert "".join(world.node.run("nft", "list", "ruleset").split()) == "tableipother{chainkeep{}}"
 
 
 def test_the_link_of_the_dns_goes_as_it_came(world):
-    world.node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+    world.node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", {"10.96.0.0/16": NODE_IP}))
     assert "10.96.0.10/32" in world.node.ip("addr show spd0")
     assert f"src {NODE_IP}" in world.node.ip("route show 10.96.0.0/16")
     world.node.call(lambda: remove_dns_link("spd0"))

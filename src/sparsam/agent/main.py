@@ -82,11 +82,11 @@ async def start_engine(config: AgentConfig) -> str:
     """Make sure that an engine runs, with our network and sandbox image if it is ours; returns its socket."""
     for directory in (config.data_dir, config.run_dir, config.pods_dir, config.logs_dir):
         directory.mkdir(parents=True, exist_ok=True)
-    await prepare(config.data_dir)
+    await prepare(config.data_dir, config.pod_cidrs)
     if config.cri_socket:
         return config.cri_socket
     engine = Containerd(config.data_dir, config.run_dir)
-    write_network_config(engine.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
+    write_network_config(engine.conf_dir, config.pod_cidrs, config.bridge, config.ipam_dir)
     await engine.start()
     async with Cri(str(engine.socket)) as cri:
         await _answers(cri)

@@ -23,10 +23,10 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
 
     nodes = list(nodes)
     identities = [pki.node_identity(node.name) for node in nodes]
-    identities += [pki.node_serving_identity(node.name, node.ip) for node in nodes]
+    identities += [pki.node_serving_identity(node.name, node.ips) for node in nodes]
     own = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
     sans = [*own, f"kubernetes.default.svc.{settings.cluster_domain}", "localhost", "127.0.0.1"]
-    sans += [settings.client_host, settings.machine_ip, settings.api_service_ip]
+    sans += [settings.client_host, *settings.machine_ips, settings.api_service_ip]
     if host := public_host(settings):
         sans.append(host)
     pki.ensure_pki(settings.pki_dir, sans=sans, identities=identities)

@@ -10,6 +10,7 @@ import secrets
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import click
 
 from sparsam.cli.certificates import CLIENT_SIGNER, UNREACHED, JoinError, has_expired
 from sparsam.cli.hollow import hollow
-from sparsam.cli.joining import Invitation, address_towards, enroll, papers_of, parse_invitation
+from sparsam.cli.joining import Invitation, enroll, own_addresses, papers_of, parse_invitation
 from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
@@ -133,12 +134,13 @@ def _is_forgotten(settings: Settings) -> bool:
 
 
 def _settings_of(invitation: Invitation, data_dir: Path, flags: Mapping[str, Any]) -> Settings:
+    versions = [ip_network(each).version for each in invitation.service_cidr.split(",")]
     return Settings(
         data_dir=str(data_dir.absolute()),
         run_dir=flags["run_dir"],
         parts="node",
         node_name=flags["node_name"] or platform.node().split(".")[0].lower() or "localhost",
-        node_ip=flags["node_ip"] or address_towards(invitation.server),
+        node_ip=flags["node_ip"] or ",".join(own_addresses(invitation.server, versions)),
         cluster_cidr=invitation.cluster_cidr,
         service_cidr=invitation.service_cidr,
         # The addresses are those of the machine with the API server.
