@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sparsam.proxy.families import IPV4, IPV6, Family
 from sparsam.proxy.policies import Cluster, compile_policies, facts_of
 from sparsam.proxy.policytable import EMPTY, PolicyTable, Site, build_table, render_change, render_whole
 from tests.proxy.test_traffic import CLIENT_IP, A, B, World
-from tests.support.netns import namespaces
+from tests.support.netns import namespaces, needs_ipv6
 from tests.support.policies import pod, policy
 from tests.support.proxy import comparable, has_nft
 
@@ -125,3 +126,64 @@ def test_steps_lead_to_the_same_table_as_a_whole_build(world: World):
         text = render_whole(SITE, wanted)
         world.node.call(lambda text=text: world.nft.run(text))
         assert kernel.listing() == stepwise
+
+
+def both(name: str, four: str, six: str) -> dict[str, Any]:
+    made = pod(name, four)
+    made["status"]["podIPs"].append({"ip": six})
+    return made
+
+
+def test_each_family_has_its_own_pods_and_blocks():
+    pods = [both("a", A, "fd00::2"), pod("b", B)]
+    blocks = [{"ipBlock": {"cidr": each}} for each in ("192.0.2.0/24", "2001:db8::/32")]
+    rules = [policy(podSelector={}, ingress=[{"from": blocks}])]
+    four, six = (table(rules, *pods, family=family) for family in (IPV4, IPV6))
+    assert set(four.elements["receiving"]) == {A, B}
+    assert set(six.elements["receiving"]) == {"fd00::2"}
+    assert list(four.chains.values()) == [("ip saddr 192.0.2.0/24 return", "drop")]
+    assert list(six.chains.values()) == [("ip6 saddr 2001:db8::/32 return", "drop")]
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_nft
+@needs_nft
+@needs_ipv6
+def test_packets_of_ipv6_obey_and_neighbours_are_found_but_not_used_past_the_rules(world: World):
+    six = {"a": "fd00:10:244:1::2", "b": "fd00:10:244:1::3"}
+    world.node.sysctl("net/bridge/bridge-nf-call-ip6tables", "1")
+    own: dict[str, str] = {}
+    for name, namespace in (("a", world.a), ("b", world.b)):
+        namespace.ip(f"addr add {six[name]}/64 dev eth0 nodad")
+        found = until(lambda namespace=namespace: usable(namespace.ip("-o -6 addr show dev eth0 scope link")))
+        own[name] = f"{found}%eth0"
+        namespace.serve(name, six[name], 8080)
+        namespace.serve(name, "::", 8081)
+    pods = [both("a", A, six["a"]), both("b", B, six["b"])]
+
+    def apply(*policies: dict[str, Any]) -> None:
+        text = render_whole(SITE6, table(policies, *pods, family=IPV6))
+        world.node.call(lambda: world.nft.run(text))
+
+    assert reaches(world.a, six["b"], 8080)
+    assert reaches(world.a, own["b"], 8081)
+    apply(policy(podSelector={"matchLabels": {"app": "b"}}, policyTypes=["Ingress"]))
+    world.a.ip("neigh flush dev eth0")
+    assert not reaches(world.a, six["b"], 8080)
+    assert not reaches(world.a, own["b"], 8081)
+    assert reaches(world.b, six["a"], 8080)
+    apply(policy(ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]))
+    assert reaches(world.a, six["b"], 8080)
+
+
+def usable(shown: str) -> str:
+    """The address that a link has of itself, once the kernel has looked for duplicates."""
+    return "" if "tentative" in shown or "fe80" not in shown else shown.split()[3].partition("/")[0]
+
+
+def until(look: Callable[[], str]) -> str:
+    for _ in range(40):
+        if found := look():
+            return found
+        time.sleep(0.25)
+    raise AssertionError("no address of the link's own")

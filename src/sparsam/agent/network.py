@@ -14,8 +14,10 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from pyroute2.iproute.linux import IPRoute
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ _SYSCTLS = {
 }
 _LISTEN_ALL_THE_SAME = "2"
 """Of `accept_ra`: learn routes from routers although this is one (Documentation/networking/ip-sysctl.rst)."""
+_IFA_F_NODAD = 0x02
+"""No detection of duplicates (rtnetlink(7))."""
 _EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -101,6 +105,24 @@ def write_network_config(conf_dir: Path, pod_cidrs: Iterable[str], bridge: str, 
     content = network_config(pod_cidrs, bridge, state_dir)
     if not path.exists() or path.read_bytes() != content:
         path.write_bytes(content)
+
+
+def ensure_gateways(pod_cidrs: Iterable[str], bridge: str) -> None:
+    """Give the bridge its addresses of IPv6 before the plugin does.
+
+    The plugin's would be of no use to the first pods, as long as the kernel looks for duplicates of them: for a second.
+    """
+    constructor: Any = IPRoute
+    for network in map(ip_network, pod_cidrs):
+        if network.version != 6:
+            continue
+        with constructor() as netlink:
+            if not netlink.link_lookup(ifname=bridge):
+                netlink.link("add", ifname=bridge, kind="bridge")
+            (index,) = netlink.link_lookup(ifname=bridge)
+            gateway = {"address": str(next(network.hosts())), "prefixlen": network.prefixlen}
+            netlink.addr("replace", index=index, flags=_IFA_F_NODAD, **gateway)
+            netlink.link("set", index=index, state="up")
 
 
 def apply_sysctls(pod_cidrs: Iterable[str], root: Path = Path("/proc/sys")) -> dict[str, str]:
