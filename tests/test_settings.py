@@ -83,6 +83,37 @@ def test_two_networks_of_pods_and_of_services_make_a_cluster_of_both_families():
     assert Settings(**DUAL, load_balancer_cidr="fd00:7::/120").balancer_cidrs == ("fd00:7::/120",)
 
 
+@pytest.mark.parametrize(
+    ("pods", "services", "versions", "addresses"),
+    [
+        ("fd00:10:244::/56", "fd00:10:96::/112", (6,), ("fd00:10:96::a", "fd00:10:245::1")),
+        (
+            "fd00:10:244::/56,10.244.0.0/16",
+            "fd00:10:96::/112,10.96.0.0/16",
+            (6, 4),
+            ("fd00:10:96::a", "fd00:10:245::1"),
+        ),
+        ("10.244.0.0/16", "10.96.0.0/16", (4,), ("10.96.0.10", "10.245.0.1")),
+    ],
+)
+def test_any_family_may_be_alone_or_first(pods, services, versions, addresses):
+    settings = Settings(cluster_cidr=pods, service_cidr=services)
+    assert settings.versions == versions
+    assert (settings.dns_ip, settings.machine_ip) == addresses
+    [node] = settings.node_list("box", {4: "192.0.2.7", 6: "2001:db8::7"})
+    assert node.ips == tuple({4: "192.0.2.7", 6: "2001:db8::7"}[version] for version in versions)
+    assert tuple(6 if ":" in each else 4 for each in node.pod_cidrs) == versions
+    assert len(settings.balancer_cidrs) == len(versions)
+
+
+def test_where_ipv6_is_first_the_api_server_listens_there():
+    six = {"cluster_cidr": "fd00:10:244::/56", "service_cidr": "fd00:10:96::/112"}
+    with pytest.raises(SettingsError, match="use ::"):
+        Settings(**six, listen="0.0.0.0")
+    assert Settings(**six, listen="::").server_url == "https://127.0.0.1:6443"
+    assert Settings(**six, listen="fd00::7").server_url == "https://[fd00::7]:6443"
+
+
 def test_the_only_node_has_the_machines_address_of_each_family():
     own = {4: "192.0.2.7", 6: "2001:db8::7"}
     assert Settings(**DUAL).node_list("box", own)[0].ips == ("192.0.2.7", "2001:db8::7")
@@ -96,7 +127,8 @@ def test_the_only_node_has_the_machines_address_of_each_family():
     [
         ({"cluster_cidr": "10.244.0.0/16"}, "not of the same IP families"),
         ({"cluster_cidr": "fd00:10:244::/56,10.244.0.0/16"}, "not of the same IP families"),
-        ({"service_cidr": "fd00:10:96::/112"}, "does not begin with an IPv4 network"),
+        ({"service_cidr": "fd00:10:96::/112"}, "not of the same IP families"),
+        ({"service_cidr": ""}, "there is no network"),
         ({"service_cidr": "10.96.0.0/16,10.97.0.0/16"}, "more than one network of a family"),
         ({"cluster_cidr": "10.244.0.0/16,fd00:10:244::/72"}, "use a /64 or wider"),
         ({"machine_cidr": "10.245.0.0/24,fd00:10:96::/64"}, "overlaps"),

@@ -67,7 +67,8 @@ class Settings:
     cluster_cidr: str = "10.244.0.0/16"
     """Network of all pods, or one of each family; each node gets a /24 (IPv6: a /64) of it."""
     service_cidr: str = "10.96.0.0/16"
-    """Network of ClusterIPs, or one of each family, the default one's first; .1 is the API server, .10 is DNS."""
+    """Network of ClusterIPs, or one of each family, the default one's first; .1 is the API server, .10 is DNS (IPv6:
+    ::1 and ::a)."""
     machine_cidr: str = "10.245.0.0/24"
     """Machine-internal network between the API server (.1) and this machine's nodes (.11 on), or one of each family."""
     load_balancer_cidr: str = "10.245.1.0/24"
@@ -128,8 +129,10 @@ class Settings:
         for (first, one), (second, other) in combinations(networks, 2):
             if one.overlaps(other):
                 raise SettingsError(f"{first}: {one} overlaps {second} {other}")
-        if not self.service_cidr or self.versions[0] != 4:
-            raise SettingsError(f"service_cidr: {self.service_cidr or 'nothing'} does not begin with an IPv4 network")
+        if not self.versions:
+            raise SettingsError("service_cidr: there is no network")
+        if self.listen == "0.0.0.0" and self.versions[0] == 6:
+            raise SettingsError(f"listen: {self.listen} is no address of the cluster's first family, IPv6; use ::")
         if tuple(each.version for each in _networks("cluster_cidr", self.cluster_cidr)) != self.versions:
             both = f"cluster_cidr {self.cluster_cidr} and service_cidr {self.service_cidr}"
             raise SettingsError(f"{both} are not of the same IP families, in the same order")
@@ -190,7 +193,7 @@ class Settings:
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The IP versions of the cluster, the default one first: 4, or both."""
+        """The IP versions of the cluster, the default one first."""
         return tuple(each.version for each in _networks("service_cidr", self.service_cidr))
 
     @property
@@ -237,12 +240,12 @@ class Settings:
     @property
     def client_host(self) -> str:
         """Where a client on this machine finds the API server."""
-        return "127.0.0.1" if self.listen in ("", "0.0.0.0") else self.listen
+        return "127.0.0.1" if self.listen in ("", "0.0.0.0", "::") else self.listen
 
     @property
     def server_url(self) -> str:
         """The API server as processes of this machine reach it."""
-        return self.server or f"https://{self.client_host}:{self.port}"
+        return self.server or api_url(self.client_host, self.port)
 
     def node_list(self, hostname: str, primary_ips: Mapping[int, str]) -> list[NodeSettings]:
         """The nodes of this machine, given its host name and its addresses by IP version, as far as it has any."""
@@ -286,6 +289,11 @@ _NODE_PREFIX = {4: 24, 6: 64}
 """Upstream's --node-cidr-mask-size-ipv4 and -ipv6."""
 _MACHINE_IPV6, _BALANCER_IPV6 = IPv6Network("fd00:10:245::/64"), IPv6Network("fd00:10:245:1::/112")
 """What goes with the defaults of IPv4 when the cluster has both families."""
+
+
+def api_url(host: str, port: int) -> str:
+    """The URL of an API server at an address."""
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def node_networks(cluster_cidr: str) -> Iterator[Network]:

@@ -90,6 +90,26 @@ def resolves(cluster: Cluster, name: str) -> list[str]:
     return [each[1] for each in words[2:] if each[:1] == ["Address:"] and "10.96.0.10" not in each[1]]
 
 
+def test_a_cluster_of_ipv6_alone_works(tmp_path: Path):
+    # The first test, since there is room for one cluster at a time.
+    networks = ("--cluster-cidr", "fd00:10:244::/56", "--service-cidr", "fd00:10:96::/112")
+    with running_cluster(tmp_path, "--node-name", "six", *networks) as cluster:
+        until(lambda: cluster.get("serviceaccounts")["items"], what="default service account")
+        cluster.apply(pod("server", "six"))
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/server", "--timeout=80s")
+        cluster.kubectl("expose", "pod", "server", "--name=web", "--port=80", "--target-port=8080")
+        spec = cluster.get("service", "web")["spec"]
+        assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv6"], "SingleStack")
+        until(lambda: "pod server" in asks(cluster, "server", "http://web/"), what="the Service by its name")
+        assert "pod server" in answers(url(spec["clusterIP"]))
+        assert "pod server" in cluster.kubectl("get", "--raw", "/api/v1/namespaces/default/pods/server/proxy/")
+        cluster.kubectl("exec", "server", "--", "sh", "-c", "nc -w 5 kubernetes.default 443 < /dev/null")
+        refused = cluster.kubectl(
+            "patch", "service", "web", "-p", '{"spec": {"ipFamilyPolicy": "RequireDualStack"}}', check=False
+        )
+        assert "this cluster is not configured for dual-stack services" in refused
+
+
 def test_nodes_and_pods_have_an_address_of_each_family(cluster: Cluster, pods: dict[str, list[str]]):
     nodes = {node["metadata"]["name"]: node for node in cluster.get("nodes")["items"]}
     for name, ips in pods.items():

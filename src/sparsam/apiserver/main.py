@@ -148,7 +148,8 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
 
 def _paths(config: ApiServerConfig) -> dict[str, PathHandler]:
     host, port = config.advertised
-    paths: dict[str, PathHandler] = {**discovery.paths(f"{host}:{port}"), **openapi.paths()}
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    paths: dict[str, PathHandler] = {**discovery.paths(address), **openapi.paths()}
     for name in ("/healthz", "/livez", "/readyz"):
         paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
         paths[f"{name}/ping"] = paths[name]

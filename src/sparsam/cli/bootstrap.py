@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsam.cli.nodes import public_host
-from sparsam.settings import NodeSettings, Settings
+from sparsam.settings import NodeSettings, Settings, api_url
 
 PROBE_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
     write_kubeconfig(settings.kubeconfig, settings, here, "admin")
     write_kubeconfig(settings.data_path / "control.kubeconfig", settings, here, "control")
     for node in nodes:
-        server = f"https://{settings.machine_ip}:{settings.port}" if node.netns else here
+        server = api_url(settings.machine_ip, settings.port) if node.netns else here
         path = settings.data_path / f"node-{node.name}.kubeconfig"
         write_kubeconfig(path, settings, server, f"node-{node.name}")
 

@@ -25,7 +25,7 @@ from sparsam.cli.serve import data_dir_option
 from sparsam.cli.shutdown import shutdown
 from sparsam.cli.up import require_root, start
 from sparsam.clock import format_time
-from sparsam.settings import Settings, SettingsError, read_settings
+from sparsam.settings import Settings, SettingsError, api_url, read_settings
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -79,7 +79,7 @@ def token(data_dir: Path, ttl: timedelta) -> None:
     token_id, token_secret = _random(6), _random(16)
     asyncio.run(_create(settings, token_object(token_id, token_secret, datetime.now(UTC) + ttl)))
     invitation = Invitation(
-        server=f"https://{host}:{settings.port}",
+        server=api_url(host, settings.port),
         ca=(settings.pki_dir / "ca.crt").read_text(),
         token=f"{token_id}.{token_secret}",
         cluster_cidr=settings.cluster_cidr,
@@ -177,8 +177,9 @@ def _require_reachable(settings: Settings) -> str:
         raise SettingsError(f"this machine is a node of {settings.server}; type `sparsam node token` there")
     host = public_host(settings)
     if host is None:
+        everywhere = "::" if settings.versions[0] == 6 else "0.0.0.0"
         raise SettingsError(
-            "the API server listens for this machine only; start the cluster with: sparsam up --listen 0.0.0.0"
+            f"the API server listens for this machine only; start the cluster with: sparsam up --listen {everywhere}"
         )
     if "node" in settings.part_list and settings.nodes > 1:
         raise SettingsError("several nodes of one machine cannot be reached from others; use --nodes 1")

@@ -63,7 +63,7 @@ def address_towards(host: str, port: int) -> str:
 def public_host(settings: Settings) -> str | None:
     """The address at which other machines find the API server of this one, or None when it is not for them."""
     if ip_address(settings.listen or "0.0.0.0").is_unspecified:
-        return settings.node_ip.partition(",")[0] or primary_ips().get(4)
+        return settings.node_ip.partition(",")[0] or primary_ips().get(settings.versions[0])
     return None if ip_address(settings.listen).is_loopback else settings.listen
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ def api(data_dir: Path) -> None:
         from sparsam.apiserver.main import run
 
         listen = [(settings.listen, settings.port)]
-        if "node" in settings.part_list and settings.listen != "0.0.0.0":
-            listen += [(each, settings.port) for each in settings.machine_ips]
+        if "node" in settings.part_list:
+            covered = {"0.0.0.0": (4,), "::": (4, 6)}.get(settings.listen, ())
+            own = [each for each in settings.machine_ips if ip_address(each).version not in covered]
+            listen += [(each, settings.port) for each in own]
         # Pods of other machines' nodes follow it too.
         host = public_host(settings) or (settings.machine_ip if "node" in settings.part_list else settings.listen)
         tokens = settings.data_path / "tokens.csv"
