@@ -35,7 +35,7 @@ from sparsam.settings import Settings, SettingsError, load_settings, read_settin
 
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.1
-IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
+IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 RESTARTS_TO_GIVE_UP = 5
 SHAPE = ("nodes", "node_name", "cluster_cidr", "service_cidr", "machine_cidr", "cluster_domain", "pod_cidr")
 """What a cluster's stored objects, certificates and networks depend on."""
@@ -198,9 +198,11 @@ def require_root(settings: Settings) -> None:
 
 
 def require_families(settings: Settings) -> None:
-    """Raises SettingsError when this machine's kernel lacks an address family of the cluster."""
-    if 6 in settings.versions and not IPV6_SETTINGS.exists():
-        raise SettingsError(f"service_cidr: {settings.service_cidr} needs IPv6, which this machine's kernel has not")
+    """Raises SettingsError when this machine lacks an address family of the cluster."""
+    if 6 in settings.versions and (not IPV6_OFF.exists() or IPV6_OFF.read_text().strip() == "1"):
+        raise SettingsError(
+            f"service_cidr: {settings.service_cidr} needs IPv6, which this machine's kernel lacks or has turned off"
+        )
 
 
 def require_free_port(settings: Settings) -> None:

@@ -68,7 +68,8 @@ def read_resolv_conf(path: Path, *, without: str) -> tuple[tuple[str, int], ...]
         return ()
     words = [line.split() for line in lines]
     ips = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
-    return tuple((ip, DNS_PORT) for ip in ips if ip != without)
+    # A link's own address may belong to another link here, where the node has a network namespace: it is asked last.
+    return tuple((ip, DNS_PORT) for ip in sorted(ips, key=lambda ip: ip.startswith("fe80:")) if ip != without)
 
 
 async def _ask_udp(server: tuple[str, int], message: bytes) -> bytes:
