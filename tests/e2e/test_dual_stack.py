@@ -137,6 +137,7 @@ def test_pods_of_different_nodes_reach_each_other_by_either_address(cluster: Clu
 def test_a_service_answers_by_every_address_that_it_has(cluster: Cluster, service: dict[str, Any]):
     spec, port = service["spec"], service["spec"]["ports"][0]["nodePort"]
     assert [ip_address(ip).version for ip in spec["clusterIPs"]] == [4, 6]
+    assert cluster.get("servicecidr", "kubernetes")["spec"]["cidrs"] == ["10.96.0.0/16", "fd00:10:96::/112"]
     slices = cluster.get("endpointslices", "-l", "kubernetes.io/service-name=web")["items"]
     assert {each["addressType"] for each in slices} == {"IPv4", "IPv6"}
     nodes = [each["address"] for node in cluster.get("nodes")["items"] for each in node["status"]["addresses"][:2]]

@@ -10,7 +10,7 @@ import pytest
 
 from sparsam.proxy.families import IPV4, IPV6, Family
 from sparsam.proxy.policies import Cluster, compile_policies, facts_of
-from sparsam.proxy.policytable import EMPTY, PolicyTable, Site, build_table, render_change, render_whole
+from sparsam.proxy.policytable import CLOSED, EMPTY, PolicyTable, Site, build_table, render_change, render_whole
 from tests.proxy.test_traffic import CLIENT_IP, A, B, World
 from tests.support.netns import namespaces, needs_ipv6
 from tests.support.policies import pod, policy
@@ -174,6 +174,10 @@ def test_packets_of_ipv6_obey_and_neighbours_are_found_but_not_used_past_the_rul
     assert reaches(world.b, six["a"], 8080)
     apply(policy(ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]))
     assert reaches(world.a, six["b"], 8080)
+    for wanted in (CLOSED, EMPTY):
+        text = render_whole(SITE6, wanted)
+        world.node.call(lambda text=text: world.nft.run(text))
+        assert reaches(world.a, own["b"], 8081) is (wanted is EMPTY)
 
 
 def usable(shown: str) -> str:

@@ -30,8 +30,10 @@ _FORWARDING6 = "net/ipv6/conf/all/forwarding"
 _SYSCTLS = {
     4: {
         "net/ipv4/ip_forward": "1",
-        # Traffic between pods of one bridge must pass the Service rules too.
+        # Traffic between pods of one bridge must pass the Service rules too, and that of IPv6, which links have of
+        # themselves, the rules of network policies.
         "net/bridge/bridge-nf-call-iptables": "1",
+        "net/bridge/bridge-nf-call-ip6tables": "1",
     },
     6: {_FORWARDING6: "1", "net/bridge/bridge-nf-call-ip6tables": "1"},
 }

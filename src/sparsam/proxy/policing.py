@@ -18,7 +18,7 @@ from sparsam.proxy.config import ProxyConfig
 from sparsam.proxy.families import IPV4, IPV6, Family
 from sparsam.proxy.nftables import Nftables, NftablesError, has_table
 from sparsam.proxy.policies import Cluster, PodFacts, compile_policies, facts_of
-from sparsam.proxy.policytable import EMPTY, PolicyTable, Site, build_table, render_change, render_whole
+from sparsam.proxy.policytable import CLOSED, EMPTY, PolicyTable, Site, build_table, render_change, render_whole
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ Obj = dict[str, Any]
 
 BRIDGE_FILTERS = {IPV4: "bridge-nf-call-iptables", IPV6: "bridge-nf-call-ip6tables"}
 BRIDGE_SETTINGS = Path("/proc/sys/net/bridge")
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 _RETRY_SECONDS = 1.0
 
 
@@ -59,6 +60,8 @@ class Policing:
         self._namespaces = Informer(client, NAMESPACES, transform=_essence)
         self._changed = asyncio.Event()
         self._wards = [Ward(config, family) for family in config.families]
+        # Links have addresses of IPv6 in every cluster, as far as the kernel has any.
+        self._strays = [] if IPV6 in config.families or not IPV6_SETTINGS.exists() else [Ward(config, IPV6)]
         self._warned = False
         self._policies.add_handler(lambda *_: self._changed.set())
         self._pods.add_handler(self._pod_changed)
@@ -97,7 +100,10 @@ class Policing:
 
     async def _bring_up_to_date(self) -> bool:
         policies = self._policies.items()
-        return all([await self._bring(ward, ward.wanted(policies)) for ward in self._wards])
+        tables = [(ward, ward.wanted(policies)) for ward in self._wards]
+        isolated = any(table for _, table in tables)
+        tables += [(ward, CLOSED if isolated else EMPTY) for ward in self._strays]
+        return all([await self._bring(ward, table) for ward, table in tables])
 
     async def _bring(self, ward: Ward, wanted: PolicyTable) -> bool:
         if wanted == ward.written:
@@ -120,7 +126,7 @@ class Policing:
 
     async def _look_for_tables(self) -> None:
         """Another program may have flushed one."""
-        for ward in self._wards:
+        for ward in (*self._wards, *self._strays):
             try:
                 present = await asyncio.to_thread(has_table, self._nftables, ward.site.name)
             except NftablesError:

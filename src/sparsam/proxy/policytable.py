@@ -66,13 +66,17 @@ class PolicyTable:
     sets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By container; the text is what comes after the key."""
+    closed: bool = False
+    """Whether there is a table although nothing is isolated in it."""
 
     def __bool__(self) -> bool:
-        """Whether anything is isolated; without, there is no table."""
-        return bool(self.chains)
+        """Whether there is anything to keep; without, there is no table."""
+        return bool(self.chains) or self.closed
 
 
 EMPTY = PolicyTable()
+CLOSED = PolicyTable(closed=True)
+"""For IPv6 where the cluster lacks it and something is isolated: no way past the rules by the addresses of links."""
 
 
 def build_table(compiled: Compiled, family: Family) -> PolicyTable:
