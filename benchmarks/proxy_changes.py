@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sparsam.proxy.families import IPV4
 from sparsam.proxy.nftables import Library
 from sparsam.proxy.policies import Cluster, PodFacts, compile_policies
-from sparsam.proxy.policytable import build_table, render_change, render_whole
-from sparsam.proxy.programmer import Programmer
+from sparsam.proxy.policytable import Site, build_table, render_change, render_whole
+from sparsam.proxy.programmer import Programmer, Side
 from sparsam.proxy.services import Network
 from sparsam.proxy.view import View
 from sparsam.proxy.zone import Zone
@@ -29,6 +30,7 @@ Obj = dict[str, Any]
 Taken = tuple[float, float]
 CLONE_NEWNET = 0x40000000
 NETWORK = Network("10.0.0.0/9", "10.128.0.0/16", "10.245.0.0/24", "10.128.0.10", "n1", node_ip="10.245.0.11")
+SITE = Site(IPV4, "sparsam-policy", "spc0")
 ENDPOINTS = 10
 CHANGES = 40
 NAMESPACES = 20
@@ -98,7 +100,7 @@ async def services(count: int, **spec: Any) -> dict[str, Any]:
         view.put_service(service(number, **spec))
         view.put_slice(endpoint_slice(number, range(ENDPOINTS)))
     zone = Zone("cluster.local", NETWORK.dns_ip)
-    programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=Library(), table="sparsam")
+    programmer = Programmer(view=view, zone=zone, sides=(Side(NETWORK),), nftables=Library(), table="sparsam")
     start = now()
     assert await programmer.replace_all()
     whole = since(start)
@@ -156,16 +158,16 @@ def policing(count: int) -> dict[str, Any]:
     cluster = Cluster(pods, {f"ns-{number}": {"team": f"t{number % 4}"} for number in range(NAMESPACES)})
     rules, nft = policies(), Library()
     start = now()
-    present = build_table(compile_policies(rules, cluster))
-    nft.run(render_whole("sparsam-policy", present))
+    present = build_table(compile_policies(rules, cluster), IPV4)
+    nft.run(render_whole(SITE, present))
     whole = since(start)
     changes: dict[str, list[Taken]] = {"pod goes": [], "pod comes": []}
     for pod in pods[:: max(1, count // CHANGES)]:
         for name, old, new in (("pod goes", pod, None), ("pod comes", None, pod)):
             start = now()
             cluster.replace_pod(old, new)
-            wanted = build_table(compile_policies(rules, cluster))
-            nft.run(render_change("sparsam-policy", present, wanted))
+            wanted = build_table(compile_policies(rules, cluster), IPV4)
+            nft.run(render_change(SITE, present, wanted))
             changes[name].append(since(start))
             present = wanted
     return report(whole, changes)

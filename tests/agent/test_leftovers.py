@@ -21,7 +21,7 @@ FORGOTTEN = "f" * 64
 
 def leave_traces(engine: Engine) -> list[Path]:
     """As a containerd does that is killed between a sandbox's network and its record, or in the middle of a removal."""
-    address = engine.config.ipam_dir / "sparsam" / f"{engine.config.pod_cidr.rpartition('.')[0]}.200"
+    address = engine.config.ipam_dir / "sparsam" / f"{engine.config.pod_cidrs[0].rpartition('.')[0]}.200"
     address.parent.mkdir(parents=True, exist_ok=True)
     address.write_text(f"{FORGOTTEN}\r\neth0")
     namespace = engine.containerd.netns_dir / "cni-00000000-0000-0000-0000-000000000000"

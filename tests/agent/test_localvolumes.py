@@ -57,7 +57,7 @@ def volume(name: str, path: Path, policy: str = "Delete", size: str = "1Gi") -> 
 async def agent(tmp_path: Path) -> AsyncIterator[tuple[ApiClient, Path]]:
     async with serving(tmp_path / "api") as server, ApiClient(load_kubeconfig(server.kubeconfig)) as client:
         config = AgentConfig(
-            node_name="n1", node_ip="", data_dir=tmp_path / "node", run_dir=tmp_path, pod_cidr="", cluster_dns="",
+            node_name="n1", node_ips=("",), data_dir=tmp_path / "node", run_dir=tmp_path, pod_cidrs=("",), cluster_dns="",
             client=client.config,
         )  # fmt: skip
         await client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})

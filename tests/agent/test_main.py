@@ -99,7 +99,7 @@ async def test_a_pod_bound_to_the_node_runs_reports_survives_the_agent_and_goes(
     async with cluster(tmp_path) as (engine, client):
         async with agent(engine):
             node = await node_ready(client, engine.config.node_name)
-            assert node["spec"]["podCIDR"] == engine.config.pod_cidr
+            assert node["spec"]["podCIDR"] == engine.config.pod_cidrs[0]
             assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.37.0+sparsam"
             lease = await found(client, LEASES, engine.config.node_name, "kube-node-lease")
             assert lease["spec"]["holderIdentity"] == engine.config.node_name

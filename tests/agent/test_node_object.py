@@ -19,7 +19,7 @@ from sparsam.agent.node_object import (
 from sparsam.agent.runtime import Image
 
 CONFIG = AgentConfig(
-    node_name="n1", node_ip="192.0.2.7", data_dir=Path("/d"), run_dir=Path("/r"), pod_cidr="10.244.1.0/24",
+    node_name="n1", node_ips=("192.0.2.7",), data_dir=Path("/d"), run_dir=Path("/r"), pod_cidrs=("10.244.1.0/24",),
     cluster_dns="10.96.0.10", client=None, labels={"zone": "a"}, annotations={"power.sparsam.dev/idle-watts": "60"},
     taints=(NodeTaint(key="k", effect="NoSchedule"),),
 )  # fmt: skip

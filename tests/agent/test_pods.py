@@ -47,7 +47,7 @@ async def test_a_pod_runs_gets_an_address_and_leaves_nothing_behind(engine: Engi
     web = node.run(pod(container(volumeMounts=mounts), volumes=volumes))
     running = await node.api.until(web, ready)
     assert running["status"]["phase"] == "Running"
-    assert running["status"]["podIP"].startswith(engine.config.pod_cidr.rpartition(".")[0])
+    assert running["status"]["podIP"].startswith(engine.config.pod_cidrs[0].rpartition(".")[0])
     assert node.api.reasons() == ["Pulled", "Created", "Started"]
     assert machine_traces(engine) != before
     node.delete(web)

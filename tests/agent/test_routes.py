@@ -7,7 +7,7 @@ from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
 from sparsam.objects.kinds import NODES
 from tests.support.apiserver import serving
-from tests.support.netns import namespaces
+from tests.support.netns import namespaces, needs_ipv6
 
 CLUSTER = "10.244.0.0/16"
 
@@ -30,7 +30,7 @@ def test_every_other_node_with_network_and_address_gets_a_route():
         node("new", "10.244.2.0/24"),
         node("bare", "", "192.0.2.4"),
     ]
-    assert wanted_routes(nodes, "me", CLUSTER) == {"10.244.1.0/24": "192.0.2.2"}
+    assert wanted_routes(nodes, "me", [CLUSTER]) == {"10.244.1.0/24": "192.0.2.2"}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,18 @@ def test_every_other_node_with_network_and_address_gets_a_route():
     ],
 )
 def test_a_node_cannot_ask_for_a_route_to_anything_but_pods(cidr, ip):
-    assert wanted_routes([node("b", cidr, ip)], "me", CLUSTER) == {}
+    assert wanted_routes([node("b", cidr, ip)], "me", [CLUSTER]) == {}
+
+
+def test_with_both_families_each_network_goes_by_the_address_of_its_own():
+    both = node("b", "10.244.1.0/24", "192.0.2.2")
+    both["spec"]["podCIDRs"].append("fd00:10:244:1::/64")
+    both["status"]["addresses"].append({"type": "InternalIP", "address": "fd00::2"})
+    assert wanted_routes([both, node("old", "10.244.2.0/24", "192.0.2.3")], "me", [CLUSTER, "fd00:10:244::/56"]) == {
+        "10.244.1.0/24": "192.0.2.2",
+        "fd00:10:244:1::/64": "fd00::2",
+        "10.244.2.0/24": "192.0.2.3",
+    }
 
 
 def test_routes_are_added_moved_and_removed():
@@ -84,7 +95,7 @@ def test_the_kernel_gets_our_routes_and_keeps_those_of_others(caplog):
         }
         told = set()
         for _ in range(2):
-            machine.call(lambda: apply_to_kernel(wanted, CLUSTER, told))
+            machine.call(lambda: apply_to_kernel(wanted, (CLUSTER,), told))
         assert machine.ip("-4 route show proto 115 root 10.244.0.0/16").split("\n")[0].split()[:3] == [
             "10.244.1.0/24",
             "via",
@@ -93,15 +104,28 @@ def test_the_kernel_gets_our_routes_and_keeps_those_of_others(caplog):
         assert len(machine.ip("route show proto 115").splitlines()) == 2
         assert "10.244.9.0/24 via 192.0.2.99" in machine.ip("route")
         assert len([each for each in caplog.messages if "10.244.2.0/24" in each]) == 1
-        machine.call(lambda: purge(CLUSTER))
+        machine.call(lambda: purge((CLUSTER,)))
         assert machine.ip("route show proto 115").split()[:3] == ["172.30.0.0/24", "via", "192.0.2.9"]
         assert "10.244.9.0/24 via 192.0.2.99" in machine.ip("route")
+
+
+@pytest.mark.needs_root
+@needs_ipv6
+def test_the_kernel_gets_routes_of_both_families():
+    clusters = (CLUSTER, "fd00:10:244::/56")
+    with namespaces(1) as (machine,):
+        for words in ("link add d0 type bridge", "addr add fd00::1/64 dev d0 nodad", "link set d0 up"):
+            machine.ip(words)
+        machine.call(lambda: apply_to_kernel({"fd00:10:244:1::/64": "fd00::2"}, clusters, set()))
+        assert "fd00:10:244:1::/64 via fd00::2" in machine.ip("-6 route show proto 115")
+        machine.call(lambda: purge(clusters))
+        assert machine.ip("-6 route show proto 115") == ""
 
 
 async def test_routes_follow_the_nodes_of_the_cluster(tmp_path):
     async with serving(tmp_path) as server, ApiClient(load_kubeconfig(server.kubeconfig)) as client:
         applied: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        config = RoutesConfig(client=client.config, node_name="me", cluster_cidr=CLUSTER)
+        config = RoutesConfig(client=client.config, node_name="me", cluster_cidrs=(CLUSTER,))
         loop = asyncio.get_running_loop()
 
         def record(wanted, *_):

@@ -68,7 +68,11 @@ async def test_a_sandbox_that_came_while_the_engine_was_read_is_not_made_twice()
     engine = Engine()
     operations = Operations(engine)
     node = SimpleNamespace(
-        cri=engine, api=FakeApi(), clock=SystemClock(), now=lambda: 1.0, config=SimpleNamespace(node_ip="127.0.0.1")
+        cri=engine,
+        api=FakeApi(),
+        clock=SystemClock(),
+        now=lambda: 1.0,
+        config=SimpleNamespace(node_ip="127.0.0.1", node_ips=("127.0.0.1",)),
     )
     worker = PodWorker(node.api.add(pod()), node, operations)  # type: ignore[arg-type]
     async with asyncio.timeout(10):

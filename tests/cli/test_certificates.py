@@ -90,7 +90,7 @@ async def node_of_a_cluster(tmp_path: Path) -> AsyncIterator[tuple[RunningServer
                 }
             )
         )
-        yield server, admin, Papers(server.pki_dir, "n1", "127.0.0.1", kubeconfig)
+        yield server, admin, Papers(server.pki_dir, "n1", ("127.0.0.1",), kubeconfig)
 
 
 async def test_what_is_due_is_rotated_with_new_keys_and_the_rest_is_left(tmp_path: Path):
@@ -142,10 +142,10 @@ async def test_a_node_server_that_runs_serves_the_new_certificate(tmp_path: Path
     async with node_of_a_cluster(tmp_path) as (server, _, papers):
         config = AgentConfig(
             node_name="n1",
-            node_ip="127.0.0.1",
+            node_ips=("127.0.0.1",),
             data_dir=tmp_path,
             run_dir=tmp_path / "run",
-            pod_cidr="10.0.0.0/24",
+            pod_cidrs=("10.0.0.0/24",),
             cluster_dns="10.96.0.10",
             client=None,  # type: ignore[arg-type]
         )
@@ -168,7 +168,7 @@ async def test_a_node_server_that_runs_serves_the_new_certificate(tmp_path: Path
 
 async def test_a_request_for_somebody_elses_address_is_refused_and_says_so(tmp_path: Path):
     async with node_of_a_cluster(tmp_path) as (_, _, papers):
-        foreign = Papers(papers.pki_dir, "n1", "192.0.2.99", papers.kubeconfig)
+        foreign = Papers(papers.pki_dir, "n1", ("192.0.2.99",), papers.kubeconfig)
         async with ApiClient(load_kubeconfig(papers.kubeconfig)) as client:
             with pytest.raises(JoinError, match="is no address of Node n1"):
                 await obtain(client, foreign, SERVING_SIGNER)
@@ -182,6 +182,6 @@ def test_without_an_api_server_the_next_try_comes_in_minutes(tmp_path: Path):
         "current-context": "x",
     }
     (tmp_path / "k").write_text(json.dumps(document))
-    seconds, fault = rotate_now(Papers(tmp_path, "n1", "127.0.0.1", tmp_path / "k"))
+    seconds, fault = rotate_now(Papers(tmp_path, "n1", ("127.0.0.1",), tmp_path / "k"))
     assert seconds == 300.0
     assert "127.0.0.1:1" in fault

@@ -11,7 +11,7 @@ from sparsam.cli.joining import (
     Invitation,
     JoinError,
     enroll,
-    free_pod_cidr,
+    free_pod_cidrs,
     must_yield,
     parse_invitation,
     register,
@@ -50,16 +50,22 @@ def test_a_damaged_invitation_is_refused(text):
 
 
 def test_pod_networks_are_given_out_from_the_end():
-    assert free_pod_cidr(CLUSTER, []) == "10.244.3.0/24"
-    assert free_pod_cidr(CLUSTER, ["10.244.3.0/24", "10.244.0.0/24"]) == "10.244.2.0/24"
-    assert free_pod_cidr(CLUSTER, ["10.244.2.0/23", "10.244.0.128/25"], random.Random(1)) == "10.244.1.0/24"
+    assert free_pod_cidrs([CLUSTER], []) == ("10.244.3.0/24",)
+    assert free_pod_cidrs([CLUSTER], ["10.244.3.0/24", "10.244.0.0/24"]) == ("10.244.2.0/24",)
+    assert free_pod_cidrs([CLUSTER], ["10.244.2.0/23", "10.244.0.128/25"], random.Random(1)) == ("10.244.1.0/24",)
     with pytest.raises(JoinError, match="full"):
-        free_pod_cidr(CLUSTER, [CLUSTER])
+        free_pod_cidrs([CLUSTER], [CLUSTER])
+
+
+def test_each_family_has_a_pod_network_of_its_own():
+    taken = ["10.244.3.0/24", "fd00:10:244:ff::/64"]
+    assert free_pod_cidrs([CLUSTER, "fd00:10:244::/56"], taken) == ("10.244.2.0/24", "fd00:10:244:fe::/64")
+    assert free_pod_cidrs(["fd00:10::/32"], []) == ("fd00:10:0:ffff::/64",)
 
 
 def node(name, cidr, created="2026-01-01T00:00:00Z"):
     metadata = {"name": name, "uid": name, "creationTimestamp": created}
-    return {"metadata": metadata, "spec": {"podCIDR": cidr} if cidr else {}}
+    return {"metadata": metadata, "spec": {"podCIDR": cidr, "podCIDRs": [cidr]} if cidr else {}}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ async def test_a_node_at_work_is_not_pushed_aside_and_one_that_is_not_is_taken_o
         settings = settings_for(tmp_path, server.url)
         spec = {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}
         await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": spec})
-        assert await register(admin, settings) == "10.244.1.0/24"
+        assert await register(admin, settings) == ("10.244.1.0/24",)
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
         await admin.patch(NODES, "n1", {"status": {"conditions": [ready]}}, subresource="status")
         with pytest.raises(JoinError, match="choose another name"):
@@ -136,9 +142,9 @@ async def test_a_clash_over_a_network_ends_with_another_one(tmp_path, monkeypatc
     async with inviting(tmp_path) as (server, admin, _):
         spec = {"podCIDR": "10.244.3.0/24", "podCIDRs": ["10.244.3.0/24"]}
         await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "fast"}, "spec": spec})
-        choices = iter(["10.244.3.0/24", "10.244.2.0/24"])
-        monkeypatch.setattr(joining, "free_pod_cidr", lambda *_: next(choices))
-        assert await register(admin, settings_for(tmp_path, server.url)) == "10.244.2.0/24"
+        choices = iter([("10.244.3.0/24",), ("10.244.2.0/24",)])
+        monkeypatch.setattr(joining, "free_pod_cidrs", lambda *_: next(choices))
+        assert await register(admin, settings_for(tmp_path, server.url)) == ("10.244.2.0/24",)
         assert (await admin.get(NODES, "n1"))["spec"]["podCIDR"] == "10.244.2.0/24"
 
 

@@ -30,7 +30,7 @@ async def test_endpoints_follow_labels_of_pods_and_zones_of_nodes(tmp_path):
         await client.create(SERVICES, service("one", {"app": "x", "tier": "a"}))
         for name, on, tier in (("p1", "n1", "a"), ("p2", "n2", "b")):
             await client.create(PODS, pod(name, on, app="x", tier=tier))
-            status = {"phase": "Running", "podIP": f"10.0.0.{name[1]}", "conditions": [READY]}
+            status = {"phase": "Running", "podIPs": [{"ip": f"10.0.0.{name[1]}"}], "conditions": [READY]}
             await client.patch(PODS, name, {"status": status}, namespace="default", subresource="status")
 
         async def seen(of):

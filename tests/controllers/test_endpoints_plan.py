@@ -17,9 +17,16 @@ def pod(number, *, ready=True, going=False, port=8080, phase="Running", ip=True)
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     status = {"phase": phase, "conditions": conditions}
     if ip:
-        status["podIP"] = f"10.0.{number // 250}.{number % 250 + 1}"
+        status["podIPs"] = [{"ip": f"10.0.{number // 250}.{number % 250 + 1}"}]
     container = {"name": "c", "ports": [{"name": "web", "containerPort": port, "protocol": "TCP"}]}
     return {"metadata": metadata, "spec": {"containers": [container], "nodeName": "node"}, "status": status}
+
+
+def dual(number, **more):
+    """A pod with addresses of both families."""
+    made = pod(number, **more)
+    made["status"]["podIPs"].append({"ip": f"fd00::{number:x}"})
+    return made
 
 
 def made(*args):
@@ -147,3 +154,34 @@ def test_distribution_keeps_endpoints_for_their_zone_and_node():
     [piece] = made(service(), [pod(1)], zones)
     assert piece["endpoints"][0]["zone"] == "z1"
     assert "hints" not in piece["endpoints"][0]
+
+
+BOTH = ["IPv4", "IPv6"]
+
+
+def test_each_family_has_slices_of_its_own():
+    four, six = made(service(ipFamilies=BOTH), [dual(1), pod(2)])
+    assert [each["addressType"] for each in (four, six)] == BOTH
+    assert [each["addresses"] for each in four["endpoints"]] == [["10.0.0.2"], ["10.0.0.3"]]
+    assert [each["addresses"] for each in six["endpoints"]] == [["fd00::1"]]
+
+
+def test_classic_endpoints_are_of_the_first_family():
+    for families, ip in ((BOTH, "10.0.0.2"), (BOTH[::-1], "fd00::1")):
+        [subset] = plan_endpoints(service(ipFamilies=families), [dual(1)])["subsets"]
+        assert [each["ip"] for each in subset["addresses"]] == [ip]
+
+
+def test_without_pods_each_family_has_one_empty_slice():
+    assert [(each["addressType"], each["endpoints"]) for each in made(service(ipFamilies=BOTH), [])] == [
+        ("IPv4", []),
+        ("IPv6", []),
+    ]
+
+
+def test_a_family_that_goes_takes_its_slices_along_and_leaves_the_others():
+    have = apply(plan_slices(service(ipFamilies=BOTH), [dual(1)]), [])
+    plan = plan_slices(service(ipFamilies=["IPv4"]), [dual(1)], {}, have)
+    assert not plan.create
+    assert not plan.update
+    assert [each["addressType"] for each in plan.delete] == ["IPv6"]

@@ -1,4 +1,4 @@
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,9 @@ from sparsam.controllers.loadbalancer import CLASS, LoadBalancers, NoAddress, ch
 from sparsam.objects.kinds import EVENTS, SERVICES
 from tests.support.controllers import controlled, eventually
 
-POOL = IPv4Network("10.97.0.0/29")
+POOL, POOL6 = ip_network("10.97.0.0/29"), ip_network("fd00:97::/112")
+POOLS = {"IPv4": POOL}
+BOTH = {"IPv6": POOL6, "IPv4": POOL}
 
 
 def service(name="web", has=(), **spec):
@@ -46,7 +48,7 @@ def test_services_of_another_class_are_left_alone(spec, ours):
     ],
 )
 def test_who_asks_gets_what_it_asks_for_and_others_keep_what_they_have(made, taken, chosen):
-    assert choose(made, POOL, taken) == chosen
+    assert choose(made, POOLS, taken) == [chosen]
 
 
 @pytest.mark.parametrize(
@@ -60,17 +62,38 @@ def test_who_asks_gets_what_it_asks_for_and_others_keep_what_they_have(made, tak
 )
 def test_who_cannot_be_served_is_told_why(made, why):
     with pytest.raises(NoAddress, match=why):
-        choose(made, POOL, {str(ip) for ip in POOL.hosts()})
+        choose(made, POOLS, {str(ip) for ip in POOL.hosts()})
+
+
+@pytest.mark.parametrize(
+    ("families", "pools", "spec", "chosen"),
+    [
+        (["IPv4", "IPv6"], BOTH, {}, ["10.97.0.1", "fd00:97::1"]),
+        (["IPv6", "IPv4"], BOTH, {}, ["fd00:97::1", "10.97.0.1"]),
+        (["IPv6"], BOTH, {}, ["fd00:97::1"]),
+        (["IPv4", "IPv6"], POOLS, {}, ["10.97.0.1"]),
+        (["IPv4", "IPv6"], BOTH, {"loadBalancerIP": "fd00:97::7"}, ["10.97.0.1", "fd00:97::7"]),
+    ],
+)
+def test_a_service_gets_an_address_of_each_of_its_families_that_has_a_pool(families, pools, spec, chosen):
+    assert choose(service(ipFamilies=families, **spec), pools, set()) == chosen
+
+
+def test_a_family_without_pool_is_named():
+    with pytest.raises(NoAddress, match="no pool of IPv6"):
+        choose(service(ipFamilies=["IPv6"]), POOLS, set())
+    with pytest.raises(NoAddress, match="not in the pool"):
+        choose(service(ipFamilies=["IPv4"], loadBalancerIP="fd00:97::7"), BOTH, set())
 
 
 @given(st.sets(st.sampled_from([str(ip) for ip in POOL.hosts()]), max_size=5))
 def test_an_address_is_never_one_that_another_has(taken):
-    assert choose(service(), POOL, taken) not in taken
+    assert not set(choose(service(), POOLS, taken)) & set(taken)
 
 
 async def test_addresses_are_given_kept_moved_and_taken_back(tmp_path):
     def make(context):
-        return LoadBalancers(context, cidr="10.97.0.0/30")
+        return LoadBalancers(context, cidrs=["10.97.0.0/30"])
 
     async with controlled(tmp_path, make) as client:
 

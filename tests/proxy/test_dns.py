@@ -30,6 +30,7 @@ addresses = st.ip_addresses(v=4).map(str)
 ports = st.integers(0, 65535)
 records = st.one_of(
     st.builds(Record, names, st.just(Type.A), addresses),
+    st.builds(Record, names, st.just(Type.AAAA), st.ip_addresses(v=6).map(str)),
     st.builds(Record, names, st.sampled_from([Type.CNAME, Type.NS, Type.PTR]), names),
     st.builds(Record, names, st.just(Type.SRV), st.builds(Location, ports, names, ports, ports)),
     st.builds(Record, names, st.just(Type.SOA), st.builds(Authority, names, names, st.integers(0, 2**32 - 1))),
@@ -53,7 +54,7 @@ def plain(record):
         case tuple(name):
             data = ".".join(name) + "."
         case text:
-            data = text if record.type == Type.A else f'"{text}"'
+            data = text if record.type in (Type.A, Type.AAAA) else f'"{text}"'
     return (".".join(record.name) + ".", record.type.value, data, record.ttl)
 
 

@@ -159,6 +159,8 @@ async def test_a_port_in_use_is_reported():
 
 def test_resolvers_come_from_resolv_conf_without_the_clusters_own(tmp_path):
     path = tmp_path / "resolv.conf"
-    path.write_text("# comment\nnameserver 10.96.0.10\nnameserver 192.0.2.53\nnameserver ::1\nsearch a b\nnameserver\n")
-    assert read_resolv_conf(path, without="10.96.0.10") == (("192.0.2.53", 53),)
+    path.write_text(
+        "# comment\nnameserver fe80::1%eth0\nnameserver 10.96.0.10\nnameserver 192.0.2.53\nnameserver ::1\nnameserver\n"
+    )
+    assert read_resolv_conf(path, without="10.96.0.10") == (("192.0.2.53", 53), ("::1", 53), ("fe80::1%eth0", 53))
     assert read_resolv_conf(tmp_path / "none", without="") == ()

@@ -103,7 +103,7 @@ def test_services_are_served_while_the_api_comes_and_goes():
             config = ProxyConfig(
                 client=ClusterConfig(server="http://127.0.0.1:8001"),
                 node_name="n1",
-                node_ip="10.244.1.1",
+                node_ips=("10.244.1.1",),
                 upstream_resolvers=("127.0.0.1",),
             )
             proxy = asyncio.create_task(run(config))

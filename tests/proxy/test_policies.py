@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsam.proxy.families import IPV4
 from sparsam.proxy.policies import EGRESS, INGRESS, Allowed, Cluster, compile_policies, facts_of, port_ranges
 from tests.support.policies import pod, policy
 
@@ -15,7 +16,7 @@ LABELS = {"default": {"team": "a"}, "other": {"team": "b"}}
 
 
 def cluster(*pods: dict[str, Any]) -> Cluster:
-    return Cluster([facts for each in pods if (facts := facts_of(each, "n1")) is not None], LABELS)
+    return Cluster([facts for each in pods if (facts := facts_of(each, "n1", IPV4)) is not None], LABELS)
 
 
 DB, WEB = pod("db", "10.0.0.1"), pod("web", "10.0.0.2", port=9090)
@@ -95,16 +96,16 @@ def test_ranges_cover_the_same_ports_and_do_not_touch(spans):
 def test_policies_add_up_and_pods_without_an_address_of_their_own_are_left_out():
     rules = [policy(name, ingress=[{"ports": [{"port": number}]}]) for name, number in (("b", 2), ("a", 1))]
     assert [each["ports"] for each in allowed(cluster(DB), *rules)] == [(("tcp", 1, 1),), (("tcp", 2, 2),)]
-    assert facts_of(pod("host", "192.0.2.1", hostNetwork=True), "n1") is None
+    assert facts_of(pod("host", "192.0.2.1", hostNetwork=True), "n1", IPV4) is None
     ended = pod("over", "10.0.0.3")
     ended["status"]["phase"] = "Succeeded"
-    assert facts_of(ended, "n1") is None
+    assert facts_of(ended, "n1", IPV4) is None
 
 
 def test_only_what_matters_of_a_pod_or_a_namespace_is_news():
     known = cluster(DB)
-    before, after = facts_of(DB, "n1"), facts_of(pod("db", "10.0.0.1", labels={"app": "x"}), "n1")
-    assert not known.replace_pod(before, facts_of(DB, "n1"))
+    before, after = facts_of(DB, "n1", IPV4), facts_of(pod("db", "10.0.0.1", labels={"app": "x"}), "n1", IPV4)
+    assert not known.replace_pod(before, facts_of(DB, "n1", IPV4))
     assert known.replace_pod(before, after)
     assert known.replace_pod(after, None)
     assert not known.label_namespace("other", {"team": "b"})

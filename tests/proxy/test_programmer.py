@@ -2,7 +2,7 @@ import asyncio
 import contextlib
 
 from sparsam.proxy.nftables import NftablesError
-from sparsam.proxy.programmer import Programmer
+from sparsam.proxy.programmer import Programmer, Side
 from sparsam.proxy.view import View
 from sparsam.proxy.zone import Zone
 from tests.support.proxy import NETWORK, endpoint, endpoint_slice, service
@@ -45,9 +45,7 @@ class QuickClock:
 @contextlib.asynccontextmanager
 async def running(kernel, view, *, check_seconds=60.0, followers=()):
     zone = Zone("cluster.local", "10.96.0.10")
-    programmer = Programmer(
-        view=view, zone=zone, network=NETWORK, nftables=kernel, table="sparsam", followers=followers
-    )
+    programmer = Programmer(view=view, zone=zone, sides=(Side(NETWORK, followers),), nftables=kernel, table="sparsam")
     clock = QuickClock()
     task = asyncio.create_task(programmer.run(clock, batch_seconds=0.05, check_seconds=check_seconds))
     try:
@@ -105,7 +103,7 @@ async def test_a_table_flushed_by_somebody_else_comes_back():
 async def test_rules_of_an_earlier_run_stay_until_everything_is_known():
     kernel, view = Kernel(), View()
     zone = Zone("cluster.local", "10.96.0.10")
-    programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=kernel, table="sparsam")
+    programmer = Programmer(view=view, zone=zone, sides=(Side(NETWORK),), nftables=kernel, table="sparsam")
     await programmer.prepare()
     assert kernel.wholes == 1
     await programmer.prepare()
@@ -118,7 +116,7 @@ async def test_one_broken_service_does_not_stop_the_others(caplog):
     view.put_service(broken)
     view.put_service(service())
     zone = Zone("cluster.local", "10.96.0.10")
-    programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=kernel, table="sparsam")
+    programmer = Programmer(view=view, zone=zone, sides=(Side(NETWORK),), nftables=kernel, table="sparsam")
     assert await programmer.replace_all()
     assert "10.96.0.5" in kernel.seen[-1]
     assert "service skipped service=default/broken" in caplog.text
@@ -127,11 +125,11 @@ async def test_one_broken_service_does_not_stop_the_others(caplog):
 async def test_what_is_not_supported_is_said_once(caplog):
     view = View()
     zone = Zone("cluster.local", "10.96.0.10")
-    programmer = Programmer(view=view, zone=zone, network=NETWORK, nftables=Kernel(), table="sparsam")
+    programmer = Programmer(view=view, zone=zone, sides=(Side(NETWORK),), nftables=Kernel(), table="sparsam")
     for _ in range(2):
-        view.put_service(service(ip="fd00::5"))
+        view.put_service(service(externalIPs=["192.0.2.1", "fd00::5"]))
         await programmer.apply_changes()
-    assert caplog.text.count("IPv6 is not supported") == 1
+    assert caplog.text.count("no address of the family of fd00::5") == 1
 
 
 class Noted:

@@ -17,8 +17,8 @@ from sparsam.proxy.resolver import Resolver
 from sparsam.proxy.ruleset import Ruleset
 from sparsam.proxy.services import EMPTY, compile_service
 from sparsam.proxy.zone import Zone, compile_records
-from tests.support.netns import namespaces, talk
-from tests.support.proxy import NETWORK, comparable, endpoint, endpoint_slice, has_nft, service
+from tests.support.netns import namespaces, needs_ipv6, talk
+from tests.support.proxy import NETWORK, NETWORK6, comparable, endpoint, endpoint_slice, has_nft, service
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -55,7 +55,7 @@ class World:
         client.ip(f"addr add {CLIENT_IP}/24 dev eth0")
         client.ip("link set eth0 up")
         client.serve("outside", CLIENT_IP, 9000)
-        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", {"10.96.0.0/16": NODE_IP}))
         self.nft = Library()
         node.call(lambda: self.nft.run(self.ruleset.render("sparsam")))
 
@@ -265,19 +265,62 @@ def test_the_library_and_the_program_do_the_same_and_leave_other_tables_alone(wo
     text = world.ruleset.render("sparsam")
     for nft in (Library(), Program()):
         world.node.call(lambda nft=nft: nft.run(text))
-        assert world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+        assert world.node.call(lambda nft=nft: has_table(nft, "ip sparsam"))
         with pytest.raises(NftablesError):
             world.node.call(lambda nft=nft: nft.run("add rule ip sparsam nowhere drop\n"))
-        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
-        world.node.call(lambda nft=nft: delete_table(nft, "sparsam"))
-        assert not world.node.call(lambda nft=nft: has_table(nft, "sparsam"))
+        world.node.call(lambda nft=nft: delete_table(nft, "ip sparsam"))
+        world.node.call(lambda nft=nft: delete_table(nft, "ip sparsam"))
+        assert not world.node.call(lambda nft=nft: has_table(nft, "ip sparsam"))
     assert "".join(world.node.run("nft", "list", "ruleset").split()) == "tableipother{chainkeep{}}"
 
 
 def test_the_link_of_the_dns_goes_as_it_came(world):
-    world.node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", "10.96.0.0/16", NODE_IP))
+    world.node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", {"10.96.0.0/16": NODE_IP}))
     assert "10.96.0.10/32" in world.node.ip("addr show spd0")
     assert f"src {NODE_IP}" in world.node.ip("route show 10.96.0.0/16")
     world.node.call(lambda: remove_dns_link("spd0"))
     world.node.call(lambda: remove_dns_link("spd0"))
     assert "spd0" not in world.node.ip("link") + world.node.ip("route")
+
+
+@needs_ipv6
+def test_the_kernel_takes_the_rules_of_ipv6_step_by_step_and_follows_them():
+    ruleset, nft = Ruleset(NETWORK6), Library()
+    ports = [PORTS[0], {"name": "u", "port": 80, "protocol": "UDP"}]
+    targets = [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "u", "port": 8080, "protocol": "UDP"}]
+    host, first, second, own = "fd00:7::10", "fd00:10:244:1::2", "fd00:10:244:1::3", "fd00:10:96::5"
+    with namespaces(1) as (node,):
+        for ip in (host, first, second):
+            node.ip(f"addr add {ip}/128 dev lo nodad")
+        node.call(lambda: ensure_dns_link("spd0", "10.96.0.10", {"fd00:10:96::/112": host}))
+        node.call(lambda: nft.run(ruleset.render("sparsam")))
+        for ip in (first, second):
+            node.serve(ip, ip, 8080)
+
+        def program(*endpoints, **spec):
+            made = service(ip=own, ports=ports, type="NodePort", **spec)
+            pieces = [endpoint_slice(*endpoints, ports=targets, family="IPv6")]
+            change = ruleset.replace({KEY: compile_service(made, pieces, NETWORK6)})
+            node.call(lambda: nft.run(change.render("sparsam")))
+            stepwise = node.run("nft", "list", "table", "ip6", "sparsam")
+            node.call(lambda: nft.run(ruleset.render("sparsam")))
+            assert comparable(node.run("nft", "list", "table", "ip6", "sparsam")) == comparable(stepwise)
+            return change.gone_udp_targets
+
+        program(first)
+        assert node.ask(own, 80)[0] == first
+        assert node.ask(host, 30080)[0] == first
+        program(first, second)
+        assert {node.ask(own, 80)[0] for _ in range(12)} == {first, second}
+        program(first, second, sessionAffinity="ClientIP", externalTrafficPolicy="Local", externalIPs=["fd00:8::1"])
+        assert len({node.ask(own, 80)[0] for _ in range(6)}) == 1
+        program()
+        with pytest.raises(ConnectionRefusedError):
+            node.ask(own, 80)
+        program(first)
+        with node.call(lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as client:
+            client.sendto(b"one", (own, 80))
+            gone = program(second)
+            assert gone == {(first, 8080)}
+            assert node.call(lambda: forget_udp(gone)) == 1
+            assert node.call(lambda: forget_udp(gone)) == 0

@@ -1,3 +1,5 @@
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +171,69 @@ def test_replacing_leaves_nothing_behind(steps):
         question = parse_name(f"{last}.1.244.10.in-addr.arpa")
         old, new = zone.lookup(question, Type.PTR), fresh.lookup(question, Type.PTR)
         assert (old and old.answers) == (new and new.answers)
+
+
+@pytest.fixture
+def both():
+    """A zone of both families."""
+    zone = Zone("cluster.local", "10.96.0.10", ("10.96.0.0/16", "fd00:10:96::/112", "fd00:10:244::/56"))
+    zone.complete = True
+    ips = ["10.96.0.5", "fd00:10:96::5"]
+    put(zone, service(ip=ips[0], clusterIPs=ips))
+    pods = [
+        endpoint_slice(endpoint("10.244.1.1", hostname="db-0"), endpoint("10.244.1.2"), of="db"),
+        endpoint_slice(
+            endpoint("fd00:10:244:1::1", hostname="db-0"), endpoint("fd00:10:244:1::2"), of="db", family="IPv6"
+        ),
+    ]
+    put(zone, service("db", ip="None"), *pods)
+    return zone
+
+
+def test_a_service_of_both_families_answers_both(both):
+    assert data(both, "web.default.svc.cluster.local") == ["10.96.0.5"]
+    assert data(both, "web.default.svc.cluster.local", Type.AAAA) == ["fd00:10:96::5"]
+    assert data(both, "db.default.svc.cluster.local", Type.AAAA) == ["fd00:10:244:1::1", "fd00:10:244:1::2"]
+    assert data(both, "db-0.db.default.svc.cluster.local", Type.AAAA) == ["fd00:10:244:1::1"]
+    assert data(both, "fd00-10-244-1--2.db.default.svc.cluster.local", Type.AAAA) == ["fd00:10:244:1::2"]
+    assert data(both, "fd00-10-244-1--2.db.default.svc.cluster.local") == []
+
+
+def test_a_port_is_one_place_whatever_addresses_it_has(both):
+    web = parse_name("web.default.svc.cluster.local")
+    answer = lookup(both, "_http._tcp.web.default.svc.cluster.local", Type.SRV)
+    assert [each.data for each in answer.answers] == [Location(80, web)]
+    assert [(each.type, each.data) for each in answer.additional] == [
+        (Type.A, "10.96.0.5"),
+        (Type.AAAA, "fd00:10:96::5"),
+    ]
+    answer = lookup(both, "_http._tcp.db.default.svc.cluster.local", Type.SRV)
+    assert len(answer.answers) == 3
+    assert len(answer.additional) == 4
+
+
+def reverse(address):
+    return ip_address(address).reverse_pointer
+
+
+def test_addresses_of_ipv6_lead_back_to_names(both):
+    assert data(both, reverse("fd00:10:96::5"), Type.PTR) == [parse_name("web.default.svc.cluster.local")]
+    assert data(both, reverse("fd00:10:244:1::1"), Type.PTR) == [parse_name("db-0.db.default.svc.cluster.local")]
+    assert data(both, reverse("fd00:10:244:1::2"), Type.PTR) == [
+        parse_name("fd00-10-244-1--2.db.default.svc.cluster.local")
+    ]
+    assert lookup(both, reverse("fd00:10:96::6"), Type.PTR).code == Code.NAME_ERROR
+    assert lookup(both, reverse("2001:db8::1"), Type.PTR) is None
+    assert lookup(both, "1.2.ip6.arpa", Type.PTR) is None
+
+
+def test_a_pod_name_spells_an_address_of_either_family(both):
+    assert data(both, "fd00-10-244--7.default.pod.cluster.local", Type.AAAA) == ["fd00:10:244::7"]
+    assert data(both, "10-244-0-7.default.pod.cluster.local") == ["10.244.0.7"]
+
+
+@given(st.ip_addresses())
+def test_every_address_is_read_back_from_its_reverse_name(address):
+    zone = Zone("cluster.local", "10.96.0.10")
+    put(zone, service(ip=str(address)))
+    assert data(zone, reverse(str(address)), Type.PTR) == [parse_name("web.default.svc.cluster.local")]

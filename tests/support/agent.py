@@ -213,10 +213,10 @@ class Engine:
         number = random.randrange(0, 4096)
         self.config = AgentConfig(
             node_name=f"t{number}",
-            node_ip="127.0.0.1",
+            node_ips=("127.0.0.1",),
             data_dir=self.base / "d",
             run_dir=self.base / "r",
-            pod_cidr=f"10.{192 + number // 256}.{number % 256}.0/24",
+            pod_cidrs=(f"10.{192 + number // 256}.{number % 256}.0/24",),
             cluster_dns="10.96.0.10",
             client=None,  # type: ignore[arg-type]
             bridge=f"spct{number}",
@@ -226,7 +226,7 @@ class Engine:
     async def start(self) -> None:
         self.config.run_dir.mkdir()
         config = self.config
-        write_network_config(self.containerd.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
+        write_network_config(self.containerd.conf_dir, config.pod_cidrs, config.bridge, config.ipam_dir)
         await self.containerd.start()
         await self.containerd.import_image(build_pause_image(self.base / "pause.tar"))
         await self.containerd.import_image(busybox_archive(self.base / "busybox.tar"))

@@ -8,9 +8,13 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from pyroute2 import netns
+
+needs_ipv6 = pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="this kernel has no IPv6")
 
 
 class Namespace:
@@ -75,7 +79,7 @@ class Namespace:
         """A server that answers each line with its name and who asked, until the namespace is closed."""
 
         def listen() -> socket.socket:
-            return socket.create_server((ip, port))
+            return socket.create_server((ip, port), family=socket.AF_INET6 if ":" in ip else socket.AF_INET)
 
         listener = self.call(listen)
         self._listeners.append(listener)
@@ -99,8 +103,8 @@ def talk(connection: socket.socket) -> tuple[str, str]:
 def _accept(listener: socket.socket, name: str) -> None:
     with contextlib.suppress(OSError):
         while True:
-            connection, (peer, _) = listener.accept()
-            threading.Thread(target=_converse, args=(connection, f"{name} {peer}\n"), daemon=True).start()
+            connection, peer = listener.accept()
+            threading.Thread(target=_converse, args=(connection, f"{name} {peer[0]}\n"), daemon=True).start()
 
 
 def _converse(connection: socket.socket, line: str) -> None:

@@ -28,7 +28,7 @@ Obj = dict[str, Any]
 
 def with_certificates(config: AgentConfig, pki_dir: Path) -> AgentConfig:
     """The config of a node that serves on a free port of the loopback address."""
-    serving = node_serving_identity(config.node_name, config.node_ip)
+    serving = node_serving_identity(config.node_name, config.node_ips)
     ensure_pki(pki_dir, sans=["127.0.0.1"], identities=[node_identity(config.node_name), serving])
     return replace(
         config,

@@ -10,7 +10,7 @@ def pod(name: str, ip: str, namespace: str = "default", **fields: Any) -> dict[s
     labels = fields.pop("labels", {"app": name})
     spec = {"nodeName": fields.pop("node", "n1"), "containers": [{"name": "c", "ports": ports}], **fields}
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    return {"metadata": metadata, "spec": spec, "status": {"podIP": ip, "phase": "Running"}}
+    return {"metadata": metadata, "spec": spec, "status": {"podIPs": [{"ip": ip}], "phase": "Running"}}
 
 
 def policy(name: str = "p", namespace: str = "default", **spec: Any) -> dict[str, Any]:

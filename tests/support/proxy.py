@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sparsam.proxy.rules import (
@@ -35,6 +35,7 @@ from sparsam.proxy.services import Network
 
 Obj = dict[str, Any]
 NETWORK = Network("10.244.0.0/16", "10.96.0.0/16", "10.245.0.0/24", "10.96.0.10", "n1")
+NETWORK6 = Network("fd00:10:244::/56", "fd00:10:96::/112", "fd00:10:245::/64", "", "n1")
 
 
 def service(name="web", *, namespace="default", ip="10.96.0.5", ports=None, status=None, **spec) -> Obj:
@@ -51,10 +52,10 @@ def endpoint(ip, *, node="n1", ready=True, serving=None, terminating=False, host
     return made | ({"hostname": hostname} if hostname else {}) | ({"hints": hints} if hints else {})
 
 
-def endpoint_slice(*endpoints, name="web-1", of="web", namespace="default", ports=None) -> Obj:
+def endpoint_slice(*endpoints, name="web-1", of="web", namespace="default", ports=None, family="IPv4") -> Obj:
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": {"kubernetes.io/service-name": of}},
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": [endpoint(each) if isinstance(each, str) else each for each in endpoints],
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}] if ports is None else ports,
     }
@@ -162,7 +163,7 @@ class Tracer:
             found = Element(match.value[1:], value) in self.elements
         elif match.field in (Field.SOURCE, Field.DESTINATION):
             networks = match.value.strip("{} ").split(", ")
-            found = any(IPv4Address(value) in IPv4Network(each) for each in networks)
+            found = any(ip_address(value) in ip_network(each) for each in networks)
         else:
             found = value == match.value
         return found != match.negated

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from sparsam.apiserver.addresses import ServiceAddresses
 from sparsam.errors import BadRequest, Conflict, StatusError
 from sparsam.objects import codec, pipeline
 from sparsam.objects.kinds import RESOURCES, Resource
@@ -35,6 +36,7 @@ SERVERS_OWN = {
     "text type", "no such namespace", "dryRun bad", "fieldValidation bad", "finalized get", "finalized add",
     "finalized release", "finalized gone",
 }  # fmt: skip
+ADDRESSES = ServiceAddresses(["10.0.0.0/16"], (30000, 32767), (), kept="")
 NOW = "2026-01-02T03:04:05Z"
 UID = "00000000-0000-4000-8000-000000000000"
 
@@ -130,6 +132,7 @@ class Replay:
             namespace=namespace,
             field_validation=query.get("fieldValidation", "Warn"),
             admit=lambda new, old: admit(resource, new, old),
+            settle=ADDRESSES.settle if resource.plural == "services" else pipeline.nothing,
         )
         deprecation = [DEPRECATED[resource.plural]] if resource.plural in DEPRECATED else []
         try:

@@ -85,8 +85,10 @@ class AgentPaths:
 class AgentConfig(AgentPaths):
     """Everything a node agent needs to know."""
 
-    node_ip: str
-    pod_cidr: str
+    node_ips: tuple[str, ...]
+    """The node's address in each family that the cluster has, the first one's first."""
+    pod_cidrs: tuple[str, ...]
+    """Networks of the node's pods, in the same order."""
     cluster_dns: str
     client: ClusterConfig
     cluster_domain: str = "cluster.local"
@@ -133,3 +135,8 @@ class AgentConfig(AgentPaths):
     """Size at which a container's log is rotated."""
     log_max_files: int = 5
     """Log files kept for each container."""
+
+    @property
+    def node_ip(self) -> str:
+        """The node's address in the cluster's first family."""
+        return self.node_ips[0]

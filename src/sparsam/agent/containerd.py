@@ -214,6 +214,7 @@ disable_apparmor = {"false" if Path("/sys/module/apparmor").exists() else "true"
 [{cri}.cni]
 bin_dir = "{PLUGIN_DIR}"
 conf_dir = "{self.conf_dir}"
+ip_pref = "cni"
 
 [{cri}.containerd]
 snapshotter = "overlayfs"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,14 +31,14 @@ class Before(msgspec.Struct):
     nat_families: list[str] = []
 
 
-async def prepare(data_dir: Path) -> None:
+async def prepare(data_dir: Path, pod_cidrs: Iterable[str]) -> None:
     """Apply kernel settings; the first time, write down what was there before."""
     path = data_dir / _FILE
     if path.exists():
-        apply_sysctls()
+        apply_sysctls(pod_cidrs)
         return
     families = await _nat_families()
-    path.write_bytes(msgspec.json.encode(Before(apply_sysctls(), families)))
+    path.write_bytes(msgspec.json.encode(Before(apply_sysctls(pod_cidrs), families)))
 
 
 async def restore(data_dir: Path) -> None:

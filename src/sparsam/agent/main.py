@@ -29,7 +29,7 @@ from sparsam.agent.logind import follow as follow_logind
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import read_machine
 from sparsam.agent.manifests import is_mirror
-from sparsam.agent.network import write_network_config
+from sparsam.agent.network import ensure_gateways, write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
 from sparsam.agent.node_object import allocatable
@@ -82,11 +82,12 @@ async def start_engine(config: AgentConfig) -> str:
     """Make sure that an engine runs, with our network and sandbox image if it is ours; returns its socket."""
     for directory in (config.data_dir, config.run_dir, config.pods_dir, config.logs_dir):
         directory.mkdir(parents=True, exist_ok=True)
-    await prepare(config.data_dir)
+    await prepare(config.data_dir, config.pod_cidrs)
     if config.cri_socket:
         return config.cri_socket
     engine = Containerd(config.data_dir, config.run_dir)
-    write_network_config(engine.conf_dir, config.pod_cidr, config.bridge, config.ipam_dir)
+    write_network_config(engine.conf_dir, config.pod_cidrs, config.bridge, config.ipam_dir)
+    await asyncio.to_thread(ensure_gateways, config.pod_cidrs, config.bridge)
     await engine.start()
     async with Cri(str(engine.socket)) as cri:
         await _answers(cri)

@@ -133,9 +133,10 @@ class NodeReporter:
         changed = {name: value for name, value in status.items() if old.get(name) != value}
         if not changed and not due and _same_conditions(old.get("conditions") or (), conditions):
             return
-        body = {"status": {**changed, "conditions": conditions}}
         if "addresses" in changed:
+            # They merge by type, of which there may be two.
             changed["addresses"] = [*changed["addresses"], {"$patch": "replace"}]
+        body = {"status": {**changed, "conditions": conditions}}
         self._node = await self.client.patch(NODES, self.config.node_name, body, kind="strategic", subresource="status")
         self._reported_at = self.clock.monotonic()
 

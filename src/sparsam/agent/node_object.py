@@ -46,7 +46,7 @@ def node_object(config: AgentConfig) -> Obj:
             "labels": labels,
             "annotations": {ROOT_ANNOTATION: str(config.volumes_dir), **config.annotations},
         },
-        "spec": {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]},
+        "spec": {"podCIDR": config.pod_cidrs[0], "podCIDRs": list(config.pod_cidrs)},
     }
     if config.taints:
         node["spec"]["taints"] = [
@@ -62,7 +62,7 @@ def node_status(config: AgentConfig, machine: Machine, engine: EngineHealth, ima
         "capacity": capacity(config, machine),
         "allocatable": allocatable(config, machine),
         "addresses": [
-            {"type": "InternalIP", "address": config.node_ip},
+            *({"type": "InternalIP", "address": ip} for ip in config.node_ips),
             {"type": "Hostname", "address": config.node_name},
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},

@@ -1,4 +1,4 @@
-"""Routes to the pods of nodes on other machines: each node's pod network, by way of the node's own address.
+"""Routes to the pods of nodes on other machines: each node's pod networks, by way of the node's own addresses.
 
 Only routes with our own protocol number are ever changed or removed; a destination that has a route of somebody
 else's is left alone, which is how nodes on one machine, wired by their cluster, take no part here.
@@ -7,10 +7,12 @@ else's is left alone, which is how nodes on one machine, wired by their cluster,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from pyroute2.iproute.linux import IPRoute
@@ -24,8 +26,9 @@ from sparsam.objects.kinds import NODES
 log = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
+Network = IPv4Network | IPv6Network
 
-Apply = Callable[[Mapping[str, str], str, set[tuple[str, str]]], None]
+Apply = Callable[[Mapping[str, str], tuple[str, ...], set[tuple[str, str]]], None]
 """Brings a routing table to what is wanted; see `apply_to_kernel`."""
 
 PROTOCOL = 115
@@ -42,8 +45,8 @@ class RoutesConfig:
 
     client: ClusterConfig
     node_name: str
-    cluster_cidr: str
-    """Routes are made to networks within it only, whatever a Node object says."""
+    cluster_cidrs: tuple[str, ...]
+    """Routes are made to networks within these only, whatever a Node object says."""
     check_seconds: float = CHECK_SECONDS
     """How often the kernel's table is compared, in case a link went down and took routes along."""
 
@@ -78,9 +81,9 @@ async def run(config: RoutesConfig, apply: Apply | None = None) -> None:
         former: dict[str, str] | None = None
         while True:
             changed.clear()
-            wanted = wanted_routes(nodes.items(), config.node_name, config.cluster_cidr)
+            wanted = wanted_routes(nodes.items(), config.node_name, config.cluster_cidrs)
             if wanted != former:
-                await asyncio.to_thread(apply, wanted, config.cluster_cidr, told)
+                await asyncio.to_thread(apply, wanted, config.cluster_cidrs, told)
             former = wanted
             try:
                 async with asyncio.timeout(config.check_seconds):
@@ -90,12 +93,12 @@ async def run(config: RoutesConfig, apply: Apply | None = None) -> None:
                 former = None
 
 
-def purge(cluster_cidr: str) -> None:
+def purge(cluster_cidrs: tuple[str, ...]) -> None:
     """Remove every route of ours."""
-    apply_to_kernel({}, cluster_cidr, set())
+    apply_to_kernel({}, cluster_cidrs, set())
 
 
-def apply_to_kernel(wanted: Mapping[str, str], cluster_cidr: str, told: set[tuple[str, str]]) -> None:
+def apply_to_kernel(wanted: Mapping[str, str], cluster_cidrs: tuple[str, ...], told: set[tuple[str, str]]) -> None:
     """Bring the kernel's table to what is wanted, blocking for some milliseconds.
 
     `told` remembers what cannot be done between calls, so that it is said once.
@@ -103,7 +106,7 @@ def apply_to_kernel(wanted: Mapping[str, str], cluster_cidr: str, told: set[tupl
     constructor: Any = IPRoute
     with constructor() as netlink:
         direct = {dst: via for dst, via in wanted.items() if _is_direct(netlink, dst, via, told)}
-        changes = plan_changes(direct, _read_table(netlink, cluster_cidr))
+        changes = plan_changes(direct, _read_table(netlink, cluster_cidrs))
         for destination in changes.remove:
             _change(netlink, "del", destination)
         for destination, via in changes.add.items():
@@ -111,21 +114,31 @@ def apply_to_kernel(wanted: Mapping[str, str], cluster_cidr: str, told: set[tupl
     told &= set(wanted.items())
 
 
-def wanted_routes(nodes: Iterable[Obj], own_name: str, cluster_cidr: str) -> dict[str, str]:
-    """Pod network to node address for all other nodes that have both. Pure."""
-    cluster = IPv4Network(cluster_cidr)
+def wanted_routes(nodes: Iterable[Obj], own_name: str, cluster_cidrs: Iterable[str]) -> dict[str, str]:
+    """Pod network to node address of the same family, for all other nodes that have both. Pure."""
     routes: dict[str, str] = {}
     for node in sorted(nodes, key=lambda each: str(each["metadata"]["name"])):
-        cidr, address = (node.get("spec") or {}).get("podCIDR"), _internal_ip(node)
-        if node["metadata"]["name"] == own_name or not cidr or not address:
+        if node["metadata"]["name"] == own_name:
             continue
+        addresses = _internal_ips(node)
+        for cidr in cluster_cidrs:
+            cluster = ip_network(cidr)
+            network, address = _network_within(cluster, node), addresses.get(cluster.version)
+            if network and address:
+                routes.setdefault(network, address)
+    return routes
+
+
+def _network_within(cluster: Network, node: Obj) -> str:
+    """A node's own part of a network of the cluster, or nothing."""
+    for cidr in (node.get("spec") or {}).get("podCIDRs") or ():
         try:
-            network = IPv4Network(cidr)
+            network: Any = type(cluster)(cidr)
         except ValueError:
             continue
         if network.subnet_of(cluster) and network.prefixlen > cluster.prefixlen:
-            routes.setdefault(str(network), address)
-    return routes
+            return str(network)
+    return ""
 
 
 def essence(node: Obj) -> Obj:
@@ -133,7 +146,7 @@ def essence(node: Obj) -> Obj:
     spec, status = node.get("spec") or {}, node.get("status") or {}
     return {
         "metadata": {name: node["metadata"][name] for name in ("name", "resourceVersion")},
-        "spec": {"podCIDR": spec.get("podCIDR")},
+        "spec": {"podCIDRs": spec.get("podCIDRs")},
         "status": {"addresses": status.get("addresses") or []},
     }
 
@@ -147,20 +160,21 @@ def plan_changes(wanted: Mapping[str, str], table: RoutingTable) -> Changes:
     )
 
 
-def _internal_ip(node: Obj) -> str:
+def _internal_ips(node: Obj) -> dict[int, str]:
+    """The first internal address of each IP version."""
+    found: dict[int, str] = {}
     for each in (node.get("status") or {}).get("addresses") or ():
         if each.get("type") == "InternalIP":
-            try:
-                return str(ip_address(each["address"])) if ip_address(each["address"]).version == 4 else ""
-            except ValueError:
-                return ""
-    return ""
+            with contextlib.suppress(ValueError):
+                address = ip_address(each["address"])
+                found.setdefault(address.version, str(address))
+    return found
 
 
 def _change(netlink: Any, verb: str, destination: str, **gateway: str) -> None:
     """One change; a link that has just gone down takes its routes along, and the next round sees what is there."""
     try:
-        netlink.route(verb, dst=destination, proto=PROTOCOL, **gateway)
+        netlink.route(verb, dst=destination, proto=PROTOCOL, family=_socket_family(destination), **gateway)
     except NetlinkError as error:
         log.warning("route not changed verb=%s destination=%s error=%s", verb, destination, error)
     else:
@@ -170,7 +184,7 @@ def _change(netlink: Any, verb: str, destination: str, **gateway: str) -> None:
 def _is_direct(netlink: Any, destination: str, via: str, told: set[tuple[str, str]]) -> bool:
     """Whether a node's address is a neighbour; routers between would not know the pods' network."""
     try:
-        (route,) = netlink.route("get", dst=via)
+        (route,) = netlink.route("get", dst=via, family=_socket_family(via))
     except (NetlinkError, ValueError):
         reachable = False
     else:
@@ -183,16 +197,21 @@ def _is_direct(netlink: Any, destination: str, via: str, told: set[tuple[str, st
     return reachable
 
 
-def _read_table(netlink: Any, cluster_cidr: str) -> RoutingTable:
-    cluster = IPv4Network(cluster_cidr)
+def _read_table(netlink: Any, cluster_cidrs: Iterable[str]) -> RoutingTable:
     own: dict[str, str] = {}
     foreign: set[str] = set()
-    for route in netlink.get_routes(family=2, table=_MAIN_TABLE):
-        destination = f"{route.get('dst')}/{route['dst_len']}" if route.get("dst") else ""
-        if not destination or not IPv4Network(destination).subnet_of(cluster):
-            continue
-        if route["proto"] == PROTOCOL:
-            own[destination] = str(route.get("gateway"))
-        else:
-            foreign.add(destination)
+    for cidr in cluster_cidrs:
+        cluster: Any = ip_network(cidr)
+        for route in netlink.get_routes(family=_socket_family(cidr), table=_MAIN_TABLE):
+            destination = f"{route.get('dst')}/{route['dst_len']}" if route.get("dst") else ""
+            if not destination or not ip_network(destination).subnet_of(cluster):
+                continue
+            if route["proto"] == PROTOCOL:
+                own[destination] = str(route.get("gateway"))
+            else:
+                foreign.add(destination)
     return RoutingTable(own, frozenset(foreign))
+
+
+def _socket_family(address: str) -> int:
+    return AF_INET6 if ":" in address else AF_INET

@@ -43,7 +43,7 @@ class Starter:
 
     def facts(self, pod: Obj, sandbox: Sandbox | None) -> PodFacts:
         """What the downward API tells this pod."""
-        node_ips = (self.node.config.node_ip,)
+        node_ips = self.node.config.node_ips
         own = sandbox.ips if sandbox is not None else ()
         return PodFacts(
             pod=pod,

@@ -478,7 +478,7 @@ class PodWorker:
         """Send the status if it changed; returns when to try again after a failure."""
         if self._gone or self._torn_down or self._final is not None:
             return None
-        status = pod_status(self.view, decision, (self._node.config.node_ip,), now, self._resize)
+        status = pod_status(self.view, decision, self._node.config.node_ips, now, self._resize)
         if podstate.TEARDOWN in self._tasks:
             self._final = status
         if _STATUS in self._tasks:

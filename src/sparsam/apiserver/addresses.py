@@ -6,18 +6,20 @@ several API servers over one store would need the allocations stored beside them
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, ip_address
-from itertools import chain
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import chain, zip_longest
 from typing import Any
 
 from sparsam.apiserver.statuses import invalid
 from sparsam.errors import Cause, InternalError, StatusError
 from sparsam.objects.strategies.service import needs_health_check
+from sparsam.objects.strategies.service_addresses import settle
 from sparsam.objects.strategy import Obj
 
 RANDOM_TRIES = 64
@@ -38,10 +40,12 @@ class Taken:
 
 
 class ServiceAddresses:
-    """The cluster's ClusterIPs and node ports."""
+    """The cluster's ClusterIPs and node ports. The first of the networks is that of the default address family."""
 
-    def __init__(self, cidr: str, node_ports: tuple[int, int], services: Iterable[Obj], *, kept: str) -> None:
-        self._network = IPv4Network(cidr)
+    def __init__(
+        self, cidrs: Iterable[str], node_ports: tuple[int, int], services: Iterable[Obj], *, kept: str
+    ) -> None:
+        self._networks = {f"IPv{network.version}": network for network in map(ip_network, cidrs)}
         self._node_ports = node_ports
         self._kept = kept
         self._ips: set[str] = set()
@@ -50,11 +54,17 @@ class ServiceAddresses:
             self._ips |= set(_cluster_ips(service))
             self._ports |= _node_ports(service)
 
+    def settle(self, new: Obj, old: Obj | None) -> None:
+        """Decide how many addresses of which families `new` has; raises Invalid for what this cluster has not."""
+        causes = settle(new["spec"], old["spec"] if old else None, tuple(self._networks))
+        if causes:
+            raise invalid("Service", new["metadata"].get("name", ""), causes)
+
     def reserve(self, new: Obj, old: Obj | None) -> Taken:
         """Fill in what `new` needs and does not have; raises Invalid for what is taken or out of range."""
         taken = Taken()
         try:
-            self._reserve_ip(new, old, taken)
+            self._reserve_ips(new, old, taken)
             self._reserve_ports(new, old, taken)
             self._reserve_health_port(new, old, taken)
         except StatusError:
@@ -69,43 +79,38 @@ class ServiceAddresses:
         self._ips -= set(_cluster_ips(obj))
         self._ports -= _node_ports(obj)
 
-    def _reserve_ip(self, new: Obj, old: Obj | None, taken: Taken) -> None:
+    def _reserve_ips(self, new: Obj, old: Obj | None, taken: Taken) -> None:
         spec = new["spec"]
-        if spec.get("type") == "ExternalName":
+        if spec.get("type") == "ExternalName" or spec.get("clusterIP") == HEADLESS:
             return
         held = set(_cluster_ips(old)) if old else set()
-        wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-        _set_families(spec)
-        if wanted == HEADLESS or wanted in held:
-            spec["clusterIP"], spec["clusterIPs"] = wanted, spec.get("clusterIPs") or [wanted]
-            return
-        if wanted:
-            self._claim_ip(new, wanted)
-        else:
-            wanted = self._free_ip()
-        self._ips.add(wanted)
-        taken.undo_steps.append(partial(self._ips.discard, wanted))
-        spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+        wanted: list[str] = spec.get("clusterIPs") or []
+        ips = []
+        for family, ip in zip_longest(spec["ipFamilies"], wanted, fillvalue=""):
+            if ip and ip not in held:
+                self._claim_ip(new, family, ip)
+            ips.append(ip or self._free_ip(self._networks[family]))
+            if ips[-1] not in held:
+                self._ips.add(ips[-1])
+                taken.undo_steps.append(partial(self._ips.discard, ips[-1]))
+        spec["clusterIP"], spec["clusterIPs"] = ips[0], ips
 
-    def _claim_ip(self, service: Obj, wanted: str) -> None:
-        try:
-            address = ip_address(wanted)
-        except ValueError:
-            raise _invalid_ip(service, wanted, "provided IP is not valid") from None
-        if address not in self._network:
-            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self._network}"
+    def _claim_ip(self, service: Obj, family: str, wanted: str) -> None:
+        network = self._networks[family]
+        if ip_address(wanted) not in network:
+            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
             raise _invalid_ip(service, wanted, why)
         own = service["metadata"].get("name") == "kubernetes" and service["metadata"].get("namespace") == "default"
         if wanted in self._ips or (wanted == self._kept and not own):
             raise _invalid_ip(service, wanted, "provided IP is already allocated")
 
-    def _free_ip(self) -> str:
-        first, size = int(self._network.network_address), self._network.num_addresses
+    def _free_ip(self, network: IPv4Network | IPv6Network) -> str:
+        first, size = int(network.network_address), network.num_addresses
         # As upstream, the low end of the range is left to addresses that people choose.
         low = min(max(16, size // 16), 256) if size > 32 else 1
         candidates = (first + random.randrange(low, size - 1) for _ in range(RANDOM_TRIES))
         for number in chain(candidates, range(first + low, first + size - 1), range(first + 1, first + low)):
-            text = str(IPv4Address(number))
+            text = str(type(network.network_address)(number))
             if text not in self._ips and text != self._kept:
                 return text
         raise InternalError("failed to allocate a serviceIP: range is full", details={})
@@ -207,11 +212,7 @@ def _wants_node_ports(spec: dict[str, Any]) -> bool:
     return spec.get("type") == "NodePort"
 
 
-def _set_families(spec: dict[str, Any]) -> None:
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-
-
 def _invalid_ip(service: Obj, wanted: str, why: str) -> StatusError:
-    message = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
+    every = json.dumps(service["spec"]["clusterIPs"], separators=(",", ":"))
+    message = f"Invalid value: {every}: failed to allocate IP {wanted}: {why}"
     return invalid("Service", service["metadata"]["name"], [Cause("FieldValueInvalid", message, "spec.clusterIPs")])

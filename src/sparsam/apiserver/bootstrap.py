@@ -7,7 +7,7 @@ and the range of addresses that Services have.
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Network, ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sparsam.apiserver import conversion
@@ -83,7 +83,7 @@ async def _grant(registry: Registry, resource: Resource, obj: Obj, field: str) -
 
 async def _ensure_range(registry: Registry, config: ApiServerConfig) -> None:
     """The ServiceCIDR of this server, which is ready unless an earlier server had another one."""
-    cidrs, now = [config.service_cidr], registry.now()
+    cidrs, now = list(config.service_cidrs), registry.now()
     await _ensure(registry, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
 
     def be_ready(found: Obj) -> None:
@@ -97,7 +97,7 @@ async def _ensure_range(registry: Registry, config: ApiServerConfig) -> None:
 
 def api_service_ip(config: ApiServerConfig) -> str:
     """The ClusterIP of the `kubernetes` Service: the first of the range."""
-    return str(IPv4Network(config.service_cidr)[1])
+    return str(ip_network(config.service_cidrs[0])[1])
 
 
 async def _ensure(registry: Registry, resource: Resource, obj: Obj, keep: str = "") -> None:
@@ -149,7 +149,7 @@ def _endpoints(host: str, port: int) -> Obj:
 def _endpoint_slice(host: str, port: int) -> Obj:
     return {
         "metadata": _metadata(_SLICE_LABELS),
-        "addressType": "IPv4",
+        "addressType": f"IPv{ip_address(host).version}",
         "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }

@@ -18,8 +18,8 @@ class ApiServerConfig:
     """Addresses to serve on. Loopback, since nothing should be reachable unasked."""
     advertise: tuple[str, int] | None = None
     """Where pods reach this server: the endpoints of the `kubernetes` Service. None: the first of `listen`."""
-    service_cidr: str = "10.96.0.0/16"
-    """Network of ClusterIPs; its first address is the `kubernetes` Service."""
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+    """Network of ClusterIPs of each address family; the first one's first address is the `kubernetes` Service."""
     node_ports: tuple[int, int] = (30000, 32767)
     """First and last node port, as upstream's default range."""
     cluster_domain: str = "cluster.local"

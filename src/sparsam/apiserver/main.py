@@ -114,7 +114,7 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
     """The application over a store, with the cluster's first objects in place."""
     reader = StoreReader(store)
     addresses = ServiceAddresses(
-        config.service_cidr, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
+        config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
     validators: tuple[Validator, ...] = (*VALIDATORS, Escalation(authorizer), QuotaCharging(store, clock))
@@ -148,7 +148,8 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
 
 def _paths(config: ApiServerConfig) -> dict[str, PathHandler]:
     host, port = config.advertised
-    paths: dict[str, PathHandler] = {**discovery.paths(f"{host}:{port}"), **openapi.paths()}
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    paths: dict[str, PathHandler] = {**discovery.paths(address), **openapi.paths()}
     for name in ("/healthz", "/livez", "/readyz"):
         paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
         paths[f"{name}/ping"] = paths[name]

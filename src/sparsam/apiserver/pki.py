@@ -51,11 +51,10 @@ def node_identity(node_name: str) -> Identity:
     return Identity(f"node-{node_name}", f"system:node:{node_name}", ("system:nodes",))
 
 
-def node_serving_identity(node_name: str, node_ip: str) -> Identity:
+def node_serving_identity(node_name: str, node_ips: Iterable[str]) -> Identity:
     """The serving certificate of a node's agent."""
-    return Identity(
-        f"node-{node_name}-serving", f"system:node:{node_name}", ("system:nodes",), (node_name, node_ip, "127.0.0.1")
-    )
+    sans = (node_name, *node_ips, "127.0.0.1")
+    return Identity(f"node-{node_name}-serving", f"system:node:{node_name}", ("system:nodes",), sans)
 
 
 def ensure_pki(pki_dir: Path, *, sans: Iterable[str], identities: Iterable[Identity] = ()) -> None:

@@ -241,7 +241,7 @@ def _pod_base(pod: Obj, scheme: str, port: str) -> str:
     if not port:
         ports = [each for one in pod["spec"].get("containers") or [] for each in one.get("ports") or []]
         port = str(ports[0]["containerPort"]) if ports else "80"
-    return f"{scheme or 'http'}://{address}:{port}"
+    return f"{scheme or 'http'}://{_at(address, port)}"
 
 
 def _service_port(service: Obj, wanted: str) -> str:
@@ -257,10 +257,15 @@ def _service_port(service: Obj, wanted: str) -> str:
 def _ready_addresses(endpoint_slice: Obj, port_name: str) -> list[str]:
     ports = [each["port"] for each in endpoint_slice.get("ports") or [] if each.get("name", "") == port_name]
     return [
-        f"{address}:{port}"
+        _at(address, port)
         for port in ports
         for endpoint in endpoint_slice.get("endpoints") or []
         if (endpoint.get("conditions") or {}).get("ready", True) is not False
         for address in endpoint["addresses"]
         if not ip_address(address).is_link_local
     ]
+
+
+def _at(address: str, port: int | str) -> str:
+    """Address and port as a URL has them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -84,6 +84,10 @@ class Reservation(Protocol):
 class Reserver(Protocol):
     """Fills in fields that must be unique over the cluster (ClusterIPs, node ports)."""
 
+    def settle(self, new: Obj, old: Obj | None) -> None:
+        """Decide, before the object is validated, what depends on the cluster's settings; raises StatusError."""
+        ...
+
     def reserve(self, new: Obj, old: Obj | None) -> Reservation:
         """Take what `new` needs and write it into `new`; raises StatusError."""
         ...
@@ -132,6 +136,7 @@ class Registry:
 
     async def _admitting(self, call: Call, operation: str, obj: Obj | None) -> pipeline.Context:
         admit = await self._admission.admit(_attributes(call, operation), obj)
+        reserver = self._reservers.get(call.resource)
         return pipeline.Context(
             now=self.now(),
             uid=str(uuid.uuid4()),
@@ -140,6 +145,7 @@ class Registry:
             field_validation=call.field_validation,
             admit=admit,
             own=pipeline.nothing if call.applied else partial(ownership.record, self._writer(call)),
+            settle=reserver.settle if reserver else pipeline.nothing,
         )
 
     def _writer(self, call: Call) -> ownership.Writer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsam.cli.nodes import public_host
-from sparsam.settings import NodeSettings, Settings
+from sparsam.settings import NodeSettings, Settings, api_url
 
 PROBE_SECONDS = 2.0
 
@@ -23,10 +23,10 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
 
     nodes = list(nodes)
     identities = [pki.node_identity(node.name) for node in nodes]
-    identities += [pki.node_serving_identity(node.name, node.ip) for node in nodes]
+    identities += [pki.node_serving_identity(node.name, node.ips) for node in nodes]
     own = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
     sans = [*own, f"kubernetes.default.svc.{settings.cluster_domain}", "localhost", "127.0.0.1"]
-    sans += [settings.client_host, settings.machine_ip, settings.api_service_ip]
+    sans += [settings.client_host, *settings.machine_ips, settings.api_service_ip]
     if host := public_host(settings):
         sans.append(host)
     pki.ensure_pki(settings.pki_dir, sans=sans, identities=identities)
@@ -35,7 +35,7 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
     write_kubeconfig(settings.kubeconfig, settings, here, "admin")
     write_kubeconfig(settings.data_path / "control.kubeconfig", settings, here, "control")
     for node in nodes:
-        server = f"https://{settings.machine_ip}:{settings.port}" if node.netns else here
+        server = api_url(settings.machine_ip, settings.port) if node.netns else here
         path = settings.data_path / f"node-{node.name}.kubeconfig"
         write_kubeconfig(path, settings, server, f"node-{node.name}")
 

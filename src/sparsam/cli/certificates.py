@@ -49,7 +49,7 @@ class Papers:
 
     pki_dir: Path
     node_name: str
-    node_ip: str
+    node_ips: tuple[str, ...]
     kubeconfig: Path
 
     def certificate(self, signer: str) -> Path:
@@ -121,7 +121,7 @@ async def obtain(client: ApiClient, papers: Papers, signer: str) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    sans = (papers.node_name, papers.node_ip, "127.0.0.1") if signer == SERVING_SIGNER else ()
+    sans = (papers.node_name, *papers.node_ips, "127.0.0.1") if signer == SERVING_SIGNER else ()
     name = f"csr-{secrets.token_hex(5)}"
     request = {
         "apiVersion": CERTIFICATESIGNINGREQUESTS.api_version,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import socket
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,9 +30,10 @@ from sparsam.cli.certificates import (
     rotate_now,
     write_file,
 )
+from sparsam.cli.nodes import address_towards, primary_ips
 from sparsam.errors import AlreadyExists, NotFound, SparsamError, StatusError, Unauthorized
 from sparsam.objects.kinds import NODES
-from sparsam.settings import Settings
+from sparsam.settings import Network, Settings, node_networks
 
 if TYPE_CHECKING:
     from sparsam.client.api import ApiClient
@@ -41,6 +42,8 @@ Obj = dict[str, Any]
 
 FORGET_SECONDS = 5.0
 _ATTEMPTS = 20
+_MOST_CANDIDATES = 1 << 16
+"""A network of IPv6 may have parts for more nodes than can be looked at."""
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,41 +70,60 @@ def parse_invitation(text: str) -> Invitation:
         raise JoinError("this is no invitation; copy the whole line that `sparsam node token` printed") from error
 
 
-def address_towards(url: str) -> str:
-    """The address of this machine that a server would see; raises JoinError. Sends nothing."""
-    parts = urlsplit(url)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((parts.hostname or "", parts.port or 443))
-        except OSError as error:
-            raise JoinError(f"no way to {url} from here: {error.strerror or error}") from error
-        return str(probe.getsockname()[0])
+def own_addresses(server: str, versions: Iterable[int]) -> tuple[str, ...]:
+    """One address of this machine for each IP version, the first as the server sees it; raises JoinError."""
+    parts = urlsplit(server)
+    first, *more = versions
+    seen = address_towards(parts.hostname or "", parts.port or 443)
+    if not seen:
+        raise JoinError(f"no way to {server} from here")
+    found = primary_ips() | {first: seen}
+    for version in more:
+        if version not in found:
+            both = f"--node-ip {seen},ADDRESS"
+            raise JoinError(f"the cluster has IPv{version} too, and this machine no route for it; say {both}")
+    return tuple(found[version] for version in (first, *more))
 
 
-def free_pod_cidr(cluster_cidr: str, taken: Iterable[str], dice: random.Random | None = None) -> str:
-    """A /24 that no node has; raises JoinError. The last free one, or with dice any.
+def free_pod_cidrs(
+    cluster_cidrs: Iterable[str], taken: Iterable[str], dice: random.Random | None = None
+) -> tuple[str, ...]:
+    """A network of each family that no node has; raises JoinError. The last free ones, or with dice any.
 
     From the end, since the server's own nodes take theirs from the beginning and may come later.
     """
-    used = [IPv4Network(each) for each in taken]
-    candidates = list(IPv4Network(cluster_cidr).subnets(new_prefix=24))
-    free = [each for each in candidates if not any(each.overlaps(other) for other in used)]
+    used = [ip_network(each) for each in taken]
+    return tuple(_free_pod_cidr(each, used, dice) for each in cluster_cidrs)
+
+
+def _free_pod_cidr(cluster_cidr: str, used: Iterable[Network], dice: random.Random | None) -> str:
+    candidates = list(islice(node_networks(cluster_cidr), _MOST_CANDIDATES))
+    free = [each for each in candidates if not any(_overlap(each, other) for other in used)]
     if not free:
-        raise JoinError(f"every /24 of {cluster_cidr} belongs to a node; the cluster is full")
+        raise JoinError(f"every /{candidates[0].prefixlen} of {cluster_cidr} belongs to a node; the cluster is full")
     return str(dice.choice(free) if dice else free[-1])
 
 
 def must_yield(node: Obj, others: Iterable[Obj]) -> bool:
-    """Whether a node that has just registered must give its pod network up to one that was there before.
+    """Whether a node that has just registered must give its pod networks up to one that was there before.
 
     Of two that registered in the same second each yields: the other one may not have seen this one.
     """
-    mine, since = IPv4Network(node["spec"]["podCIDR"]), node["metadata"]["creationTimestamp"]
+    mine, since = _pod_networks(node), node["metadata"]["creationTimestamp"]
     return any(
-        mine.overlaps(IPv4Network(other["spec"]["podCIDR"])) and other["metadata"]["creationTimestamp"] <= since
+        other["metadata"]["creationTimestamp"] <= since
+        and any(_overlap(one, its) for one in mine for its in _pod_networks(other))
         for other in others
-        if other["metadata"]["uid"] != node["metadata"]["uid"] and other["spec"].get("podCIDR")
+        if other["metadata"]["uid"] != node["metadata"]["uid"]
     )
+
+
+def _pod_networks(node: Obj) -> list[Network]:
+    return [ip_network(each) for each in node["spec"].get("podCIDRs") or ()]
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    return bool(one.version == other.version and one.overlaps(other))
 
 
 async def enroll(invitation: Invitation, settings: Settings) -> Settings:
@@ -121,7 +143,7 @@ async def enroll(invitation: Invitation, settings: Settings) -> Settings:
             await obtain(bootstrapper, papers, CLIENT_SIGNER)
         write_kubeconfig(settings.kubeconfig, settings, settings.server, f"node-{settings.node_name}")
         async with ApiClient(load_kubeconfig(settings.kubeconfig)) as client:
-            pod_cidr = await register(client, settings)
+            pod_cidrs = await register(client, settings)
             await obtain(client, papers, SERVING_SIGNER)
     except Unauthorized as error:
         raise JoinError("the token is not valid any more; make a new one with `sparsam node token`") from error
@@ -129,11 +151,11 @@ async def enroll(invitation: Invitation, settings: Settings) -> Settings:
         raise JoinError(f"{invitation.server} says: {error}") from error
     except UNREACHED as error:
         raise JoinError(f"cannot reach {invitation.server}: {error or type(error).__name__}") from error
-    return replace(settings, pod_cidr=pod_cidr)
+    return replace(settings, pod_cidr=",".join(pod_cidrs))
 
 
-async def register(client: ApiClient, settings: Settings) -> str:
-    """Make the Node, or take over one of this name that is not at work; its pod network. Raises JoinError."""
+async def register(client: ApiClient, settings: Settings) -> tuple[str, ...]:
+    """Make the Node, or take over one of this name that is not at work; its pod networks. Raises JoinError."""
     dice = None
     for _ in range(_ATTEMPTS):
         nodes = (await client.list(NODES))["items"]
@@ -141,16 +163,17 @@ async def register(client: ApiClient, settings: Settings) -> str:
         if known is not None and _is_ready(known):
             raise JoinError(f"node {settings.node_name} is at work already; choose another name with --node-name")
         if known is None:
-            taken = [node["spec"]["podCIDR"] for node in nodes if node["spec"].get("podCIDR")]
-            known = await _create_node(client, settings.node_name, free_pod_cidr(settings.cluster_cidr, taken, dice))
-        elif not known["spec"].get("podCIDR"):
+            taken = [each for node in nodes for each in node["spec"].get("podCIDRs") or ()]
+            pod_cidrs = free_pod_cidrs(settings.cluster_cidrs, taken, dice)
+            known = await _create_node(client, settings.node_name, pod_cidrs)
+        elif len(known["spec"].get("podCIDRs") or ()) != len(settings.cluster_cidrs):
             await client.delete(NODES, settings.node_name, uid=known["metadata"]["uid"])
             continue
         if known is not None and not must_yield(known, (await client.list(NODES))["items"]):
             await _set_address(client, settings)
-            return str(known["spec"]["podCIDR"])
+            return tuple(known["spec"]["podCIDRs"])
         if known is not None:
-            # The network of a Node never changes: another Node has to take its place.
+            # The networks of a Node never change: another Node has to take its place.
             await client.delete(NODES, settings.node_name, uid=known["metadata"]["uid"])
         dice = random.Random()
         await asyncio.sleep(dice.uniform(0, 1))
@@ -159,7 +182,7 @@ async def register(client: ApiClient, settings: Settings) -> str:
 
 def papers_of(settings: Settings) -> Papers:
     """The certificates of a joined machine's node."""
-    return Papers(settings.pki_dir, settings.node_name, settings.node_ip, settings.kubeconfig)
+    return Papers(settings.pki_dir, settings.node_name, tuple(settings.node_ip.split(",")), settings.kubeconfig)
 
 
 def refresh_credentials(settings: Settings) -> None:
@@ -193,9 +216,9 @@ def _is_ready(node: Obj) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-async def _create_node(client: ApiClient, name: str, pod_cidr: str) -> Obj | None:
+async def _create_node(client: ApiClient, name: str, pod_cidrs: tuple[str, ...]) -> Obj | None:
     """The new Node, or None when somebody was faster."""
-    spec = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
+    spec = {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs)}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec}
     try:
         return await client.create(NODES, node)
@@ -205,8 +228,6 @@ async def _create_node(client: ApiClient, name: str, pod_cidr: str) -> Obj | Non
 
 async def _set_address(client: ApiClient, settings: Settings) -> None:
     """Say where the node is, since serving certificates are signed for registered addresses only."""
-    addresses = [
-        {"type": "InternalIP", "address": settings.node_ip},
-        {"type": "Hostname", "address": settings.node_name},
-    ]
+    addresses = [{"type": "InternalIP", "address": each} for each in settings.node_ip.split(",")]
+    addresses.append({"type": "Hostname", "address": settings.node_name})
     await client.patch(NODES, settings.node_name, {"status": {"addresses": addresses}}, subresource="status")

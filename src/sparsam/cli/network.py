@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from sparsam.agent.config import AgentPaths
@@ -69,7 +68,7 @@ async def clear_node_here(settings: Settings, node: NodeSettings, *, keep_data: 
     if settings.cri_socket:
         await purge_foreign(settings.cri_socket, node.name)
     await purge(agent_paths(settings, node), keep_data=keep_data)
-    await asyncio.to_thread(purge_routes, settings.cluster_cidr)
+    await asyncio.to_thread(purge_routes, settings.cluster_cidrs)
     await _clear_services()
 
 
@@ -92,6 +91,7 @@ def _clear_node(settings: Settings, node: NodeSettings, *, keep_data: bool) -> N
 def _plan(settings: Settings) -> NetworkPlan:
     from sparsam.proxy.links import NetworkPlan, NodeWire
 
-    wires = [NodeWire(node.netns, node.ip, node.pod_cidr) for node in local_nodes(settings) if node.netns]
-    prefix_length = ip_network(settings.machine_cidr).prefixlen
-    return NetworkPlan(address=settings.machine_ip, prefix_length=prefix_length, nodes=tuple(wires))
+    wires = [NodeWire(node.netns, node.ips, node.pod_cidrs) for node in local_nodes(settings) if node.netns]
+    networks = zip(settings.machine_ips, settings.machine_networks, strict=True)
+    addresses = tuple(f"{address}/{network.prefixlen}" for address, network in networks)
+    return NetworkPlan(addresses=addresses, nodes=tuple(wires))

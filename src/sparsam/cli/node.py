@@ -10,6 +10,7 @@ import secrets
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import click
 
 from sparsam.cli.certificates import CLIENT_SIGNER, UNREACHED, JoinError, has_expired
 from sparsam.cli.hollow import hollow
-from sparsam.cli.joining import Invitation, address_towards, enroll, papers_of, parse_invitation
+from sparsam.cli.joining import Invitation, enroll, own_addresses, papers_of, parse_invitation
 from sparsam.cli.nodes import joined, public_host
 from sparsam.cli.output import step
 from sparsam.cli.serve import data_dir_option
 from sparsam.cli.shutdown import shutdown
 from sparsam.cli.up import require_root, start
 from sparsam.clock import format_time
-from sparsam.settings import Settings, SettingsError, read_settings
+from sparsam.settings import Settings, SettingsError, api_url, read_settings
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -78,7 +79,7 @@ def token(data_dir: Path, ttl: timedelta) -> None:
     token_id, token_secret = _random(6), _random(16)
     asyncio.run(_create(settings, token_object(token_id, token_secret, datetime.now(UTC) + ttl)))
     invitation = Invitation(
-        server=f"https://{host}:{settings.port}",
+        server=api_url(host, settings.port),
         ca=(settings.pki_dir / "ca.crt").read_text(),
         token=f"{token_id}.{token_secret}",
         cluster_cidr=settings.cluster_cidr,
@@ -133,12 +134,13 @@ def _is_forgotten(settings: Settings) -> bool:
 
 
 def _settings_of(invitation: Invitation, data_dir: Path, flags: Mapping[str, Any]) -> Settings:
+    versions = [ip_network(each).version for each in invitation.service_cidr.split(",")]
     return Settings(
         data_dir=str(data_dir.absolute()),
         run_dir=flags["run_dir"],
         parts="node",
         node_name=flags["node_name"] or platform.node().split(".")[0].lower() or "localhost",
-        node_ip=flags["node_ip"] or address_towards(invitation.server),
+        node_ip=flags["node_ip"] or ",".join(own_addresses(invitation.server, versions)),
         cluster_cidr=invitation.cluster_cidr,
         service_cidr=invitation.service_cidr,
         # The addresses are those of the machine with the API server.
@@ -175,8 +177,9 @@ def _require_reachable(settings: Settings) -> str:
         raise SettingsError(f"this machine is a node of {settings.server}; type `sparsam node token` there")
     host = public_host(settings)
     if host is None:
+        everywhere = "::" if settings.versions[0] == 6 else "0.0.0.0"
         raise SettingsError(
-            "the API server listens for this machine only; start the cluster with: sparsam up --listen 0.0.0.0"
+            f"the API server listens for this machine only; start the cluster with: sparsam up --listen {everywhere}"
         )
     if "node" in settings.part_list and settings.nodes > 1:
         raise SettingsError("several nodes of one machine cannot be reached from others; use --nodes 1")

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from sparsam.proxy.config import ProxyConfig
 
 
+_ELSEWHERE = {4: "198.51.100.1", 6: "2001:db8::1"}
+"""Addresses that nobody has (RFC 5737, RFC 3849)."""
+
+
 def local_nodes(settings: Settings) -> list[NodeSettings]:
     """The nodes that run on this machine."""
-    return settings.node_list(platform.node().split(".")[0].lower() or "localhost", primary_ip())
+    return settings.node_list(platform.node().split(".")[0].lower() or "localhost", primary_ips())
 
 
 def local_node(settings: Settings, name: str) -> NodeSettings:
@@ -40,20 +44,26 @@ def joined(data_dir: Path) -> Settings | None:
     return settings if settings.server else None
 
 
-def primary_ip() -> str | None:
-    """The address that this machine uses towards the world, or None without a default route. Sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("198.51.100.1", 9))
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
+def primary_ips() -> dict[int, str]:
+    """The addresses that this machine uses towards the world, by IP version; none without a default route."""
+    found = {version: address_towards(host, 9) for version, host in _ELSEWHERE.items()}
+    return {version: address for version, address in found.items() if address}
+
+
+def address_towards(host: str, port: int) -> str:
+    """The address of this machine that another one would see; empty if there is no way. Sends nothing."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, port))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 def public_host(settings: Settings) -> str | None:
     """The address at which other machines find the API server of this one, or None when it is not for them."""
     if ip_address(settings.listen or "0.0.0.0").is_unspecified:
-        return settings.node_ip or primary_ip()
+        return settings.node_ip.partition(",")[0] or primary_ips().get(settings.versions[0])
     return None if ip_address(settings.listen).is_loopback else settings.listen
 
 
@@ -68,7 +78,7 @@ def node_papers(settings: Settings, node: NodeSettings) -> Papers:
     """The certificates of a node of this machine."""
     from sparsam.cli.certificates import Papers
 
-    return Papers(settings.pki_dir, node.name, node.ip, settings.data_path / f"node-{node.name}.kubeconfig")
+    return Papers(settings.pki_dir, node.name, node.ips, settings.data_path / f"node-{node.name}.kubeconfig")
 
 
 def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
@@ -77,11 +87,11 @@ def agent_config(settings: Settings, node: NodeSettings) -> AgentConfig:
 
     return AgentConfig(
         node_name=node.name,
-        node_ip=node.ip,
+        node_ips=node.ips,
         data_dir=settings.data_path / "nodes" / node.name,
         run_dir=settings.run_path / node.name,
         cri_socket=settings.cri_socket or None,
-        pod_cidr=node.pod_cidr,
+        pod_cidrs=node.pod_cidrs,
         cluster_dns=settings.dns_ip,
         cluster_domain=settings.cluster_domain,
         client=node_client(settings, node),
@@ -103,13 +113,13 @@ def proxy_config(settings: Settings, node: NodeSettings) -> ProxyConfig:
     return ProxyConfig(
         client=node_client(settings, node),
         node_name=node.name,
-        node_ip=node.ip,
-        cluster_cidr=settings.cluster_cidr,
-        service_cidr=settings.service_cidr,
-        machine_cidr=settings.machine_cidr,
+        node_ips=node.ips,
+        cluster_cidrs=settings.cluster_cidrs,
+        service_cidrs=settings.service_cidrs,
+        machine_cidrs=tuple(map(str, settings.machine_networks)),
         dns_ip=settings.dns_ip,
-        balancer_cidr=settings.load_balancer_cidr,
-        announce=bool(settings.load_balancer_cidr) and not node.netns,
+        balancer_cidrs=settings.balancer_cidrs,
+        announce=bool(settings.balancer_cidrs) and not node.netns,
         cluster_domain=settings.cluster_domain,
     )
 
@@ -118,4 +128,4 @@ def routes_config(settings: Settings, node: NodeSettings) -> RoutesConfig:
     """What keeps the routes to the pods of other machines' nodes."""
     from sparsam.agent.routes import RoutesConfig
 
-    return RoutesConfig(client=node_client(settings, node), node_name=node.name, cluster_cidr=settings.cluster_cidr)
+    return RoutesConfig(client=node_client(settings, node), node_name=node.name, cluster_cidrs=settings.cluster_cidrs)

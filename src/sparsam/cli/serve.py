@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ def api(data_dir: Path) -> None:
         from sparsam.apiserver.main import run
 
         listen = [(settings.listen, settings.port)]
-        if "node" in settings.part_list and settings.listen != "0.0.0.0":
-            listen.append((settings.machine_ip, settings.port))
+        if "node" in settings.part_list:
+            covered = {"0.0.0.0": (4,), "::": (4, 6)}.get(settings.listen, ())
+            own = [each for each in settings.machine_ips if ip_address(each).version not in covered]
+            listen += [(each, settings.port) for each in own]
         # Pods of other machines' nodes follow it too.
         host = public_host(settings) or (settings.machine_ip if "node" in settings.part_list else settings.listen)
         tokens = settings.data_path / "tokens.csv"
@@ -68,7 +71,7 @@ def api(data_dir: Path) -> None:
             data_dir=settings.data_path / "store",
             listen=tuple(listen),
             pki_dir=settings.pki_dir,
-            service_cidr=settings.service_cidr,
+            service_cidrs=settings.service_cidrs,
             cluster_domain=settings.cluster_domain,
             token_file=tokens if tokens.exists() else None,
             advertise=(host, settings.port),
@@ -96,7 +99,7 @@ def control(data_dir: Path) -> None:
                 client=client,
                 signing_certificate=certificate,
                 signing_key=key,
-                load_balancer_cidr=settings.load_balancer_cidr,
+                load_balancer_cidrs=settings.balancer_cidrs,
                 listen=("127.0.0.1", settings.scheduler_port) if settings.scheduler_port else None,
             )
         )
@@ -130,7 +133,7 @@ def proxy(data_dir: Path) -> None:
         from sparsam.cli.nodes import proxy_config
         from sparsam.proxy.main import run
 
-        return run(proxy_config(settings, NodeSettings("", settings.machine_ip, "", None)))
+        return run(proxy_config(settings, NodeSettings("", settings.machine_ips, (), None)))
 
     _serve(start)
 

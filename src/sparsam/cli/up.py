@@ -35,6 +35,7 @@ from sparsam.settings import Settings, SettingsError, load_settings, read_settin
 
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.1
+IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 RESTARTS_TO_GIVE_UP = 5
 SHAPE = ("nodes", "node_name", "cluster_cidr", "service_cidr", "machine_cidr", "cluster_domain", "pod_cidr")
 """What a cluster's stored objects, certificates and networks depend on."""
@@ -51,8 +52,8 @@ class StartError(SparsamError):
 @click.option("--data-dir", help="Where everything durable lives [/var/lib/sparsam].")
 @click.option("--run-dir", help="Sockets and pid files; a short path [/run/sparsam].")
 @click.option("--only", "parts", help="Parts to run, of api,control,node [all].")
-@click.option("--cluster-cidr", "--cidr", help="Network of all pods [10.244.0.0/16].")
-@click.option("--service-cidr", help="Network of ClusterIPs [10.96.0.0/16].")
+@click.option("--cluster-cidr", "--cidr", help="Network of all pods, or two: IPv4,IPv6 [10.244.0.0/16].")
+@click.option("--service-cidr", help="Network of ClusterIPs, or two: IPv4,IPv6 [10.96.0.0/16].")
 @click.option("--machine-cidr", help="Machine-internal network of API server and nodes [10.245.0.0/24].")
 @click.option("--load-balancer-cidr", help='Addresses for Services of type LoadBalancer; "" for none [10.245.1.0/24].')
 @click.option("--listen", help="Address of the API server [127.0.0.1].")
@@ -112,6 +113,7 @@ def start(settings: Settings, *, detach: bool) -> None:
         _print_next_steps(settings)
         return
     require_free_port(settings)
+    require_families(settings)
     if settings.hollow:
         from sparsam.cli.fleetfiles import open_fleet
 
@@ -193,6 +195,14 @@ def require_root(settings: Settings) -> None:
     """Raises SettingsError when a node is to run and we are not root."""
     if "node" in settings.part_list and os.geteuid() != 0:
         raise SettingsError("a node needs root: run as root, or only the control plane with --only api,control")
+
+
+def require_families(settings: Settings) -> None:
+    """Raises SettingsError when this machine lacks an address family of the cluster."""
+    if 6 in settings.versions and (not IPV6_OFF.exists() or IPV6_OFF.read_text().strip() == "1"):
+        raise SettingsError(
+            f"service_cidr: {settings.service_cidr} needs IPv6, which this machine's kernel lacks or has turned off"
+        )
 
 
 def require_free_port(settings: Settings) -> None:

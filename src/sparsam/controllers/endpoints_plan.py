@@ -5,8 +5,9 @@ Source: KEP-752 (EndpointSlice), KEP-1672 (terminating endpoints), KEP-3015 (tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sparsam.controllers.runtime import Obj, controller_reference, key_of
@@ -46,10 +47,20 @@ class Endpoint:
     zone: str = ""
 
 
-def endpoint_of(pod: Obj, service: Obj, zones: Mapping[str, str]) -> Endpoint | None:
-    """The pod as an endpoint, or None while it has no address or after it ended. `zones` are those of nodes."""
+def families_of(service: Obj) -> list[str]:
+    """The address families of a Service's endpoints, the main one first."""
+    families: list[str] = service["spec"].get("ipFamilies") or ["IPv4"]
+    return families
+
+
+def endpoint_of(pod: Obj, service: Obj, zones: Mapping[str, str], family: str) -> Endpoint | None:
+    """The pod as an endpoint, or None while it has no address of the family or after it ended.
+
+    `zones` are those of nodes.
+    """
     status, metadata = pod.get("status", {}), pod["metadata"]
-    ip = status.get("podIP")
+    ips = (each["ip"] for each in status.get("podIPs") or ())
+    ip = next((each for each in ips if (":" in each) == (family == "IPv6")), None)
     if not ip or status.get("phase") in ("Succeeded", "Failed"):
         return None
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
@@ -109,11 +120,24 @@ def plan_slices(
     """Bring slices in step: like ports together, a hundred endpoints at most each, and as few changes as can be.
 
     Endpoints stay in the slice where they are; new ones fill slices that change anyway, then the fullest others. So
-    a change of one pod is a change of one slice, however many endpoints the Service has.
+    a change of one pod is a change of one slice of each family, however many endpoints the Service has.
     """
+    pods, have, families = list(pods), list(have), families_of(service)
+    whole = SlicePlan(delete=[each for each in have if each["addressType"] not in families])
+    for family in families:
+        plan = _plan_family(service, pods, zones, family, [each for each in have if each["addressType"] == family])
+        whole.create += plan.create
+        whole.update += plan.update
+        whole.delete += plan.delete
+    return whole
+
+
+def _plan_family(
+    service: Obj, pods: Iterable[Obj], zones: Mapping[str, str], family: str, have: Iterable[Obj]
+) -> SlicePlan:
     by_ports: dict[Ports, dict[str, Obj]] = {}
     for pod in sorted(pods, key=key_of):
-        endpoint = endpoint_of(pod, service, zones)
+        endpoint = endpoint_of(pod, service, zones, family)
         if endpoint is not None:
             described = _endpoint(endpoint, service["metadata"]["namespace"], _distribution(service))
             by_ports.setdefault(ports_of(service, pod), {})[endpoint.pod] = described
@@ -123,14 +147,14 @@ def plan_slices(
         listed = _port_list(ports)
         mine = [each for each in left if (each.get("ports") or []) == listed]
         left = [each for each in left if (each.get("ports") or []) != listed]
-        left += _fill(service, ports, endpoints, mine, plan)
+        left += _fill(partial(_slice, service, family, ports), endpoints, mine, plan)
     if not by_ports:
-        plan.create.append(_slice(service, (), []))
+        plan.create.append(_slice(service, family, (), []))
     _reuse(left, plan)
     return plan
 
 
-def _fill(service: Obj, ports: Ports, endpoints: dict[str, Obj], mine: list[Obj], plan: SlicePlan) -> list[Obj]:
+def _fill(make: Callable[[list[Obj]], Obj], endpoints: dict[str, Obj], mine: list[Obj], plan: SlicePlan) -> list[Obj]:
     """Plan the slices of one set of ports; returns those that came out empty."""
     fresh = dict(endpoints)
     parts = []
@@ -147,11 +171,11 @@ def _fill(service: Obj, ports: Ports, endpoints: dict[str, Obj], mine: list[Obj]
         if not kept:
             empty.append(old)
             continue
-        new = _slice(service, ports, kept)
+        new = make(kept)
         if _content(new) != _content(old):
             plan.update.append(_renamed(new, old))
     starts = range(0, len(rest), SLICE_ENDPOINTS)
-    plan.create += [_slice(service, ports, rest[start : start + SLICE_ENDPOINTS]) for start in starts]
+    plan.create += [make(rest[start : start + SLICE_ENDPOINTS]) for start in starts]
     return empty
 
 
@@ -188,10 +212,10 @@ def _distribution(service: Obj) -> str:
 
 
 def plan_endpoints(service: Obj, pods: Iterable[Obj]) -> Obj:
-    """The Endpoints object that a Service should have."""
+    """The Endpoints object that a Service should have, in its main address family."""
     by_ports: dict[Ports, tuple[list[Endpoint], list[Endpoint]]] = {}
     for pod in sorted(pods, key=key_of):
-        endpoint = endpoint_of(pod, service, NOWHERE)
+        endpoint = endpoint_of(pod, service, NOWHERE, families_of(service)[0])
         if endpoint is None or (endpoint.terminating and not endpoint.ready):
             continue
         ready, waiting = by_ports.setdefault(ports_of(service, pod), ([], []))
@@ -217,7 +241,7 @@ def plan_endpoints(service: Obj, pods: Iterable[Obj]) -> Obj:
     return {"metadata": metadata, **({"subsets": subsets} if subsets else {})}
 
 
-def _slice(service: Obj, ports: Ports, endpoints: list[Obj]) -> Obj:
+def _slice(service: Obj, family: str, ports: Ports, endpoints: list[Obj]) -> Obj:
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     return {
         "metadata": {
@@ -226,7 +250,7 @@ def _slice(service: Obj, ports: Ports, endpoints: list[Obj]) -> Obj:
             "labels": {**_inherited_labels(service), SERVICE_LABEL: name, MANAGED_LABEL: MANAGER},
             "ownerReferences": [controller_reference(service, SERVICES)],
         },
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": endpoints,
         "ports": _port_list(ports),
     }

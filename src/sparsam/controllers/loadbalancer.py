@@ -1,4 +1,4 @@
-"""Gives Services of type LoadBalancer an address of a pool, for clusters without a cloud that would.
+"""Gives Services of type LoadBalancer addresses of pools, one of each family, for clusters without a cloud that would.
 
 An address belongs to one Service until that is deleted, changes its type or asks for another one. What is given out is
 read from the Services themselves; the proxies serve the address. Events are those of upstream's service-controller.
@@ -6,14 +6,17 @@ read from the Services themselves; the proxies serve the address. Events are tho
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, key_of, own_key
 from sparsam.objects.kinds import NODES, SERVICES
 
 CLASS = "sparsam.dev/pool"
 """What `spec.loadBalancerClass` may say to mean this controller; without a class it is meant too."""
+
+
+Pool = IPv4Network | IPv6Network
 
 
 class NoAddress(Exception):
@@ -33,15 +36,25 @@ def ingress_ips(service: Obj) -> list[str]:
     return [each["ip"] for each in ingress if each.get("ip")]
 
 
-def choose(service: Obj, pool: IPv4Network, taken: Collection[str]) -> str:
-    """The address for a Service: the one it asks for, else the one it has, else the first free; raises NoAddress.
+def choose(service: Obj, pools: Mapping[str, Pool], taken: Collection[str]) -> list[str]:
+    """The addresses for a Service, one of each of its families that has a pool; raises NoAddress.
 
     `taken` are addresses of others.
     """
+    families: list[str] = service["spec"].get("ipFamilies") or ["IPv4"]
+    usable = [pools[family] for family in families if family in pools]
+    if not usable:
+        raise NoAddress(f"there is no pool of {' or '.join(families)}")
     asked = service["spec"].get("loadBalancerIP") or ""
-    if asked:
-        if not _is_in(asked, pool):
-            raise NoAddress(f"requested IP {asked} is not in the pool {pool}")
+    if asked and not any(_is_in(asked, pool) for pool in usable):
+        raise NoAddress(f"requested IP {asked} is not in the pool {', '.join(map(str, usable))}")
+    return [_choose_of(service, pool, taken) for pool in usable]
+
+
+def _choose_of(service: Obj, pool: Pool, taken: Collection[str]) -> str:
+    """The address that a Service asks for, else the one it has, else the first free one."""
+    asked = service["spec"].get("loadBalancerIP") or ""
+    if _is_in(asked, pool):
         if asked in taken:
             raise NoAddress(f"requested IP {asked} is already in use")
         return asked
@@ -52,9 +65,9 @@ def choose(service: Obj, pool: IPv4Network, taken: Collection[str]) -> str:
     return free
 
 
-def _is_in(text: str, pool: IPv4Network) -> bool:
+def _is_in(text: str, pool: Pool) -> bool:
     try:
-        return IPv4Address(text) in pool
+        return ip_address(text) in pool
     except ValueError:
         return False
 
@@ -62,9 +75,9 @@ def _is_in(text: str, pool: IPv4Network) -> bool:
 class LoadBalancers:
     """Keyed by Service; one worker, so that no two Services are given the same address."""
 
-    def __init__(self, context: Context, *, cidr: str) -> None:
+    def __init__(self, context: Context, *, cidrs: Iterable[str]) -> None:
         self._client = context.client
-        self._pool = IPv4Network(cidr)
+        self._pools = {f"IPv{pool.version}": pool for pool in map(ip_network, cidrs)}
         self._services = context.informer(SERVICES)
         self._nodes = context.informer(NODES)
         self._holders: dict[str, Key] = {}
@@ -75,7 +88,7 @@ class LoadBalancers:
         self.controller.needs(self._nodes)
 
     async def sync(self, key: Key) -> None:
-        """Give one Service its address, or take it back."""
+        """Give one Service its addresses, or take them back."""
         self._learn()
         service = self._services.get(*key)
         if service is None or not is_ours(service):
@@ -84,21 +97,21 @@ class LoadBalancers:
                 await self._take_back(service)
             return
         try:
-            ip = choose(service, self._pool, self._taken_from(key))
+            ips = choose(service, self._pools, self._taken_from(key))
         except NoAddress as error:
             self._waiting.add(key)
             why = f"Error syncing load balancer: failed to ensure load balancer: {error}"
             self.controller.recorder.event(service, "Warning", "SyncLoadBalancerFailed", why)
             return
         self._waiting.discard(key)
-        self._hold(ip, key)
-        if ingress_ips(service) != [ip]:
-            await self._give(service, ip)
+        self._hold(ips, key)
+        if ingress_ips(service) != ips:
+            await self._give(service, ips)
 
-    async def _give(self, service: Obj, ip: str) -> None:
+    async def _give(self, service: Obj, ips: list[str]) -> None:
         event = self.controller.recorder.event
         event(service, "Normal", "EnsuringLoadBalancer", "Ensuring load balancer")
-        await self._set(service, [{"ip": ip, "ipMode": "VIP"}])
+        await self._set(service, [{"ip": ip, "ipMode": "VIP"} for ip in ips])
         event(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
 
     async def _take_back(self, service: Obj) -> None:
@@ -127,10 +140,10 @@ class LoadBalancers:
         others = {ip for ip, holder in self._holders.items() if holder != key}
         return others | {each["address"] for each in addresses}
 
-    def _hold(self, ip: str, key: Key) -> None:
-        for other in [other for other, holder in self._holders.items() if holder == key and other != ip]:
+    def _hold(self, ips: list[str], key: Key) -> None:
+        for other in [other for other, holder in self._holders.items() if holder == key and other not in ips]:
             self._free(other)
-        self._holders[ip] = key
+        self._holders.update(dict.fromkeys(ips, key))
 
     def _release(self, key: Key) -> None:
         self._waiting.discard(key)

@@ -114,8 +114,8 @@ class ControllersConfig:
     """Certificate of the cluster's authority."""
     signing_key: Path | None = None
     """Its key; with both, the certificates that nodes ask for are signed here."""
-    load_balancer_cidr: str = ""
-    """Addresses to give to Services of type LoadBalancer; empty leaves them to another controller."""
+    load_balancer_cidrs: tuple[str, ...] = ()
+    """Addresses to give to Services of type LoadBalancer, by family; without, they are another controller's."""
     elect_leader: bool = True
     """Wait for a Lease first; off, this process must be the only one."""
     listen: tuple[str, int] | None = None
@@ -136,8 +136,8 @@ async def _run(config: ControllersConfig, client: ApiClient) -> None:
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
     signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
     scheduling = SchedulingConfig()
-    balancing = partial(LoadBalancers, cidr=config.load_balancer_cidr)
-    own = (signing, balancing) if config.load_balancer_cidr else (signing,)
+    balancing = partial(LoadBalancers, cidrs=config.load_balancer_cidrs)
+    own = (signing, balancing) if config.load_balancer_cidrs else (signing,)
     parts = (
         (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, configured=own)),
         (config.scheduler, SCHEDULER_LEASE, partial(run_scheduling, config=scheduling)),

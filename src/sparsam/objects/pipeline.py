@@ -22,7 +22,7 @@ from sparsam.objects.strategy import Obj, Strategy
 
 
 def nothing(_new: Obj, _old: Obj | None) -> None:
-    """Admission that has no opinion."""
+    """No opinion."""
 
 
 def keep_owners(new: Obj, old: Obj | None) -> None:
@@ -50,6 +50,8 @@ class Context:
     """(new, old): mutating admission after defaulting; may raise StatusError."""
     own: Callable[[Obj, Obj | None], None] = keep_owners
     """(new, old): writes down in `new` who owns what, before admission, whose changes are nobody's."""
+    settle: Callable[[Obj, Obj | None], None] = nothing
+    """(new, old): what depends on the server's settings, between preparation and validation; may raise StatusError."""
 
 
 def decode(
@@ -82,6 +84,7 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     if meta.get("generateName") and not meta.get("name"):
         meta["name"] = meta["generateName"][: 63 - len(ctx.name_suffix)] + ctx.name_suffix
     strategy.prepare_create(obj)
+    ctx.settle(obj, None)
     causes = metadata.validate_metadata(meta, namespaced=resource.namespaced, name_rule=strategy.name_rule)
     causes += metadata.validate_kube_finalizers(meta)
     causes += strategy.validate(obj)
@@ -100,7 +103,7 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     ctx.own(new, old)
     ctx.admit(new, old)
     meta = _metadata(new)
-    causes = _update_part(strategy, new, old, subresource)
+    causes = _update_part(strategy, new, old, ctx, subresource)
     causes = _validate_meta_update(resource, new, old) + causes
     _raise_if_invalid(resource, old_meta, causes)
     warnings = strategy.warnings(new, old)
@@ -125,7 +128,7 @@ def apply_patch(
     return decoding.decode_patched(resource, patched, ctx.field_validation, subresource=subresource)
 
 
-def _update_part(strategy: Strategy, new: Obj, old: Obj, subresource: str) -> list[Cause]:
+def _update_part(strategy: Strategy, new: Obj, old: Obj, ctx: Context, subresource: str) -> list[Cause]:
     """Restores the parts that the subresource does not reach, prepares the rest; the kind's own causes."""
     if subresource in ("status", "approval"):
         _keep_all_but_status(new, old)
@@ -142,6 +145,7 @@ def _update_part(strategy: Strategy, new: Obj, old: Obj, subresource: str) -> li
         _raise_generation(strategy, new, old)
         return validate(new, old)
     strategy.prepare_update(new, old)
+    ctx.settle(new, old)
     _raise_generation(strategy, new, old)
     return strategy.validate_update(new, old)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
+from sparsam.proxy.families import FAMILIES, Family
 from sparsam.proxy.netlink import NetlinkError
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,20 @@ log = logging.getLogger(__name__)
 
 def forget_udp(targets: Collection[tuple[str, int]]) -> int:
     """End the redirected flows to these addresses and ports; returns how many. Blocks shortly."""
+    return sum(
+        _forget(family, ours)
+        for family in FAMILIES
+        if (ours := {target for target in targets if family.has(target[0])})
+    )
+
+
+def _forget(family: Family, targets: Collection[tuple[str, int]]) -> int:
     constructor: Any = NFCTSocket
     ended = 0
     try:
-        with constructor() as conntrack:
+        with constructor(nfgen_family=family.socket) as conntrack:
             for entry in list(conntrack.dump()):
-                sent, answered = _tuple(entry, "CTA_TUPLE_ORIG"), _tuple(entry, "CTA_TUPLE_REPLY")
+                sent, answered = _tuple(family, entry, "CTA_TUPLE_ORIG"), _tuple(family, entry, "CTA_TUPLE_REPLY")
                 if sent is None or answered is None or answered.proto != socket.IPPROTO_UDP:
                     continue
                 target = (answered.saddr, answered.sport)
@@ -40,9 +49,9 @@ def forget_udp(targets: Collection[tuple[str, int]]) -> int:
     return ended
 
 
-def _tuple(entry: Any, name: str) -> Any:
+def _tuple(family: Family, entry: Any, name: str) -> Any:
     attributes = entry.get_attr(name)
-    if attributes is None or entry["nfgen_family"] != socket.AF_INET:
+    if attributes is None or entry["nfgen_family"] != family.socket:
         return None
     read: Any = NFCTAttrTuple.from_netlink
-    return read(socket.AF_INET, attributes)
+    return read(family.socket, attributes)

@@ -7,10 +7,10 @@ can take. Names inside are lower-case tuples of labels, without the root.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 Name = tuple[str, ...]
 UDP_SIZE = 512
@@ -44,6 +44,10 @@ class Type(IntEnum):
     SRV = 33
     OPT = 41
     ANY = 255
+
+
+ADDRESS_BYTES: Mapping[int, int] = {Type.A: 4, Type.AAAA: 16}
+"""Types of records that hold an address, and its length."""
 
 
 class Code(IntEnum):
@@ -105,7 +109,7 @@ class Record:
     name: Name
     type: Type
     data: str | Name | Location | Authority
-    """Address of A, text of TXT, name of CNAME, NS and PTR."""
+    """Address of A and AAAA, text of TXT, name of CNAME, NS and PTR."""
     ttl: int = 5
 
 
@@ -223,7 +227,7 @@ def size_limit(query: Query) -> int:
 
 
 def parse_addresses(message: bytes) -> tuple[Record, ...]:
-    """The A and CNAME records of a resolver's answer; raises MalformedMessage."""
+    """The A, AAAA and CNAME records of a resolver's answer; raises MalformedMessage."""
     if len(message) < _HEADER.size:
         raise MalformedMessage("shorter than a header")
     _, _, questions, answers, _, _ = _HEADER.unpack_from(message)
@@ -234,12 +238,17 @@ def parse_addresses(message: bytes) -> tuple[Record, ...]:
     for _ in range(answers):
         name, at = read_name(message, at)
         kind, ttl, start, end = _record_head(message, at)
-        if kind == Type.A and end - start == 4:
-            records.append(Record(name, Type.A, str(IPv4Address(message[start:end])), ttl))
+        if ADDRESS_BYTES.get(kind) == end - start:
+            records.append(Record(name, Type(kind), str(ip_address(message[start:end])), ttl))
         elif kind == Type.CNAME:
             records.append(Record(name, Type.CNAME, read_name(message, start)[0], ttl))
         at = end
     return tuple(records)
+
+
+def address_record(name: Name, address: str) -> Record:
+    """A name's address."""
+    return Record(name, Type.AAAA if ":" in address else Type.A, address)
 
 
 def parse_name(text: str) -> Name:
@@ -281,8 +290,8 @@ def _write_record(body: bytearray, record: Record, offsets: dict[Name, int]) -> 
     body += _RECORD.pack(record.type, _IN, record.ttl, 0)
     start = len(body)
     match record.data:
-        case str(text) if record.type == Type.A:
-            body += IPv4Address(text).packed
+        case str(text) if record.type in ADDRESS_BYTES:
+            body += ip_address(text).packed
         case str(text):
             body += bytes((len(text),)) + text.encode("ascii")
         case Location(port, target, weight, priority):

@@ -1,4 +1,4 @@
-"""The link that carries the address of the cluster's DNS, and the route that gives ClusterIPs a way out.
+"""The link that carries the address of the cluster's DNS, and the routes that give ClusterIPs a way out.
 
 A process of the node reaches a ClusterIP only if some route leads there: the rules that redirect the packet come
 after the choice of a route. The link is a dummy, or an empty bridge on kernels without dummies.
@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from ipaddress import IPv4Network
+from collections.abc import Mapping
 from typing import Any
 
-from sparsam.proxy.netlink import NetlinkError, link_index, open_netlink
+from sparsam.proxy.families import family_of
+from sparsam.proxy.netlink import NetlinkError, add_address, link_index, open_netlink
 
 
-def ensure_dns_link(name: str, dns_ip: str, service_cidr: str, node_ip: str) -> None:
-    """Make the link, its address and the route, as far as they are missing. Blocks shortly.
+def ensure_dns_link(name: str, dns_ip: str, ways: Mapping[str, str]) -> None:
+    """Make the link, its address and the routes, as far as they are missing. Blocks shortly.
 
-    Raises NetlinkError or OSError.
+    `ways` are networks of ClusterIPs, with the node's own address of the same family. Raises NetlinkError or OSError.
     """
     with open_netlink() as route:
         index = ensure_link(route, name)
-        route.addr("replace", index=index, address=dns_ip, prefixlen=32)
+        add_address(route, index, dns_ip, family_of(dns_ip).bits)
         route.link("set", index=index, state="up")
-        destination = str(IPv4Network(service_cidr))
-        try:
-            route.route("replace", dst=destination, oif=index, scope="link", prefsrc=node_ip)
-        except NetlinkError:
-            # The node's address is not in this namespace; any will do, since the rules replace it.
-            route.route("replace", dst=destination, oif=index, scope="link")
+        for network, node_ip in ways.items():
+            _ensure_route(route, index, network, node_ip)
+
+
+def _ensure_route(route: Any, index: int, network: str, node_ip: str) -> None:
+    wanted = {"dst": network, "oif": index, "family": family_of(network).socket, "scope": "link"}
+    try:
+        route.route("replace", **wanted, prefsrc=node_ip)
+    except NetlinkError:
+        # The node's address is not in this namespace; any will do, since the rules replace it.
+        route.route("replace", **wanted)
 
 
 def remove_dns_link(name: str) -> None:

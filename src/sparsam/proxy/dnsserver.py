@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import cast
 
 from sparsam.proxy.dns import (
+    ADDRESS_BYTES,
     TCP_SIZE,
     Answer,
     Code,
@@ -99,19 +100,19 @@ class DnsServer:
         if answer is None:
             return await self.resolver.forward(message, query, over_tcp=over_tcp)
         if _dangling_alias(query, answer):
-            answer = await self._follow(answer)
+            answer = await self._follow(answer, query.type)
         return encode_answer(query, _rotated(answer), limit=TCP_SIZE if over_tcp else size_limit(query))
 
-    async def _follow(self, answer: Answer) -> Answer:
+    async def _follow(self, answer: Answer, kind: int) -> Answer:
         """An alias with the addresses it stands for: the resolvers in pods do not ask a second time."""
         records: tuple[Record, ...] = answer.answers
         for _ in range(_MAX_ALIASES):
             alias = records[-1]
             if alias.type != Type.CNAME or not isinstance(alias.data, tuple):
                 break
-            inside = self.zone.lookup(alias.data, Type.A)
+            inside = self.zone.lookup(alias.data, kind)
             if inside is None:
-                records += await self.resolver.addresses(alias.data)
+                records += await self.resolver.addresses(alias.data, kind)
                 break
             if not inside.answers:
                 break
@@ -177,7 +178,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 def _dangling_alias(query: Query, answer: Answer) -> bool:
-    return query.type == Type.A and bool(answer.answers) and answer.answers[-1].type == Type.CNAME
+    return query.type in ADDRESS_BYTES and bool(answer.answers) and answer.answers[-1].type == Type.CNAME
 
 
 def _rotated(answer: Answer) -> Answer:

@@ -87,8 +87,6 @@ def is_ready(conditions: Obj) -> bool:
 
 def _endpoints(slices: Iterable[Obj], port_name: str, protocol: str) -> Iterator[tuple[Endpoint, Obj]]:
     for each in slices:
-        if each.get("addressType") != "IPv4":
-            continue
         numbers = [
             port["port"]
             for port in each.get("ports") or ()

@@ -29,9 +29,9 @@ def answer(key: ServiceKey, check: HealthCheck, *, healthy: bool) -> tuple[int, 
 
 
 class HealthChecks:
-    """One listener for each port that some Service wants."""
+    """One listener for each port that some Service wants, on the addresses of one family."""
 
-    def __init__(self, address: str = "0.0.0.0") -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
         self._wanted: dict[ServiceKey, HealthCheck] = {}
         self._listeners: dict[tuple[ServiceKey, int], asyncio.Server] = {}

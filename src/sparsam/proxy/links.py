@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import netns
 
-from sparsam.proxy.netlink import NetlinkError, link_index, open_netlink
+from sparsam.proxy.families import IPV4, IPV6, family_of
+from sparsam.proxy.netlink import NetlinkError, add_address, link_index, open_netlink
 
 _NODE_LINK = "eth0"
 _NETNS_DIR = Path("/run/netns")
-IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_SYSCTLS = Path("/proc/sys/net")
+FORWARDING = {IPV4: _SYSCTLS / "ipv4/ip_forward", IPV6: _SYSCTLS / "ipv6/conf/all/forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,17 @@ class NodeWire:
     """One node in a namespace of its own."""
 
     netns: str
-    ip: str
-    pod_cidr: str
+    ips: tuple[str, ...]
+    """One of each family that the machine has on the bridge, in the same order; so are the networks of its pods."""
+    pod_cidrs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
     """What the machine should have; without nodes the bridge alone, for the API server's address."""
 
-    address: str = "10.245.0.1"
-    """The machine's own address on the bridge, and the nodes' default gateway."""
-    prefix_length: int = 24
+    addresses: tuple[str, ...] = ("10.245.0.1/24",)
+    """The machine's own addresses on the bridge, and the nodes' gateways; with the lengths of their networks."""
     bridge: str = "sparsam0"
     nodes: tuple[NodeWire, ...] = ()
 
@@ -48,27 +50,25 @@ class NetworkPlan:
 
     def machine_routes(self) -> dict[str, str]:
         """Routes of the machine: network to gateway."""
-        return {node.pod_cidr: node.ip for node in self.nodes}
+        return _ways(self.nodes)
 
     def node_routes(self, node: NodeWire) -> dict[str, str]:
         """Routes inside a node's namespace: network to gateway."""
-        others = {other.pod_cidr: other.ip for other in self.nodes if other != node}
-        return {"0.0.0.0/0": self.address, **others}
+        gateways = (each.partition("/")[0] for each in self.addresses)
+        outside = {family_of(each).all: each for each in gateways}
+        return outside | _ways(other for other in self.nodes if other != node)
 
 
 def ensure_network(plan: NetworkPlan) -> dict[str, str]:
     """Make what is missing; returns the kernel settings of the machine that changed, with their former values."""
-    changed = {}
-    former = IP_FORWARD.read_text().strip()
-    if plan.nodes and former != "1":
-        IP_FORWARD.write_text("1")
-        changed[str(IP_FORWARD)] = former
+    changed = _forward(plan) if plan.nodes else {}
     with open_netlink() as machine:
         bridge = link_index(machine, plan.bridge)
         if bridge is None:
             machine.link("add", ifname=plan.bridge, kind="bridge")
             bridge = link_index(machine, plan.bridge)
-        _address(machine, bridge, plan.address, plan.prefix_length)
+        for address in plan.addresses:
+            _address(machine, bridge, address)
         for node in plan.nodes:
             _ensure_wire(machine, bridge, plan, node)
             _ensure_inside(plan, node)
@@ -102,22 +102,52 @@ def _ensure_wire(machine: Any, bridge: int | None, plan: NetworkPlan, node: Node
 def _ensure_inside(plan: NetworkPlan, node: NodeWire) -> None:
     with open_netlink(node.netns) as inside:
         inside.link("set", index=link_index(inside, "lo"), state="up")
-        _address(inside, link_index(inside, _NODE_LINK), node.ip, plan.prefix_length)
+        for ip, gateway in zip(node.ips, plan.addresses, strict=True):
+            _address(inside, link_index(inside, _NODE_LINK), f"{ip}/{gateway.partition('/')[2]}")
         _routes(inside, plan.node_routes(node))
-    _in_namespace(node.netns, lambda: IP_FORWARD.write_text("1"))
+    _in_namespace(node.netns, lambda: _forward(plan))
 
 
-def _address(netlink: Any, index: int | None, address: str, prefix_length: int) -> None:
-    network = IPv4Network(f"{address}/{prefix_length}", strict=False)
-    netlink.addr(
-        "replace", index=index, address=address, prefixlen=prefix_length, broadcast=str(network.broadcast_address)
-    )
+def _forward(plan: NetworkPlan) -> dict[str, str]:
+    """Let this network namespace pass packets on; returns the former values of the settings that changed."""
+    wanted: dict[Path, str] = {}
+    for family in map(family_of, plan.addresses):
+        if family is IPV6 and FORWARDING[IPV6].read_text().strip() != "1":
+            wanted.update(dict.fromkeys(_listening(), "2"))
+        wanted[FORWARDING[family]] = "1"
+    changed = {}
+    for path, value in wanted.items():
+        former = path.read_text().strip()
+        if former != value:
+            path.write_text(value)
+            changed[str(path)] = former
+    return changed
+
+
+def _listening() -> Iterator[Path]:
+    """The settings of links that learn routes from routers: as a router, a machine does so only if told expressly.
+
+    Links to come and our own are none of them: there pods could pose as routers.
+    """
+    for path in _SYSCTLS.glob("ipv6/conf/*/accept_ra"):
+        if path.parent.name not in ("all", "default", "lo") and path.read_text().strip() == "1":
+            yield path
+
+
+def _address(netlink: Any, index: int | None, text: str) -> None:
+    address = ip_interface(text)
+    more = {"broadcast": str(address.network.broadcast_address)} if address.version == 4 else {}
+    add_address(netlink, index, str(address.ip), address.network.prefixlen, **more)
     netlink.link("set", index=index, state="up")
+
+
+def _ways(nodes: Iterable[NodeWire]) -> dict[str, str]:
+    return {cidr: ip for node in nodes for cidr, ip in zip(node.pod_cidrs, node.ips, strict=True)}
 
 
 def _routes(netlink: Any, routes: dict[str, str]) -> None:
     for destination, gateway in routes.items():
-        netlink.route("replace", dst=destination, gateway=gateway)
+        netlink.route("replace", dst=destination, gateway=gateway, family=family_of(gateway).socket)
 
 
 def _remove_link(netlink: Any, name: str) -> None:

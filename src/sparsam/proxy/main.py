@@ -18,12 +18,13 @@ from sparsam.objects.kinds import ENDPOINTSLICES, NODES, SERVICES
 from sparsam.proxy.config import ProxyConfig
 from sparsam.proxy.dnslink import ensure_dns_link, remove_dns_link
 from sparsam.proxy.dnsserver import DnsServer
+from sparsam.proxy.families import FAMILIES, Family
 from sparsam.proxy.health import HealthChecks
 from sparsam.proxy.netlink import NetlinkError
 from sparsam.proxy.nftables import NftablesError, delete_table, open_nftables
 from sparsam.proxy.ownaddresses import OwnAddresses
 from sparsam.proxy.policing import Policing, policy_table
-from sparsam.proxy.programmer import Follower, Programmer
+from sparsam.proxy.programmer import Follower, Programmer, Side
 from sparsam.proxy.resolver import DNS_PORT, Resolver, read_resolv_conf
 from sparsam.proxy.services import Network
 from sparsam.proxy.view import View
@@ -40,7 +41,7 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 async def run(config: ProxyConfig) -> None:
     """Serve until cancelled, in this thread's network namespace. The API server may come and go."""
     view = View()
-    zone = Zone(config.cluster_domain, config.dns_ip, (config.service_cidr, config.cluster_cidr))
+    zone = Zone(config.cluster_domain, config.dns_ip, (*config.service_cidrs, *config.cluster_cidrs))
     programmer = _programmer(config, view, zone)
     await programmer.prepare()
     async with ApiClient(config.client, program="kube-proxy") as client, asyncio.TaskGroup() as group:
@@ -61,22 +62,24 @@ async def run(config: ProxyConfig) -> None:
 
 
 def _programmer(config: ProxyConfig, view: View, zone: Zone) -> Programmer:
+    sides = tuple(_side(config, family) for family in config.families)
+    return Programmer(view=view, zone=zone, sides=sides, nftables=open_nftables(), table=config.table)
+
+
+def _side(config: ProxyConfig, family: Family) -> Side:
     network = Network(
-        config.cluster_cidr,
-        config.service_cidr,
-        config.machine_cidr,
-        config.dns_ip,
+        family.of(config.cluster_cidrs),
+        family.of(config.service_cidrs),
+        family.of(config.machine_cidrs),
+        family.of((config.dns_ip,)),
         config.node_name,
-        node_ip=config.node_ip,
-        balancer_cidr=config.balancer_cidr,
+        node_ip=family.of(config.node_ips),
+        balancer_cidr=family.of(config.balancer_cidrs),
     )
-    followers: list[Follower] = [HealthChecks()] if config.node_name else []
+    followers: list[Follower] = [HealthChecks(family.everywhere)] if config.node_name else []
     if config.announce:
-        followers.append(OwnAddresses(config.dns_link, config.dns_ip))
-    nftables = open_nftables()
-    return Programmer(
-        view=view, zone=zone, network=network, nftables=nftables, table=config.table, followers=tuple(followers)
-    )
+        followers.append(OwnAddresses(config.dns_link, family, network.dns_ip))
+    return Side(network, followers)
 
 
 def _labels_alone(node: Obj) -> Obj:
@@ -90,8 +93,8 @@ def _zone_of(node: Obj) -> str:
 
 
 async def purge(*, table: str = "sparsam", dns_link: str = "spd0") -> None:
-    """Remove the table and the link of the DNS from this thread's network namespace; nothing else is touched."""
-    for each in (table, policy_table(table)):
+    """Remove the tables and the link of the DNS from this thread's network namespace; nothing else is touched."""
+    for each in (f"{family.nft} {name}" for family in FAMILIES for name in (table, policy_table(table))):
         try:
             await asyncio.to_thread(delete_table, open_nftables(), each)
         except NftablesError as error:
@@ -114,12 +117,11 @@ async def _serve_dns(config: ProxyConfig, zone: Zone) -> None:
     """Serve DNS; an address in use or a missing right is tried again, since the rules work without DNS."""
     servers = tuple((each, DNS_PORT) for each in config.upstream_resolvers)
     resolver = Resolver(servers or read_resolv_conf(_RESOLV_CONF, without=config.dns_ip))
+    ways = {family.of(config.service_cidrs): family.of(config.node_ips) for family in config.families}
     said = ""
     while True:
         try:
-            await asyncio.to_thread(
-                ensure_dns_link, config.dns_link, config.dns_ip, config.service_cidr, config.node_ip
-            )
+            await asyncio.to_thread(ensure_dns_link, config.dns_link, config.dns_ip, ways)
             async with DnsServer(zone, resolver, address=config.dns_ip):
                 log.info("cluster dns in place address=%s upstream=%s", config.dns_ip, resolver.servers)
                 await asyncio.Event().wait()

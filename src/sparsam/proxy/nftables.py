@@ -86,13 +86,13 @@ def open_nftables() -> Nftables:
 
 
 def delete_table(nftables: Nftables, table: str) -> None:
-    """Remove the table if it is there."""
-    nftables.run(f"add table ip {table}\ndelete table ip {table}\n")
+    """Remove the table if it is there; its name begins with its family."""
+    nftables.run(f"add table {table}\ndelete table {table}\n")
 
 
 def has_table(nftables: Nftables, table: str) -> bool:
-    """Whether the table is there."""
-    return f"table ip {table}" in nftables.run("list tables ip\n").splitlines()
+    """Whether the table is there; its name begins with its family."""
+    return f"table {table}" in nftables.run("list tables\n").splitlines()
 
 
 def _text(buffer: bytes | None) -> str:

@@ -1,7 +1,8 @@
 """The load-balancer addresses of this machine's pool, as addresses of its own on the link of the DNS.
 
 So the machine's programs reach them without a route, and the kernel answers neighbours that ask who has one, when the
-pool is a part of their network. Every address on the link but that of the DNS is ours.
+pool is a part of their network. Every address on the link but that of the DNS, and those of the link
+itself, is ours.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import logging
 from collections import Counter
 
 from sparsam.proxy.dnslink import ensure_link
-from sparsam.proxy.netlink import NetlinkError, open_netlink
+from sparsam.proxy.families import Family
+from sparsam.proxy.netlink import NetlinkError, add_address, open_netlink
 from sparsam.proxy.services import Fragment
 from sparsam.proxy.view import ServiceKey
 
 log = logging.getLogger(__name__)
 
+_UNIVERSE = 0
+"""Scope of all addresses but those that the kernel gives to a link by itself."""
+
 
 class OwnAddresses:
-    """What Services want, and what the link has."""
+    """What Services want of one address family, and what the link has."""
 
-    def __init__(self, link: str, dns_ip: str) -> None:
-        self._link, self._dns_ip = link, dns_ip
+    def __init__(self, link: str, family: Family, dns_ip: str) -> None:
+        self._link, self._family, self._dns_ip = link, family, dns_ip
         self._wanted: dict[ServiceKey, frozenset[str]] = {}
         self._users: Counter[str] = Counter()
         self._present: frozenset[str] | None = None
@@ -42,7 +47,7 @@ class OwnAddresses:
         if wanted == self._present:
             return True
         try:
-            await asyncio.to_thread(set_addresses, self._link, wanted, keep=self._dns_ip)
+            await asyncio.to_thread(set_addresses, self._link, self._family, wanted, keep=self._dns_ip)
         except (NetlinkError, OSError) as error:
             if str(error) != self._said:
                 log.warning("load balancer addresses not in place error=%s", error)
@@ -52,14 +57,15 @@ class OwnAddresses:
         return True
 
 
-def set_addresses(link: str, wanted: frozenset[str], *, keep: str) -> None:
-    """Give a link exactly these addresses beside one that stays; raises NetlinkError. Blocks shortly."""
+def set_addresses(link: str, family: Family, wanted: frozenset[str], *, keep: str) -> None:
+    """Give a link exactly these addresses of a family beside one that stays; raises NetlinkError. Blocks shortly."""
     with open_netlink() as route:
         index = ensure_link(route, link)
-        present = {each.get_attr("IFA_ADDRESS") for each in route.get_addr(index=index, family=2)} - {keep}
+        known = route.get_addr(index=index, family=family.socket, scope=_UNIVERSE)
+        present = {each.get_attr("IFA_ADDRESS") for each in known} - {keep}
         for address in sorted(present - wanted):
-            route.addr("del", index=index, address=address, prefixlen=32)
+            route.addr("del", index=index, address=address, prefixlen=family.bits)
         for address in sorted(wanted - present):
-            route.addr("replace", index=index, address=address, prefixlen=32)
+            add_address(route, index, address, family.bits)
         if wanted:
             route.link("set", index=index, state="up")

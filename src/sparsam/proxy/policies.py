@@ -1,4 +1,4 @@
-"""NetworkPolicies as what each pod of this node may receive and send. Pure.
+"""NetworkPolicies as what each pod of this node may receive and send, in one address family. Pure.
 
 A pod that some policy selects for a direction is isolated in it: only what a rule of one of those policies allows comes
 through, and answers to that. Peers are named sets of addresses, so that a pod that comes or goes changes sets and no
@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
+from sparsam.proxy.families import IPV4, Family
 
 Obj = dict[str, Any]
 
@@ -58,11 +58,11 @@ class Compiled:
     """By direction and address of a pod."""
 
 
-def facts_of(pod: Obj, node_name: str) -> PodFacts | None:
-    """A pod with an IPv4 address of its own; None for one without, for ended ones and those in a node's network."""
+def facts_of(pod: Obj, node_name: str, family: Family) -> PodFacts | None:
+    """A pod with its own address of a family; None for one without, for ended ones and those in a node's network."""
     spec, status = pod["spec"], pod.get("status") or {}
-    ip = status.get("podIP") or ""
-    if not ip or ":" in ip or spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+    ip = family.of(tuple(each["ip"] for each in status.get("podIPs") or ()))
+    if not ip or spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
         return None
     sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
     ports = {
@@ -77,11 +77,15 @@ def facts_of(pod: Obj, node_name: str) -> PodFacts | None:
 
 
 class Cluster:
-    """Pods and the labels of namespaces, to select from."""
+    """Pods of one address family and the labels of namespaces, to select from."""
 
     def __init__(
-        self, pods: Iterable[PodFacts] = (), namespaces: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        pods: Iterable[PodFacts] = (),
+        namespaces: Mapping[str, Mapping[str, str]] | None = None,
+        family: Family = IPV4,
     ) -> None:
+        self.family = family
         self._pods: dict[str, dict[str, PodFacts]] = {}
         self._labels: dict[str, Mapping[str, str]] = dict(namespaces or {})
         for pod in pods:
@@ -187,8 +191,9 @@ def _of_rule(rule: Obj, ingress: bool, own: str, target: PodFacts | None, peers:
         yield Allowed(ports=numbers)
     for peer in named:
         if "ipBlock" in peer:
-            for block in _networks([peer["ipBlock"]["cidr"]]) if some else ():
-                yield Allowed("", block, _networks(peer["ipBlock"].get("except") or ()), numbers)
+            merged = peers.cluster.family.merged
+            for block in merged([peer["ipBlock"]["cidr"]]) if some else ():
+                yield Allowed("", block, merged(peer["ipBlock"].get("except") or ()), numbers)
         elif target is None and any(map(_is_name, ports)):
             yield from peers.by_their_ports(peer, ports, own)
         elif some:
@@ -254,14 +259,3 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         last = max(last, end)
     if first >= 0:
         yield first, last
-
-
-def _networks(blocks: Iterable[str]) -> tuple[str, ...]:
-    """The IPv4 networks among some, without overlaps: nftables refuses those."""
-    found = []
-    for each in blocks:
-        try:
-            found.append(IPv4Network(each, strict=False))
-        except ValueError:
-            continue
-    return tuple(map(str, collapse_addresses(found)))

@@ -1,7 +1,7 @@
-"""Keeps NetworkPolicies in force on one node: watches policies, pods and namespaces, replaces a table of its own.
+"""Keeps NetworkPolicies in force on one node: watches policies, pods and namespaces, replaces a table for each family.
 
 Rules outlive the process. What matters of a pod is compared at each of its many changes, so that most cost nothing;
-the others have the policies compiled, and the table changed where it came out different.
+the others have the policies compiled, and the tables changed where it came out different.
 """
 
 from __future__ import annotations
@@ -15,21 +15,39 @@ from sparsam.client.api import ApiClient
 from sparsam.client.informer import Informer
 from sparsam.objects.kinds import NAMESPACES, NETWORKPOLICIES, PODS
 from sparsam.proxy.config import ProxyConfig
+from sparsam.proxy.families import IPV4, IPV6, Family
 from sparsam.proxy.nftables import Nftables, NftablesError, has_table
 from sparsam.proxy.policies import Cluster, PodFacts, compile_policies, facts_of
-from sparsam.proxy.policytable import EMPTY, PolicyTable, build_table, render_change, render_whole
+from sparsam.proxy.policytable import CLOSED, EMPTY, PolicyTable, Site, build_table, render_change, render_whole
 
 log = logging.getLogger(__name__)
 
 Obj = dict[str, Any]
 
-BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+BRIDGE_FILTERS = {IPV4: "bridge-nf-call-iptables", IPV6: "bridge-nf-call-ip6tables"}
+BRIDGE_SETTINGS = Path("/proc/sys/net/bridge")
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 _RETRY_SECONDS = 1.0
 
 
 def policy_table(table: str) -> str:
     """The table for policies beside the one for Services."""
     return f"{table}-policy"
+
+
+class Ward:
+    """One address family: its pods, and what the kernel has of its table."""
+
+    def __init__(self, config: ProxyConfig, family: Family) -> None:
+        self.site = Site(family, policy_table(config.table), config.pod_link)
+        dns = family.of((config.dns_ip,))
+        self.cluster = Cluster([_dns(dns)] if dns else [], family=family)
+        self.written: PolicyTable | None = None
+        """None when it is not known what the kernel has."""
+
+    def wanted(self, policies: list[Obj]) -> PolicyTable:
+        """The table for these policies."""
+        return build_table(compile_policies(policies, self.cluster), self.site.family) if policies else EMPTY
 
 
 class Policing:
@@ -41,9 +59,9 @@ class Policing:
         self._pods = Informer(client, PODS, transform=_essence)
         self._namespaces = Informer(client, NAMESPACES, transform=_essence)
         self._changed = asyncio.Event()
-        self._cluster = Cluster([_dns(config)])
-        self._written: PolicyTable | None = None
-        """None when it is not known what the kernel has."""
+        self._wards = [Ward(config, family) for family in config.families]
+        # Links have addresses of IPv6 in every cluster, as far as the kernel has any.
+        self._strays = [] if IPV6 in config.families or not IPV6_SETTINGS.exists() else [Ward(config, IPV6)]
         self._warned = False
         self._policies.add_handler(lambda *_: self._changed.set())
         self._pods.add_handler(self._pod_changed)
@@ -63,63 +81,69 @@ class Policing:
                     async with asyncio.timeout(self._config.check_seconds if done else _RETRY_SECONDS):
                         await self._changed.wait()
                 except TimeoutError:
-                    await self._look_for_table()
+                    await self._look_for_tables()
                 await asyncio.sleep(self._config.batch_seconds)
 
     def _pod_changed(self, _kind: str, old: Obj | None, new: Obj | None) -> None:
-        before, after = (facts_of(pod, self._config.node_name) if pod else None for pod in (old, new))
-        if self._cluster.replace_pod(before, after):
-            self._changed.set()
+        for ward in self._wards:
+            family = ward.site.family
+            before, after = (facts_of(pod, self._config.node_name, family) if pod else None for pod in (old, new))
+            if ward.cluster.replace_pod(before, after):
+                self._changed.set()
 
     def _namespace_changed(self, _kind: str, old: Obj | None, new: Obj | None) -> None:
         name = (new or old or {})["metadata"]["name"]
-        if self._cluster.label_namespace(name, (new["metadata"].get("labels") or {}) if new else None):
-            self._changed.set()
+        labels = (new["metadata"].get("labels") or {}) if new else None
+        for ward in self._wards:
+            if ward.cluster.label_namespace(name, labels):
+                self._changed.set()
 
     async def _bring_up_to_date(self) -> bool:
         policies = self._policies.items()
-        wanted = build_table(compile_policies(policies, self._cluster)) if policies else EMPTY
-        if wanted == self._written:
+        tables = [(ward, ward.wanted(policies)) for ward in self._wards]
+        isolated = any(table for _, table in tables)
+        tables += [(ward, CLOSED if isolated else EMPTY) for ward in self._strays]
+        return all([await self._bring(ward, table) for ward, table in tables])
+
+    async def _bring(self, ward: Ward, wanted: PolicyTable) -> bool:
+        if wanted == ward.written:
             return True
-        if wanted and not self._warned and not _bridged_traffic_is_filtered():
+        if wanted and not self._warned and not _bridged_traffic_is_filtered(ward.site.family):
             self._warned = True
             log.error("network policies do not hold between pods of this node: the kernel lacks br_netfilter")
-        return await self._write(wanted)
-
-    async def _write(self, wanted: PolicyTable) -> bool:
-        table, present = policy_table(self._config.table), self._written
-        text = render_whole(table, wanted) if present is None else render_change(table, present, wanted)
+        present, ward.written = ward.written, None
+        text = render_whole(ward.site, wanted) if present is None else render_change(ward.site, present, wanted)
         # Whatever happens to it, only what is known to be written counts.
-        self._written = None
         try:
             await asyncio.to_thread(self._nftables.run, text)
         except NftablesError as error:
-            log.error("network policies not in place error=%s", error)
+            log.error("network policies not in place table=%s error=%s", ward.site.name, error)
             return False
-        self._written = wanted
+        ward.written = wanted
         if present is None or bool(present) != bool(wanted):
-            log.info("network policies in place chains=%d", len(wanted.chains))
+            log.info("network policies in place table=%s chains=%d", ward.site.name, len(wanted.chains))
         return True
 
-    async def _look_for_table(self) -> None:
-        """Another program may have flushed it."""
-        try:
-            present = await asyncio.to_thread(has_table, self._nftables, policy_table(self._config.table))
-        except NftablesError:
-            return
-        if not present and self._written:
-            self._written = None
+    async def _look_for_tables(self) -> None:
+        """Another program may have flushed one."""
+        for ward in (*self._wards, *self._strays):
+            try:
+                present = await asyncio.to_thread(has_table, self._nftables, ward.site.name)
+            except NftablesError:
+                return
+            if not present and ward.written:
+                ward.written = None
 
 
-def _dns(config: ProxyConfig) -> PodFacts:
+def _dns(address: str) -> PodFacts:
     """The cluster's DNS is no pod here; policies that let pods ask upstream's DNS pods shall let them ask it."""
     ports = {("dns", "UDP"): 53, ("dns-tcp", "TCP"): 53}
-    return PodFacts("kube-system", "kube-dns", config.dns_ip, {"k8s-app": "kube-dns"}, ports, False)
+    return PodFacts("kube-system", "kube-dns", address, {"k8s-app": "kube-dns"}, ports, False)
 
 
-def _bridged_traffic_is_filtered() -> bool:
+def _bridged_traffic_is_filtered(family: Family) -> bool:
     try:
-        return BRIDGE_FILTER.read_text().strip() == "1"
+        return (BRIDGE_SETTINGS / BRIDGE_FILTERS[family]).read_text().strip() == "1"
     except OSError:
         return False
 
@@ -139,5 +163,5 @@ def _essence(obj: Obj) -> Obj:
     return {
         "metadata": metadata,
         "spec": {**kept, **containers},
-        "status": {name: status.get(name) for name in ("podIP", "phase")},
+        "status": {name: status.get(name) for name in ("podIPs", "phase")},
     }

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
 from sparsam.clock import Clock
@@ -30,7 +31,7 @@ class Follower(Protocol):
     """Keeps something else in step with the Services: addresses, health checks."""
 
     def put(self, key: ServiceKey, fragment: Fragment) -> None:
-        """Note what a Service needs now; nothing when it is empty."""
+        """Note what a Service needs now in an address family; nothing when it is empty."""
         ...
 
     async def settle(self, *, healthy: bool) -> bool:
@@ -38,25 +39,23 @@ class Follower(Protocol):
         ...
 
 
-class Programmer:
-    """Applies what changed in a view; `notice` it after each change."""
+class Side:
+    """One address family: its rules, and what follows them."""
 
-    def __init__(
-        self,
-        *,
-        view: View,
-        zone: Zone,
-        network: Network,
-        nftables: Nftables,
-        table: str,
-        followers: tuple[Follower, ...] = (),
-    ) -> None:
+    def __init__(self, network: Network, followers: Iterable[Follower] = ()) -> None:
+        self.ruleset = Ruleset(network)
+        self.followers = tuple(followers)
+
+
+class Programmer:
+    """Applies what changed in a view, for each address family; `notice` it after each change."""
+
+    def __init__(self, *, view: View, zone: Zone, sides: tuple[Side, ...], nftables: Nftables, table: str) -> None:
         self.view = view
         self.zone = zone
-        self.ruleset = Ruleset(network)
+        self.sides = sides
         self._nftables = nftables
         self._table = table
-        self._followers = followers
         self._noticed = asyncio.Event()
         self._gone_udp_targets: set[tuple[str, int]] = set()
         self._warned: dict[ServiceKey, tuple[str, ...]] = {}
@@ -67,8 +66,10 @@ class Programmer:
 
     def move(self, zone: str) -> None:
         """The node stands in another zone now: every Service may have other endpoints near it."""
-        if zone != self.ruleset.network.zone:
-            self.ruleset.network = dataclasses.replace(self.ruleset.network, zone=zone)
+        moved = [each.ruleset for each in self.sides if each.ruleset.network.zone != zone]
+        for ruleset in moved:
+            ruleset.network = dataclasses.replace(ruleset.network, zone=zone)
+        if moved:
             self.view.touch_all()
             self.notice()
 
@@ -99,11 +100,12 @@ class Programmer:
 
     async def apply_changes(self) -> bool:
         """Bring the kernel what changed since the last call; False if it refused."""
-        transaction = self._take_changes()
-        if not transaction:
+        transactions = [each for each in self._take_changes() if each]
+        if not transactions:
             return True
         try:
-            await asyncio.to_thread(self._nftables.run, transaction.render(self._table))
+            text = "".join(each.render(self._table) for each in transactions)
+            await asyncio.to_thread(self._nftables.run, text)
         except NftablesError as error:
             log.warning("update of the service rules refused, replacing the table error=%s", error)
             return False
@@ -119,18 +121,20 @@ class Programmer:
             log.error("service rules not in place error=%s", error)
             return False
         await self._forget_udp()
-        log.info("service rules in place services=%d", len(self.ruleset.fragments))
+        log.info("service rules in place services=%d", sum(len(each.ruleset.fragments) for each in self.sides))
         return True
 
     async def _settle(self, complete: bool) -> bool:
-        return all([await each.settle(healthy=complete) for each in self._followers])
+        return all([await each.settle(healthy=complete) for side in self.sides for each in side.followers])
 
     async def _replace_table(self) -> None:
-        await asyncio.to_thread(self._nftables.run, self.ruleset.render(self._table))
+        text = "".join(each.ruleset.render(self._table) for each in self.sides)
+        await asyncio.to_thread(self._nftables.run, text)
 
     async def _has_table(self) -> bool:
+        tables = [f"{each.ruleset.network.family.nft} {self._table}" for each in self.sides]
         try:
-            return await asyncio.to_thread(has_table, self._nftables, self._table)
+            return all([await asyncio.to_thread(has_table, self._nftables, each) for each in tables])
         except NftablesError:
             return False
 
@@ -140,35 +144,41 @@ class Programmer:
             gone, self._gone_udp_targets = self._gone_udp_targets, set()
             await asyncio.to_thread(forget_udp, gone)
 
-    def _take_changes(self) -> Transaction:
-        transaction = self.ruleset.replace(self._compile_changes())
-        self._gone_udp_targets |= transaction.gone_udp_targets
-        return transaction
+    def _take_changes(self) -> list[Transaction]:
+        transactions = []
+        for side, changes in zip(self.sides, self._compile_changes(), strict=True):
+            transactions.append(side.ruleset.replace(changes))
+            self._gone_udp_targets |= transactions[-1].gone_udp_targets
+        return transactions
 
-    def _compile_changes(self) -> dict[ServiceKey, Fragment]:
+    def _compile_changes(self) -> list[dict[ServiceKey, Fragment]]:
+        """The new fragments of what changed, for each side."""
         self._noticed.clear()
-        fragments = {}
+        fragments: list[dict[ServiceKey, Fragment]] = [{} for _ in self.sides]
         for key in self.view.take_changed():
-            fragments[key] = self._compile(key)
-            for each in self._followers:
-                each.put(key, fragments[key])
+            for side, made, fragment in zip(self.sides, fragments, self._compile(key), strict=True):
+                made[key] = fragment
+                for each in side.followers:
+                    each.put(key, fragment)
         return fragments
 
-    def _compile(self, key: ServiceKey) -> Fragment:
+    def _compile(self, key: ServiceKey) -> list[Fragment]:
+        nothing = [EMPTY for _ in self.sides]
         service, slices = self.view.get(key)
         if service is None:
             self.zone.replace(*key, None)
             self._warned.pop(key, None)
-            return EMPTY
+            return nothing
         try:
-            records, fragment = compile_records(service, slices), compile_service(service, slices, self.ruleset.network)
+            records = compile_records(service, slices)
+            fragments = [compile_service(service, slices, each.ruleset.network) for each in self.sides]
         except (KeyError, TypeError, ValueError) as error:
             # One object that breaks the rules must not stop the others.
             log.error("service skipped service=%s/%s error=%r", *key, error)
-            records, fragment = None, EMPTY
+            records, fragments = None, nothing
         self.zone.replace(*key, records)
-        self._warn(key, fragment.warnings)
-        return fragment
+        self._warn(key, tuple(warning for each in fragments for warning in each.warnings))
+        return fragments
 
     def _warn(self, key: ServiceKey, warnings: tuple[str, ...]) -> None:
         if self._warned.get(key, ()) != warnings:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from sparsam.proxy.dns import Code, Name, Query, Record, Type, encode_error, encode_query, parse_addresses
+from sparsam.proxy.dns import Code, Name, Query, Record, encode_error, encode_query, parse_addresses
 
 DNS_PORT = 53
 _MAX_WAITING = 1000
@@ -40,9 +40,9 @@ class Resolver:
             return _failure(message, query)
         return message[:2] + answer[2:]
 
-    async def addresses(self, name: Name) -> tuple[Record, ...]:
-        """The addresses of an outside name, with the aliases on the way; nothing if they cannot be had."""
-        message = encode_query(0, name, Type.A)
+    async def addresses(self, name: Name, kind: int) -> tuple[Record, ...]:
+        """The addresses of an outside name of one type, with the aliases on the way; nothing if they cannot be had."""
+        message = encode_query(0, name, kind)
         async with self._free:
             answer = await self._ask_all(message, over_tcp=False)
         with contextlib.suppress(ValueError):
@@ -61,14 +61,15 @@ class Resolver:
 
 
 def read_resolv_conf(path: Path, *, without: str) -> tuple[tuple[str, int], ...]:
-    """The IPv4 name servers of a resolv.conf, without the cluster's own, which would ask itself."""
+    """The name servers of a resolv.conf, without the cluster's own, which would ask itself."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
         return ()
     words = [line.split() for line in lines]
-    ips = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver" and ":" not in each[1]]
-    return tuple((ip, DNS_PORT) for ip in ips if ip != without)
+    ips = [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
+    # A link's own address may belong to another link here, where the node has a network namespace: it is asked last.
+    return tuple((ip, DNS_PORT) for ip in sorted(ips, key=lambda ip: ip.startswith("fe80:")) if ip != without)
 
 
 async def _ask_udp(server: tuple[str, int], message: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The part of nftables that the proxy speaks, as values.
 
-Every statement prints itself as nft reads it. That keeps the ruleset comparable, and lets a test walk a packet
-through it without a kernel.
+Every statement gives its text as nft reads it in a table of the family `ip` or `ip6`. That keeps the ruleset
+comparable, and lets a test walk a packet through it without a kernel.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ MASQUERADE_MARK = 0x4000
 class Field(StrEnum):
     """What of a packet is compared."""
 
-    SOURCE = "ip saddr"
-    DESTINATION = "ip daddr"
+    SOURCE = "saddr"
+    DESTINATION = "daddr"
     PROTOCOL = "meta l4proto"
     DESTINATION_PORT = "th dport"
     DESTINATION_TYPE = "fib daddr type"
     SOURCE_TYPE = "fib saddr type"
     STATUS = "ct status"
     STATE = "ct state"
+
+
+_ADDRESSES = frozenset({Field.SOURCE, Field.DESTINATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +37,16 @@ class Match:
     value: str
     negated: bool = False
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
-        return f"{_fields(self.field)} {'!= ' if self.negated else ''}{self.value}"
+        return f"{_fields(self.field, ip)} {'!= ' if self.negated else ''}{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
     """The rule goes on only if the packet carries the masquerade mark, which is then taken off."""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         mark = f"{MASQUERADE_MARK:#x}"
         return f"meta mark & {mark} == {mark} meta mark set meta mark & {0xFFFFFFFF ^ MASQUERADE_MARK:#x}"
@@ -53,7 +56,7 @@ class Marked:
 class Mark:
     """Have the packet masqueraded when it leaves."""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return f"meta mark set meta mark | {MASQUERADE_MARK:#x}"
 
@@ -64,7 +67,7 @@ class Jump:
 
     chain: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return f"jump {self.chain}"
 
@@ -75,7 +78,7 @@ class Goto:
 
     chain: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return f"goto {self.chain}"
 
@@ -84,7 +87,7 @@ class Goto:
 class Drop:
     """Lose the packet silently."""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return "drop"
 
@@ -93,7 +96,7 @@ class Drop:
 class Return:
     """Leave the chain."""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return "return"
 
@@ -104,7 +107,7 @@ class Reject:
 
     how: str = ""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return f"reject with {self.how}" if self.how else "reject"
 
@@ -116,9 +119,9 @@ class Lookup:
     fields: tuple[Field, ...]
     map_name: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
-        return f"{_fields(self.fields)} vmap @{self.map_name}"
+        return f"{_fields(self.fields, ip)} vmap @{self.map_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,9 @@ class Recall:
 
     map_name: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
-        return f"ct mark set ip saddr map @{self.map_name}"
+        return f"ct mark set {ip} saddr map @{self.map_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,9 @@ class Remember:
 
     map_name: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
-        return f"update @{self.map_name} {{ ip saddr : ct mark }}"
+        return f"update @{self.map_name} {{ {ip} saddr : ct mark }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +152,9 @@ class Forget:
 
     map_name: str
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it; the mark plays no part."""
-        return f"delete @{self.map_name} {{ ip saddr : ct mark }}"
+        return f"delete @{self.map_name} {{ {ip} saddr : ct mark }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class Choose:
 
     marks: tuple[int, ...]
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         if len(self.marks) == 1:
             return f"ct mark set {self.marks[0]:#x}"
@@ -174,10 +177,10 @@ class SendByMark:
 
     targets: tuple[tuple[int, str, int], ...]
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
-        targets = ", ".join(f"{mark:#x} : {ip} . {port}" for mark, ip, port in self.targets)
-        return f"dnat ip addr . port to ct mark map {{ {targets} }}"
+        targets = ", ".join(f"{mark:#x} : {address} . {port}" for mark, address, port in self.targets)
+        return f"dnat {ip} addr . port to ct mark map {{ {targets} }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +189,20 @@ class Balance:
 
     targets: tuple[tuple[str, int], ...]
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         if len(self.targets) == 1:
-            return "dnat to {}:{}".format(*self.targets[0])
-        targets = ", ".join(f"{number} : {ip} . {port}" for number, (ip, port) in enumerate(self.targets))
-        return f"dnat ip addr . port to numgen random mod {len(self.targets)} map {{ {targets} }}"
+            address, port = self.targets[0]
+            return f"dnat to [{address}]:{port}" if ip == "ip6" else f"dnat to {address}:{port}"
+        targets = ", ".join(f"{number} : {address} . {port}" for number, (address, port) in enumerate(self.targets))
+        return f"dnat {ip} addr . port to numgen random mod {len(self.targets)} map {{ {targets} }}"
 
 
 @dataclass(frozen=True, slots=True)
 class Masquerade:
     """Replace the sender's address by that of the outgoing link."""
 
-    def __str__(self) -> str:
+    def text(self, ip: str) -> str:
         """As nft reads it."""
         return "masquerade fully-random"
 
@@ -246,10 +250,11 @@ class Element:
     key: str
 
 
-def format_rule(rule: Iterable[Statement]) -> str:
-    """One rule as nft reads it."""
-    return " ".join(map(str, rule))
+def format_rule(rule: Iterable[Statement], ip: str) -> str:
+    """One rule as nft reads it in a table of family `ip` or `ip6`."""
+    return " ".join(statement.text(ip) for statement in rule)
 
 
-def _fields(fields: Field | tuple[Field, ...]) -> str:
-    return fields.value if isinstance(fields, Field) else " . ".join(fields)
+def _fields(fields: Field | tuple[Field, ...], ip: str) -> str:
+    every = (fields,) if isinstance(fields, Field) else fields
+    return " . ".join(f"{ip} {each}" if each in _ADDRESSES else each for each in every)

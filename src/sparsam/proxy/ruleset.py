@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sparsam.proxy.families import Family
 from sparsam.proxy.rules import (
     Element,
     Field,
@@ -42,11 +43,12 @@ ServiceKey = tuple[str, str]
 """Namespace and name."""
 
 CONTAINERS = {
-    SERVICE_IPS: "map {type ipv4_addr . inet_proto . inet_service : verdict;}",
-    NODE_PORTS: "map {type inet_proto . inet_service : verdict;}",
-    HAIRPIN: "set {type ipv4_addr . ipv4_addr;}",
-    BALANCER_IPS: "set {type ipv4_addr;}",
+    SERVICE_IPS: "map {{type {key} . inet_proto . inet_service : verdict;}}",
+    NODE_PORTS: "map {{type inet_proto . inet_service : verdict;}}",
+    HAIRPIN: "set {{type {key} . {key};}}",
+    BALANCER_IPS: "set {{type {key};}}",
 }
+"""Named maps and sets; `key` is the type of the table's addresses."""
 HOOKS = {
     "prerouting": Hook("nat", "prerouting", -100),
     "output": Hook("nat", "output", -100),
@@ -63,6 +65,7 @@ _UNKNOWN = "unknown-service"
 class Transaction:
     """What one update changes, in the order in which the kernel accepts it."""
 
+    family: Family
     gone_elements: set[Element] = field(default_factory=set)
     new_maps: dict[str, int] = field(default_factory=dict)
     chains: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
@@ -79,16 +82,17 @@ class Transaction:
 
     def render(self, table: str) -> str:
         """As nft reads it; applied as a whole or not at all."""
-        lines = [*_elements("delete", table, dict.fromkeys(self.gone_elements))]
+        family, table = self.family, f"{self.family.nft} {table}"
+        lines = [*_elements("delete", family, table, dict.fromkeys(self.gone_elements))]
         for name, seconds in sorted(self.new_maps.items()):
             # Without a size: the kernel would make room for as many at once, a megabyte for each Service.
-            kind = f"type ipv4_addr : mark; flags dynamic,timeout; timeout {seconds}s;"
-            lines.append(f"add map ip {table} {name} {{ {kind} }}")
-        lines += _chains(table, self.chains)
-        lines += _elements("add", table, self.new_elements)
-        lines += [f"flush chain ip {table} {name}" for name in sorted(self.gone_chains)]
-        lines += [f"delete chain ip {table} {name}" for name in sorted(self.gone_chains)]
-        lines += [f"delete map ip {table} {name}" for name in sorted(self.gone_maps)]
+            kind = f"type {family.key} : mark; flags dynamic,timeout; timeout {seconds}s;"
+            lines.append(f"add map {table} {name} {{ {kind} }}")
+        lines += _chains(family, table, self.chains)
+        lines += _elements("add", family, table, self.new_elements)
+        lines += [f"flush chain {table} {name}" for name in sorted(self.gone_chains)]
+        lines += [f"delete chain {table} {name}" for name in sorted(self.gone_chains)]
+        lines += [f"delete map {table} {name}" for name in sorted(self.gone_maps)]
         return "\n".join(lines) + "\n"
 
 
@@ -110,7 +114,7 @@ class Ruleset:
             for element in each.elements
         }
         before = {element: self._effective(element) for element in touched}
-        transaction = Transaction()
+        transaction = Transaction(self.network.family)
         for key, fragment in changes.items():
             self._replace_one(key, fragment, transaction)
         for element in touched:
@@ -143,12 +147,14 @@ class Ruleset:
 
     def render(self, table: str) -> str:
         """The whole table, replacing whatever is there under its name in one step."""
-        lines = [f"add table ip {table}", f"delete table ip {table}", f"add table ip {table}"]
+        family = self.network.family
+        full = f"{family.nft} {table}"
+        lines = [f"add table {full}", f"delete table {full}", f"add table {full}"]
         for name, kind in CONTAINERS.items():
-            sort, _, body = kind.partition(" ")
-            lines.append(f"add {sort} ip {table} {name} {body}")
-        lines += [f"add chain ip {table} {name} {hook}" for name, hook in HOOKS.items()]
-        whole = Transaction(new_maps=self.affinity_maps, chains=self.chains, new_elements=self.elements)
+            sort, _, body = kind.format(key=family.key).partition(" ")
+            lines.append(f"add {sort} {full} {name} {body}")
+        lines += [f"add chain {full} {name} {hook}" for name, hook in HOOKS.items()]
+        whole = Transaction(family, new_maps=self.affinity_maps, chains=self.chains, new_elements=self.elements)
         return "\n".join(lines) + "\n" + whole.render(table)
 
     def _replace_one(self, key: ServiceKey, new: Fragment, transaction: Transaction) -> None:
@@ -179,6 +185,7 @@ def base_chains(network: Network) -> dict[str, tuple[Rule, ...]]:
     # Answers too come to such an address: it is the sender's when the machine's own programs ask for it.
     new = Match(Field.STATE, "new")
     to_balancer = Match(Field.DESTINATION, f"@{BALANCER_IPS}")
+    not_dns = (Match(Field.DESTINATION, network.dns_ip, negated=True),) if network.dns_ip else ()
     not_from_pod = Match(Field.SOURCE, network.cluster_cidr, negated=True)
     inside = ", ".join(sorted({network.cluster_cidr, network.machine_cidr}))
     reached = ", ".join(sorted({network.cluster_cidr, network.machine_cidr, network.service_cidr}))
@@ -186,13 +193,13 @@ def base_chains(network: Network) -> dict[str, tuple[Rule, ...]]:
         "prerouting": ((Jump(_SERVICES),),),
         "output": ((Jump(_SERVICES),),),
         _SERVICES: (
-            (Match(Field.DESTINATION, network.dns_ip), Return()),
+            *(((Match(Field.DESTINATION, network.dns_ip), Return()),) if network.dns_ip else ()),
             # The answer to whoever is no pod must come back through this node.
             (to_service, not_from_pod, Jump(TO_MASQUERADE)),
             (Lookup((Field.DESTINATION, Field.PROTOCOL, Field.DESTINATION_PORT), SERVICE_IPS),),
             (
                 Match(Field.DESTINATION_TYPE, "local"),
-                Match(Field.DESTINATION, "127.0.0.0/8", negated=True),
+                Match(Field.DESTINATION, network.family.loopback, negated=True),
                 Lookup((Field.PROTOCOL, Field.DESTINATION_PORT), NODE_PORTS),
             ),
         ),
@@ -215,7 +222,7 @@ def base_chains(network: Network) -> dict[str, tuple[Rule, ...]]:
         "filter-input": ((new, to_balancer, Jump(REFUSE)),),
         "filter-forward": ((to_service, Jump(_UNKNOWN)), (new, to_balancer, Jump(REFUSE))),
         "filter-output": ((to_service, Jump(_UNKNOWN)), (new, to_balancer, Jump(REFUSE))),
-        _UNKNOWN: ((Match(Field.DESTINATION, network.dns_ip, negated=True), Jump(REFUSE)),),
+        _UNKNOWN: ((*not_dns, Jump(REFUSE)),),
         TO_MASQUERADE: ((Mark(),),),
         REFUSE: ((Match(Field.PROTOCOL, "tcp"), Reject("tcp reset")), (Reject(),)),
     }
@@ -225,16 +232,19 @@ def _first(claims: Mapping[ServiceKey, Verdict | None]) -> Verdict | None:
     return claims[min(claims)]
 
 
-def _chains(table: str, chains: Mapping[str, Iterable[Rule]]) -> list[str]:
-    lines = [f"add chain ip {table} {name}" for name in chains if name not in HOOKS]
-    lines += [f"flush chain ip {table} {name}" for name in chains]
-    lines += [f"add rule ip {table} {name} {format_rule(rule)}" for name, rules in chains.items() for rule in rules]
+def _chains(family: Family, table: str, chains: Mapping[str, Iterable[Rule]]) -> list[str]:
+    lines = [f"add chain {table} {name}" for name in chains if name not in HOOKS]
+    lines += [f"flush chain {table} {name}" for name in chains]
+    for name, rules in chains.items():
+        lines += [f"add rule {table} {name} {format_rule(rule, family.nft)}" for rule in rules]
     return lines
 
 
-def _elements(verb: str, table: str, elements: Mapping[Element, Verdict | None]) -> list[str]:
+def _elements(verb: str, family: Family, table: str, elements: Mapping[Element, Verdict | None]) -> list[str]:
     keys: dict[str, list[str]] = {}
     for element in sorted(elements):
         verdict = elements[element]
-        keys.setdefault(element.container, []).append(f"{element.key} : {verdict}" if verdict else element.key)
-    return [f"{verb} element ip {table} {name} {{ {', '.join(each)} }}" for name, each in keys.items()]
+        keys.setdefault(element.container, []).append(
+            f"{element.key} : {verdict.text(family.nft)}" if verdict else element.key
+        )
+    return [f"{verb} element {table} {name} {{ {', '.join(each)} }}" for name, each in keys.items()]

@@ -1,4 +1,4 @@
-"""One Service and its EndpointSlices as a fragment of the ruleset. Pure.
+"""One Service and its EndpointSlices as a fragment of the ruleset of one address family. Pure.
 
 Each Service port gets a chain that spreads connections over its usable endpoints, and an element for each address
 that leads there. Which endpoints are local, and when a packet must be masqueraded so that the answer finds its way
@@ -11,10 +11,11 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sparsam.proxy.endpoints import Endpoint, Place, count_local, usable_endpoints
+from sparsam.proxy.families import Family, family_of
 from sparsam.proxy.rules import (
     Balance,
     Choose,
@@ -47,12 +48,13 @@ _NAME_CHARACTERS = 70
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What the rules must know about this node and the cluster."""
+    """What the rules must know about this node and the cluster, all of one address family."""
 
     cluster_cidr: str
     service_cidr: str
     machine_cidr: str
     dns_ip: str
+    """Empty for the family in which the cluster's DNS is not served."""
     node_name: str
     """Empty for a machine that is no node itself: the load balancer before its nodes."""
     node_ip: str = ""
@@ -60,6 +62,11 @@ class Network:
     """Where this node stands, by its label."""
     balancer_cidr: str = ""
     """Network of the load-balancer addresses that are this machine's own; empty for none."""
+
+    @property
+    def family(self) -> Family:
+        """The family of all of this."""
+        return family_of(self.service_cidr)
 
     @property
     def place(self) -> Place:
@@ -96,13 +103,16 @@ EMPTY = Fragment()
 
 
 def compile_service(service: Obj, slices: Iterable[Obj], network: Network) -> Fragment:
-    """The rules of one Service; none for headless and ExternalName Services, which live in the DNS alone."""
-    spec = service.get("spec") or {}
-    cluster_ip = spec.get("clusterIP") or "None"
-    if spec.get("type") == "ExternalName" or cluster_ip == "None":
+    """The rules of one Service, if it has an address of the family.
+
+    Headless and ExternalName Services have none: they live in the DNS alone.
+    """
+    spec, family = service.get("spec") or {}, network.family
+    cluster_ip = family.of(cluster_ips(service))
+    if not cluster_ip:
         return EMPTY
-    slices = list(slices)
-    made = [_compile_port(service, port, slices, network) for port in spec.get("ports") or ()]
+    slices = [each for each in slices if each.get("addressType") == family.kubernetes]
+    made = [_compile_port(service, cluster_ip, port, slices, network) for port in spec.get("ports") or ()]
     own_ips = _own_ips(service, network)
     elements: dict[Element, Verdict | None] = {Element(BALANCER_IPS, ip): None for ip in own_ips}
     return Fragment(
@@ -110,13 +120,21 @@ def compile_service(service: Obj, slices: Iterable[Obj], network: Network) -> Fr
         affinity_maps={name: seconds for each in made for name, seconds in each.affinity_maps.items()},
         elements=elements | {element: verdict for each in made for element, verdict in each.elements.items()},
         udp_targets=frozenset().union(*(each.udp_targets for each in made)),
-        warnings=_warnings(spec),
+        warnings=_warnings(service, cluster_ip),
         health_check=_health_check(spec, slices, network),
         own_ips=own_ips,
     )
 
 
-def _compile_port(service: Obj, port: Obj, slices: list[Obj], network: Network) -> Fragment:
+def cluster_ips(service: Obj) -> tuple[str, ...]:
+    """The addresses that stand for a Service; none of headless and ExternalName ones."""
+    spec = service.get("spec") or {}
+    if spec.get("type") == "ExternalName" or (spec.get("clusterIP") or "None") == "None":
+        return ()
+    return tuple(spec.get("clusterIPs") or (spec["clusterIP"],))
+
+
+def _compile_port(service: Obj, cluster_ip: str, port: Obj, slices: list[Obj], network: Network) -> Fragment:
     spec, protocol = service["spec"], port.get("protocol", "TCP")
     name = port.get("name") or ""
     everywhere = usable_endpoints(slices, name, protocol, near=network.place)
@@ -127,22 +145,22 @@ def _compile_port(service: Obj, port: Obj, slices: list[Obj], network: Network) 
         return Element(SERVICE_IPS, f"{ip} . {protocol.lower()} . {port['port']}")
 
     elements: dict[Element, Verdict | None] = {}
-    if network.dns_ip != spec["clusterIP"] and ":" not in spec["clusterIP"]:
+    if network.dns_ip != cluster_ip:
         local_only = spec.get("internalTrafficPolicy") == "Local"
         verdict = chains.spread("local", here, everywhere) if local_only else chains.spread("svc", everywhere)
-        elements[at(spec["clusterIP"])] = verdict
+        elements[at(cluster_ip)] = verdict
 
-    entrances = [at(ip) for ip in spec.get("externalIPs") or () if ":" not in ip]
+    entrances = [at(ip) for ip in spec.get("externalIPs") or () if network.family.has(ip)]
     if port.get("nodePort"):
         entrances.append(Element(NODE_PORTS, f"{protocol.lower()} . {port['nodePort']}"))
-    balanced = _balancer_ips(service)
+    balanced = _balancer_ips(service, network.family)
     if entrances or balanced:
         local_only = spec.get("externalTrafficPolicy") == "Local"
         # A machine that is no node chooses among the nodes, as a load balancer before them does.
         near = here if network.node_name else everywhere
         entrance = chains.entrance(everywhere, near, local_only=local_only, network=network)
         elements.update(dict.fromkeys(entrances, entrance))
-        guarded = chains.guarded(entrance, _source_ranges(service), network) if balanced else entrance
+        guarded = chains.guarded(entrance, _source_ranges(service, network.family), network) if balanced else entrance
         elements.update(dict.fromkeys(map(at, balanced), guarded))
 
     elements.update((Element(HAIRPIN, f"{each.ip} . {each.ip}"), None) for each in here)
@@ -189,14 +207,13 @@ class _PortChains:
             self.rules[name] = ((Jump(TO_MASQUERADE),), (to_all,))
         return Goto(name)
 
-    def guarded(self, entrance: Verdict, ranges: list[IPv4Network] | None, network: Network) -> Verdict:
+    def guarded(self, entrance: Verdict, ranges: tuple[str, ...] | None, network: Network) -> Verdict:
         """The entrance for packets from these networks alone; None for all."""
         if ranges is None or entrance == Goto(REFUSE):
             return entrance
         name = f"fw-{self._id}"
-        sources = ", ".join(map(str, ranges))
-        rules: list[Rule] = [(Match(Field.SOURCE, f"{{ {sources} }}"), entrance)] if ranges else []
-        if network.node_ip and any(IPv4Address(network.node_ip) in each for each in ranges):
+        rules: list[Rule] = [(Match(Field.SOURCE, f"{{ {', '.join(ranges)} }}"), entrance)] if ranges else []
+        if network.node_ip and any(ip_address(network.node_ip) in ip_network(each) for each in ranges):
             # This node, whichever of its addresses it sends from.
             rules.append((Match(Field.SOURCE_TYPE, "local"), entrance))
         self.rules[name] = (*rules, (Drop(),))
@@ -249,23 +266,23 @@ def _port_id(service: Obj, port: Obj) -> str:
     return f"{hashlib.sha256(path.encode()).hexdigest()[:12]}/{path[:_NAME_CHARACTERS]}"
 
 
-def _balancer_ips(service: Obj) -> list[str]:
+def _balancer_ips(service: Obj, family: Family) -> list[str]:
     if service["spec"].get("type") != "LoadBalancer":
         return []
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     # Those of another mode are the load balancer's alone: it sends to node ports.
     ips = [each["ip"] for each in ingress if each.get("ip") and (each.get("ipMode") or "VIP") == "VIP"]
-    return [ip for ip in ips if ":" not in ip]
+    return [ip for ip in ips if family.has(ip)]
 
 
 def _own_ips(service: Obj, network: Network) -> frozenset[str]:
     if not network.balancer_cidr:
         return frozenset()
-    pool = IPv4Network(network.balancer_cidr)
-    return frozenset(ip for ip in _balancer_ips(service) if IPv4Address(ip) in pool)
+    pool = ip_network(network.balancer_cidr)
+    return frozenset(ip for ip in _balancer_ips(service, network.family) if ip_address(ip) in pool)
 
 
-def _source_ranges(service: Obj) -> list[IPv4Network] | None:
+def _source_ranges(service: Obj, family: Family) -> tuple[str, ...] | None:
     """Who may use the load balancer, without overlaps; None for everybody."""
     ranges = service["spec"].get("loadBalancerSourceRanges")
     if not ranges:
@@ -273,7 +290,7 @@ def _source_ranges(service: Obj) -> list[IPv4Network] | None:
         ranges = [each for each in annotation.split(",") if each.strip()]
     if not ranges:
         return None
-    return list(collapse_addresses(IPv4Network(each.strip(), strict=False) for each in ranges if ":" not in each))
+    return family.merged(each.strip() for each in ranges)
 
 
 def _health_check(spec: Obj, slices: list[Obj], network: Network) -> HealthCheck | None:
@@ -291,10 +308,10 @@ def _affinity_seconds(spec: Obj) -> int:
     return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
 
 
-def _warnings(spec: Obj) -> tuple[str, ...]:
-    found = []
-    if ":" in spec["clusterIP"]:
-        found.append("spec.clusterIP: IPv6 is not supported; the address is not served")
-    if any(":" in ip for ip in spec.get("externalIPs") or ()):
-        found.append("spec.externalIPs: IPv6 is not supported; such addresses are not served")
-    return tuple(found)
+def _warnings(service: Obj, cluster_ip: str) -> tuple[str, ...]:
+    """What is said of a Service once: with its first address."""
+    served = cluster_ips(service)
+    if cluster_ip != served[0]:
+        return ()
+    lost = [ip for ip in service["spec"].get("externalIPs") or () if not family_of(ip).of(served)]
+    return tuple(f"spec.externalIPs: the Service has no address of the family of {ip}; it is not served" for ip in lost)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from sparsam.proxy.dns import Answer, Authority, Code, Location, Name, Record, Type, parse_name
+from sparsam.proxy.dns import Answer, Authority, Code, Location, Name, Record, Type, address_record, parse_name
 from sparsam.proxy.endpoints import Endpoint, is_ready
+from sparsam.proxy.services import cluster_ips
 
 Obj = dict[str, Any]
 VERSION = "1.1.0"
 _REVERSE: Name = ("in-addr", "arpa")
-_ADDRESS_TYPES = (Type.A, Type.ANY)
+_REVERSE6: Name = ("ip6", "arpa")
+_NIBBLES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Port:
 class ServiceRecords:
     """What the DNS needs to know of one Service."""
 
-    cluster_ip: str | None = None
+    cluster_ips: tuple[str, ...] = ()
     external_name: Name | None = None
     ports: tuple[Port, ...] = ()
     endpoints: tuple[tuple[Endpoint, tuple[Port, ...]], ...] = ()
@@ -42,7 +44,7 @@ class ServiceRecords:
     @property
     def is_headless(self) -> bool:
         """Whether the name stands for the endpoints themselves."""
-        return self.cluster_ip is None and self.external_name is None
+        return not self.cluster_ips and self.external_name is None
 
 
 def compile_records(service: Obj, slices: Iterable[Obj]) -> ServiceRecords:
@@ -50,12 +52,11 @@ def compile_records(service: Obj, slices: Iterable[Obj]) -> ServiceRecords:
     spec = service.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return ServiceRecords(external_name=parse_name(spec.get("externalName") or ""))
-    cluster_ip = spec.get("clusterIP") or "None"
     ports = tuple(
         Port(each.get("name") or "", each.get("protocol", "TCP").lower(), each["port"])
         for each in spec.get("ports") or ()
     )
-    return ServiceRecords(None if cluster_ip == "None" else cluster_ip, None, ports, _ready_endpoints(slices))
+    return ServiceRecords(cluster_ips(service), None, ports, _ready_endpoints(slices))
 
 
 class Zone:
@@ -64,7 +65,7 @@ class Zone:
     def __init__(self, domain: str, dns_ip: str, networks: Iterable[str] = ()) -> None:
         self.domain = parse_name(domain)
         self._dns_ip = dns_ip
-        self._networks = tuple(IPv4Network(each) for each in networks)
+        self._networks = tuple(map(ip_network, networks))
         self._services: dict[tuple[str, str], ServiceRecords] = {}
         self._namespaces: dict[str, int] = {}
         self._names: dict[str, dict[tuple[str, str], Name]] = {}
@@ -93,7 +94,7 @@ class Zone:
 
     def lookup(self, name: Name, kind: int) -> Answer | None:
         """What the cluster says to a question; None leaves it to other resolvers."""
-        if name[-2:] == _REVERSE:
+        if name[-2:] in (_REVERSE, _REVERSE6):
             return self._lookup_address(name, kind)
         depth = len(self.domain)
         if name[-depth:] != self.domain:
@@ -111,19 +112,19 @@ class Zone:
         """The records of a name and what goes with them; None if the name does not exist."""
         match path:
             case ():
-                server = Record(("ns", "dns", *self.domain), Type.A, self._dns_ip)
+                server = address_record(("ns", "dns", *self.domain), self._dns_ip)
                 return (self._authority(), Record(name, Type.NS, server.name)), (server,)
             case ("dns-version",):
                 return (Record(name, Type.TXT, VERSION),), ()
             case ("ns", "dns"):
-                return (Record(name, Type.A, self._dns_ip),), ()
+                return (address_record(name, self._dns_ip),), ()
             case ("dns",) | ("svc",) | ("pod",):
                 return (), ()
             case (namespace, "svc") | (namespace, "pod"):
                 return ((), ()) if namespace in self._namespaces else None
             case (dashed, _, "pod"):
-                ip = _parse_address(dashed.replace("-", "."))
-                return ((Record(name, Type.A, ip),), ()) if ip else None
+                ip = _dashed_address(dashed)
+                return ((address_record(name, ip),), ()) if ip else None
             case (*rest, service, namespace, "svc"):
                 records = self._services.get((namespace, service))
                 return _service_records(name, tuple(rest), records, kind) if records else None
@@ -131,22 +132,22 @@ class Zone:
                 return None
 
     def _lookup_address(self, name: Name, kind: int) -> Answer | None:
-        ip = _parse_address(".".join(reversed(name[:-2])))
+        ip = _reversed_address(name)
         known = self._names.get(ip or "")
         if known:
             target = known[min(known)]
             if kind in (Type.PTR, Type.ANY):
                 return Answer(answers=(Record(name, Type.PTR, target),))
             return Answer(authority=(self._authority(),))
-        if ip and any(IPv4Address(ip) in network for network in self._networks):
+        if ip and any(ip_address(ip) in network for network in self._networks):
             return self._no_such_name()
         return None
 
     def _reverse_names(self, key: tuple[str, str], records: ServiceRecords) -> Iterable[tuple[str, Name]]:
         full_name = (key[1], key[0], "svc", *self.domain)
-        if records.cluster_ip:
-            yield records.cluster_ip, full_name
-        elif records.is_headless:
+        for ip in records.cluster_ips:
+            yield ip, full_name
+        if records.is_headless:
             for endpoint, _ in records.endpoints:
                 yield endpoint.ip, (_label(endpoint), *full_name)
 
@@ -176,7 +177,7 @@ def _service_records(
             return ((), ()) if any(port.protocol == protocol[1:] and port.name for port in service.ports) else None
         case (label,):
             ips = dict.fromkeys(each.ip for each, _ in service.endpoints if _label(each) == label)
-            return (tuple(Record(name, Type.A, ip) for ip in ips), ()) if ips else None
+            return (tuple(address_record(name, ip) for ip in ips), ()) if ips else None
         case _:
             return None
 
@@ -188,39 +189,41 @@ def _records_of_name(
         return (Record(name, Type.CNAME, service.external_name),), ()
     # Built on demand only: a headless Service may have a thousand endpoints.
     locations, additional = _locations(name, name, service) if kind in (Type.SRV, Type.ANY) else ((), ())
-    if service.cluster_ip:
-        own = () if ":" in service.cluster_ip else (Record(name, Type.A, service.cluster_ip),)
-        return own + locations, additional
+    if service.cluster_ips:
+        return tuple(address_record(name, ip) for ip in service.cluster_ips) + locations, additional
     if not service.endpoints:
         return None
     ips = dict.fromkeys(each.ip for each, _ in service.endpoints)
-    return tuple(Record(name, Type.A, ip) for ip in ips) + locations, additional
+    return tuple(address_record(name, ip) for ip in ips) + locations, additional
 
 
 def _locations(
     owner: Name, service_name: Name, service: ServiceRecords, port: str = "", protocol: str = ""
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """SRV records of one port, or of all, with the addresses of their targets."""
-    places: list[tuple[int, Name, str]] = []
+    places: dict[tuple[int, Name], None] = {}
+    addresses: dict[Record, None] = {}
 
-    def add(ports: Iterable[Port], target: Name, ip: str) -> None:
-        places.extend((p.number, target, ip) for p in ports if not port or (p.name, p.protocol) == (port, protocol))
+    def add(ports: Iterable[Port], target: Name, ips: Iterable[str]) -> None:
+        chosen = [each.number for each in ports if not port or (each.name, each.protocol) == (port, protocol)]
+        if chosen:
+            places.update(dict.fromkeys((number, target) for number in chosen))
+            addresses.update(dict.fromkeys(address_record(target, ip) for ip in ips))
 
-    if service.cluster_ip:
-        add(service.ports, service_name, service.cluster_ip)
+    if service.cluster_ips:
+        add(service.ports, service_name, service.cluster_ips)
     else:
         for endpoint, ports in service.endpoints:
-            add(ports, (_label(endpoint), *service_name), endpoint.ip)
+            add(ports, (_label(endpoint), *service_name), (endpoint.ip,))
     weight = max(1, 100 // (len(places) or 1))
-    records = tuple(Record(owner, Type.SRV, Location(number, target, weight)) for number, target, _ in places)
-    addresses = dict.fromkeys(Record(target, Type.A, ip) for _, target, ip in places if ":" not in ip)
+    records = tuple(Record(owner, Type.SRV, Location(number, target, weight)) for number, target in places)
     return records, tuple(addresses)
 
 
 def _ready_endpoints(slices: Iterable[Obj]) -> tuple[tuple[Endpoint, tuple[Port, ...]], ...]:
     found: dict[Endpoint, tuple[Port, ...]] = {}
     for each in slices:
-        if each.get("addressType") != "IPv4":
+        if each.get("addressType") not in ("IPv4", "IPv6"):
             continue
         ports = tuple(
             Port(port.get("name") or "", port.get("protocol", "TCP").lower(), port["port"])
@@ -235,11 +238,29 @@ def _ready_endpoints(slices: Iterable[Obj]) -> tuple[tuple[Endpoint, tuple[Port,
 
 
 def _label(endpoint: Endpoint) -> str:
-    return endpoint.hostname.lower() or endpoint.ip.replace(".", "-")
+    return endpoint.hostname.lower() or endpoint.ip.replace(".", "-").replace(":", "-")
 
 
-def _parse_address(text: str) -> str | None:
+def _dashed_address(label: str) -> str | None:
+    """The address that a pod's name spells: `10-0-0-1`, or `fd00--1`."""
+    if label.count("-") == 3 and (ip := _parse(IPv4Address, label.replace("-", "."))):
+        return ip
+    return _parse(IPv6Address, label.replace("-", ":"))
+
+
+def _reversed_address(name: Name) -> str | None:
+    """The address that a name below in-addr.arpa or ip6.arpa stands for."""
+    labels = name[-3::-1]
+    if name[-2:] == _REVERSE:
+        return _parse(IPv4Address, ".".join(labels))
+    if len(labels) != _NIBBLES or any(len(each) != 1 for each in labels):
+        return None
+    text = "".join(labels)
+    return _parse(IPv6Address, ":".join(text[at : at + 4] for at in range(0, _NIBBLES, 4)))
+
+
+def _parse(kind: type[IPv4Address | IPv6Address], text: str) -> str | None:
     try:
-        return str(IPv4Address(text))
+        return str(kind(text))
     except ValueError:
         return None

@@ -124,7 +124,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     base = Path(tempfile.mkdtemp(prefix="spc-"))
     config = AgentConfig(
-        node_name="n1", node_ip="127.0.0.1", data_dir=base / "d", run_dir=base / "r", pod_cidr="", cluster_dns="",
+        node_name="n1", node_ips=("127.0.0.1",), data_dir=base / "d", run_dir=base / "r", pod_cidrs=("",), cluster_dns="",
         client=None,  # type: ignore[arg-type]
     )  # fmt: skip
     config.run_dir.mkdir()

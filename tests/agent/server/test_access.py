@@ -142,10 +142,10 @@ async def node_of_a_cluster(tmp_path: Path) -> AsyncIterator[tuple[Any, Any, Api
     async with serving(tmp_path, nodes=("n1",)) as api, ApiClient(load_kubeconfig(api.kubeconfig)) as admin:
         config = AgentConfig(
             node_name="n1",
-            node_ip="127.0.0.1",
+            node_ips=("127.0.0.1",),
             data_dir=tmp_path,
             run_dir=tmp_path / "run",
-            pod_cidr="10.0.0.0/24",
+            pod_cidrs=("10.0.0.0/24",),
             cluster_dns="10.96.0.10",
             client=load_kubeconfig(api.kubeconfig_for("node-n1")),
         )

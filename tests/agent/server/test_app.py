@@ -28,10 +28,10 @@ async def registry(tmp_path: Path) -> FakeRegistry:
 async def server(tmp_path: Path, registry: FakeRegistry) -> AsyncIterator[NodeServer]:
     config = AgentConfig(
         node_name="n1",
-        node_ip="127.0.0.1",
+        node_ips=("127.0.0.1",),
         data_dir=tmp_path,
         run_dir=tmp_path / "run",
-        pod_cidr="10.0.0.0/24",
+        pod_cidrs=("10.0.0.0/24",),
         cluster_dns="10.96.0.10",
         client=None,
     )

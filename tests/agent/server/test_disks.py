@@ -13,10 +13,10 @@ from tests.support.agent import container, pod
 async def test_volumes_and_logs_of_a_pod_are_measured_and_kept_for_a_while(tmp_path: Path):
     config = AgentConfig(
         node_name="n1",
-        node_ip="127.0.0.1",
+        node_ips=("127.0.0.1",),
         data_dir=tmp_path,
         run_dir=tmp_path,
-        pod_cidr="10.0.0.0/24",
+        pod_cidrs=("10.0.0.0/24",),
         cluster_dns="10.96.0.10",
         client=None,
     )

@@ -58,10 +58,10 @@ def test_running_pods_are_those_with_a_container_that_runs():
 def test_settings_carry_upstreams_names(tmp_path: Path):
     config = AgentConfig(
         node_name="n1",
-        node_ip="127.0.0.1",
+        node_ips=("127.0.0.1",),
         data_dir=tmp_path,
         run_dir=tmp_path,
-        pod_cidr="10.0.0.0/24",
+        pod_cidrs=("10.0.0.0/24",),
         cluster_dns="10.96.0.10",
         client=None,
         static_pods=tmp_path / "static",

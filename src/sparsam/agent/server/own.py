@@ -169,7 +169,7 @@ def settings(config: AgentConfig) -> Obj:
         "nodeLeaseDurationSeconds": config.lease_seconds,
         "nodeStatusReportFrequency": go_duration(config.status_seconds),
         "nodeStatusUpdateFrequency": "10s",
-        "podCIDR": config.pod_cidr,
+        "podCIDR": config.pod_cidrs[0],
         "port": config.port,
         "syncFrequency": go_duration(config.refresh_seconds),
         "tlsCertFile": str(config.serving_cert or ""),

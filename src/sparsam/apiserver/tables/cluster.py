@@ -93,7 +93,8 @@ def _endpoints(obj: Obj, now: datetime) -> Cells:
     for subset in obj.get("subsets") or ():
         addresses = [each["ip"] for each in subset.get("addresses") or ()]
         ports = [port["port"] for port in subset.get("ports") or ()]
-        pairs += [f"{ip}:{port}" for port in ports for ip in addresses] if ports else addresses
+        pairs += [f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for port in ports for ip in addresses]
+        pairs += addresses if not ports else []
     return [name_of(obj), first_few(pairs), age(obj, now)]
 
 

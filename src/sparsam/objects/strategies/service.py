@@ -63,7 +63,6 @@ def prepare_create(service: Obj) -> None:
     """A new Service has no load balancer yet."""
     service["status"] = {"loadBalancer": {}}
     addresses.normalise(service["spec"], None)
-    addresses.default_families(service["spec"])
 
 
 def prepare_update(service: Obj, old: Obj) -> None:
@@ -72,7 +71,6 @@ def prepare_update(service: Obj, old: Obj) -> None:
     addresses.normalise(spec, old_spec)
     addresses.drop_by_type(spec, old_spec)
     addresses.keep_allocated(spec, old_spec)
-    addresses.default_families(spec)
 
 
 def validate(service: Obj) -> list[Cause]:

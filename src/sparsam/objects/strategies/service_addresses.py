@@ -1,9 +1,11 @@
-"""A Service's cluster addresses and families: kept in step, carried over by updates, validated.
+"""A Service's cluster addresses and families: kept in step, carried over by updates, settled and validated.
 
-The cluster has one address family, IPv4.
+What a Service gets of its own depends on the families that the cluster has, the default one first. Source: KEP-563.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sparsam.errors import Cause
 from sparsam.objects.fields import duplicate, invalid, not_supported, required
@@ -38,22 +40,99 @@ def normalise(spec: Obj, old: Obj | None) -> None:
             spec.pop("clusterIPs", None)
 
 
-def default_families(spec: Obj) -> None:
-    """Families follow from the addresses, or are the cluster's own."""
-    if spec.get("type") == "ExternalName":
-        return
-    families = spec.get("ipFamilies") or []
-    # Without a selector nobody knows what addresses the endpoints will have.
-    if is_headless(spec) and not spec.get("selector"):
-        spec.setdefault("ipFamilyPolicy", "RequireDualStack")
-        if len(families) < 2 and all(family in FAMILIES for family in families):
-            first = families[0] if families else "IPv4"
-            spec["ipFamilies"] = [first, FAMILIES[1 - FAMILIES.index(first)]]
-        return
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    if not families:
-        found = [parse_ip(text) for text in spec.get("clusterIPs") or []]
-        spec["ipFamilies"] = [f"IPv{address.version}" for address in found if address] or ["IPv4"]
+def settle(spec: Obj, old: Obj | None, cluster: Sequence[str]) -> list[Cause]:
+    """Fill in policy and families for a cluster that has these; the causes why that cannot be."""
+    if spec.get("type") == "ExternalName" or (old is not None and _stays_preferred(spec, old)):
+        return []
+    if not spec.get("ipFamilyPolicy"):
+        spec["ipFamilyPolicy"] = "RequireDualStack" if _takes_all(spec) else "SingleStack"
+    causes = validate(spec)
+    if causes:
+        return causes
+    if old is not None:
+        causes += _release(spec, old)
+    causes += _too_many(spec) + _infer_families(spec, cluster)
+    return causes or (_complete_headless(spec, cluster) if _takes_all(spec) else _complete(spec, cluster))
+
+
+def _takes_all(spec: Obj) -> bool:
+    """Whether nobody knows what addresses the endpoints will have: there is neither selector nor address."""
+    return spec.get("clusterIP") == "None" and not spec.get("selector")
+
+
+def _stays_preferred(spec: Obj, old: Obj) -> bool:
+    """Whether a Service that takes what there is stays as it is, even if the cluster has other families by now."""
+    fields = ("type", "ipFamilyPolicy", "clusterIPs", "ipFamilies")
+    return spec.get("ipFamilyPolicy") == "PreferDualStack" and all(spec.get(each) == old.get(each) for each in fields)
+
+
+def _release(spec: Obj, old: Obj) -> list[Cause]:
+    """With another policy the second address and family go; without one they may not."""
+    policy = spec["ipFamilyPolicy"]
+    causes: list[Cause] = []
+    for field, name in (("clusterIPs", "cluster IP"), ("ipFamilies", "IP family")):
+        mine, before = spec.get(field) or [], old.get(field) or []
+        if policy == "SingleStack" and mine == before and len(mine) > 1:
+            spec[field] = mine[:1]
+        elif policy != "SingleStack" and mine and len(mine) < len(before):
+            detail = f"must be 'SingleStack' to release the secondary {name}"
+            causes.append(invalid("spec.ipFamilyPolicy", policy, detail))
+    return causes
+
+
+def _too_many(spec: Obj) -> list[Cause]:
+    policy = spec["ipFamilyPolicy"]
+    detail = "must be 'RequireDualStack' or 'PreferDualStack' when multiple {} are specified"
+    return [
+        invalid("spec.ipFamilyPolicy", policy, detail.format(name))
+        for field, name in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families"))
+        if policy == "SingleStack" and len(spec.get(field) or []) == 2
+    ]
+
+
+def _infer_families(spec: Obj, cluster: Sequence[str]) -> list[Cause]:
+    every = spec.get("clusterIPs") or []
+    families = list(spec.get("ipFamilies") or [])
+    causes: list[Cause] = []
+    for position, address in enumerate(map(parse_ip, every)):
+        if address is None or position < len(families):
+            continue
+        family = f"IPv{address.version}"
+        if family in cluster:
+            families.append(family)
+        else:
+            detail = f"{family} is not configured on this cluster"
+            causes.append(invalid(f"{_PATH}[{position}]", every, detail))
+    if families:
+        spec["ipFamilies"] = families
+    return causes
+
+
+def _complete_headless(spec: Obj, cluster: Sequence[str]) -> list[Cause]:
+    families = spec.get("ipFamilies") or [cluster[0]]
+    spec["ipFamilies"] = families if spec["ipFamilyPolicy"] == "SingleStack" else _both(families)
+    return []
+
+
+def _complete(spec: Obj, cluster: Sequence[str]) -> list[Cause]:
+    policy, families = spec["ipFamilyPolicy"], spec.get("ipFamilies") or []
+    causes: list[Cause] = []
+    if policy == "RequireDualStack" and len(cluster) < 2:
+        detail = "this cluster is not configured for dual-stack services"
+        causes.append(invalid("spec.ipFamilyPolicy", policy, detail))
+    causes += [
+        invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster")
+        for position, family in enumerate(families)
+        if family not in cluster
+    ]
+    if not causes:
+        families = families or [cluster[0]]
+        spec["ipFamilies"] = families if policy == "SingleStack" or len(cluster) < 2 else _both(families)
+    return causes
+
+
+def _both(families: Sequence[str]) -> list[str]:
+    return [families[0], FAMILIES[1 - FAMILIES.index(families[0])]]
 
 
 def drop_by_type(spec: Obj, old: Obj) -> None:
@@ -85,7 +164,11 @@ def keep_allocated(spec: Obj, old: Obj) -> None:
     """Fill in what the server once chose and the client left out."""
     if "ExternalName" in (spec.get("type"), old.get("type")):
         return
-    if not spec.get("clusterIP") and not spec.get("clusterIPs") and old.get("clusterIP"):
+    if (
+        not spec.get("clusterIPs")
+        and spec.get("clusterIP") in (None, "", old.get("clusterIP"))
+        and old.get("clusterIP")
+    ):
         spec["clusterIP"] = old["clusterIP"]
         spec["clusterIPs"] = list(old.get("clusterIPs") or [old["clusterIP"]])
     for field in ("ipFamilies", "ipFamilyPolicy"):
@@ -128,7 +211,7 @@ def validate(spec: Obj) -> list[Cause]:
         causes.append(invalid(_PATH, every, "may only hold up to 2 values"))
     if wrong:
         return causes
-    return causes + _match_families(every, families) + _one_family_cluster(spec, every, families, bool(causes))
+    return causes + _match_families(every, families)
 
 
 def _in_step(first: str, every: list[str]) -> list[Cause]:
@@ -159,22 +242,6 @@ def _match_families(every: list[str], families: list[str]) -> list[Cause]:
         if address and family in FAMILIES and family != f"IPv{address.version}":
             detail = f"expected an {family} value as indicated by `ipFamilies[{position}]`"
             causes.append(invalid(f"{_PATH}[{position}]", every[position], detail))
-    return causes
-
-
-def _one_family_cluster(spec: Obj, every: list[str], families: list[str], already: bool) -> list[Cause]:
-    if already or (is_headless(spec) and not spec.get("selector")):
-        return []
-    policy, detail = spec.get("ipFamilyPolicy"), "this cluster is not configured for dual-stack services"
-    causes: list[Cause] = []
-    if policy == "RequireDualStack":
-        causes.append(invalid("spec.ipFamilyPolicy", policy, detail))
-    if len(every) > 1:
-        causes.append(invalid(_PATH, every, detail))
-    if len(families) > 1:
-        causes.append(invalid("spec.ipFamilies", families, detail))
-    if families[:1] == ["IPv6"] and not causes:
-        causes.append(invalid("spec.ipFamilies[0]", "IPv6", "not configured on this cluster"))
     return causes
 
 

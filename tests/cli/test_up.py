@@ -1,0 +1,25 @@
+"""What `sparsam up` looks at before it starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparsam.cli import up
+from sparsam.settings import Settings, SettingsError
+
+BOTH = {"cluster_cidr": "10.244.0.0/16,fd00:10:244::/56", "service_cidr": "10.96.0.0/16,fd00:10:96::/112"}
+
+
+@pytest.mark.parametrize("text", [None, "1\n"], ids=["lacks", "off"])
+def test_a_machine_without_ipv6_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None):
+    setting = tmp_path / "disable_ipv6"
+    monkeypatch.setattr(up, "IPV6_OFF", setting)
+    if text:
+        setting.write_text(text)
+    with pytest.raises(SettingsError, match="needs IPv6, which this machine's kernel lacks or has turned off"):
+        up.require_families(Settings(**BOTH))
+    up.require_families(Settings())
+    setting.write_text("0\n")
+    up.require_families(Settings(**BOTH))
