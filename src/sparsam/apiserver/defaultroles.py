@@ -165,7 +165,12 @@ _ROLES: dict[str, list[Obj]] = {
         _rule("create patch update", "events.k8s.io", "events"),
     ],
     "system:public-info-viewer": [_paths("get", _PUBLIC)],
-    "system:service-account-issuer-discovery": [_paths("get", "/.well-known/openid-configuration/ /openid/v1/jwks/")],
+    "system:service-account-issuer-discovery": [
+        _paths(
+            "get",
+            "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
+        )
+    ],
     "system:volume-scheduler": [
         _rule("get list patch update watch", "", "persistentvolumes"),
         _rule(_READ, "storage.k8s.io", "storageclasses"),
