@@ -16,7 +16,6 @@ from sparsam.apiserver.tokens import ALGORITHM, ServiceAccountTokens
 CONFIGURATION = "/.well-known/openid-configuration"
 KEYS = "/openid/v1/jwks"
 _KEY_SET = "application/jwk-set+json"
-_CACHE = ("cache-control", "public, max-age=3600")
 
 
 def paths(tokens: ServiceAccountTokens, address: str) -> dict[str, Callable[[Request], Awaitable[Reply]]]:
@@ -32,7 +31,7 @@ def paths(tokens: ServiceAccountTokens, address: str) -> dict[str, Callable[[Req
 
 
 def _document(document: dict[str, Any], content_type: str) -> Callable[[Request], Awaitable[Reply]]:
-    reply = Reply(msgspec.json.encode(document), content_type=content_type, headers=[_CACHE])
+    reply = Reply(msgspec.json.encode(document), content_type=content_type)
 
     async def answer(_request: Request) -> Reply:
         return reply
