@@ -15,6 +15,7 @@ from sparsam.agent.node_object import (
     node_conditions,
     node_object,
     node_status,
+    with_extended,
 )
 from sparsam.agent.runtime import Image
 
@@ -53,6 +54,13 @@ def test_status_says_who_and_what_runs():
     assert status["nodeInfo"]["containerRuntimeVersion"] == "containerd://1.6.20"
     assert status["images"] == [{"names": ["a@sha256:2", "a:1"], "sizeBytes": 5}]
     assert status["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 10250}}
+
+
+def test_what_others_announce_in_a_nodes_capacity_may_be_asked_for():
+    old = {"capacity": {"cpu": "1", "example.com/gpu": "3", "stale": "1"}, "allocatable": {"example.com/gone": "1"}}
+    status = with_extended(node_status(CONFIG, MACHINE, ENGINE, ()), old)
+    assert status["capacity"] == capacity(CONFIG, MACHINE) | {"example.com/gpu": "3"}
+    assert status["allocatable"] == allocatable(CONFIG, MACHINE) | {"example.com/gpu": "3"}
 
 
 def test_conditions_tell_pressure_and_a_broken_engine():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sparsam.agent.lifecycle import decide
-from sparsam.agent.podstate import Decision, PodView, Progress, Waiting
+from sparsam.agent.podstate import TEARDOWN, Decision, PodView, Progress, Waiting
 from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from sparsam.agent.status import pod_status, status_patch
 from tests.support.agent import container, pod
@@ -131,6 +131,12 @@ def test_deleted_pods_end_as_succeeded_or_failed():
         status = status_of(run(state="exited", exit_code=exit_code), terminating=True)
         assert status["phase"] == phase
         assert "terminated" in status["containerStatuses"][0]["state"]
+
+
+@pytest.mark.parametrize("runs", [[], [run(state="created")]], ids=["none", "created"])
+def test_a_pod_that_is_torn_down_before_it_ran_has_failed(runs: list[Container]):
+    assert status_of(*runs, terminating=True)["phase"] == "Pending"
+    assert status_of(*runs, terminating=True, busy=frozenset({TEARDOWN}))["phase"] == "Failed"
 
 
 def test_readiness_gates_of_others_hold_back_ready():

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from sparsam.apiserver.pki import ensure_pki
 from sparsam.apiserver.tokens import BoundObject, ServiceAccountTokens
@@ -98,3 +100,10 @@ async def test_nonsense_is_nobody(tokens, token):
 async def test_a_changed_token_is_nobody(tokens):
     head, body, signature = tokens.issue(ACCOUNT, [], 3600, []).split(".")
     assert await tokens.authenticate(f"{head}.{body[:-2]}AA.{signature}") is None
+
+
+async def test_the_published_keys_check_every_token(tokens):
+    token = tokens.issue(ACCOUNT, ["vault"], 3600, [])
+    published = tokens.public_keys()
+    assert "d" not in published["keys"][0]
+    assert jwt.decode(token, KeySet.import_key_set(published)).claims["aud"] == ["vault"]

@@ -53,6 +53,15 @@ async def test_an_update_of_an_old_version_is_a_conflict_and_changes_nothing(htt
     assert (await http("GET", f"{CONFIGMAPS}/a"))[1]["data"] == {"k": "new"}
 
 
+@pytest.mark.parametrize("version", [None, "", "0"])
+async def test_an_update_without_a_version_takes_any(http, version):
+    await http("POST", CONFIGMAPS, config_map("a", data={"k": "v"}))
+    wished = config_map("a", data={"k": "new"})
+    wished["metadata"]["resourceVersion"] = version
+    code, updated = await http("PUT", f"{CONFIGMAPS}/a", wished)
+    assert (code, updated["data"]) == (200, {"k": "new"})
+
+
 async def test_an_update_that_changes_nothing_makes_no_new_version(http):
     _, created = await http("POST", CONFIGMAPS, config_map("a", data={"k": "v"}))
     _, updated = await http("PUT", f"{CONFIGMAPS}/a", created)

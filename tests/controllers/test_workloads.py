@@ -144,6 +144,21 @@ async def test_recreate_never_runs_old_and_new_together(tmp_path):
         assert max(mixed) == 1
 
 
+async def test_a_deployment_that_grows_amid_a_rollout_parts_the_growth_among_its_sets(tmp_path):
+    async with workloads(tmp_path, broken=("never",)) as client:
+        rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}
+        await client.create(DEPLOYMENTS, deployment(10, strategy=rolling))
+        await rolled_out(client, 10, 1)
+        await set_image(client, "never")
+
+        async def sizes(*wanted):
+            return {s["spec"]["replicas"] for s in await sets(client)} == set(wanted)
+
+        await eventually(lambda: sizes(8, 5))
+        await client.patch(DEPLOYMENTS, "d", {"spec": {"replicas": 30}}, namespace="default")
+        await eventually(lambda: sizes(20, 13))
+
+
 async def test_a_paused_deployment_scales_but_does_not_roll(tmp_path):
     async with workloads(tmp_path) as client:
         await client.create(DEPLOYMENTS, deployment(2))

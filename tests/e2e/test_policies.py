@@ -77,3 +77,35 @@ def test_a_spent_quota_refuses_and_is_given_back(cluster: Cluster, namespace: st
     until(refusals, what="a refusal")
     cluster.kubectl("scale", "deployment", "one", "-n", namespace, "--replicas=0")
     until(lambda: cluster.get(*used)["status"]["used"] == {"pods": "0", "requests.cpu": "0"}, what="what was freed")
+
+
+def seat(namespace: str, priority: str) -> dict[str, Any]:
+    one = {"example.com/seat": "1"}
+    container = {"name": "c", "image": SHELL, "command": ["sleep", "3600"], "resources": {"limits": one}}
+    spec = {"priorityClassName": f"{namespace}-{priority}", "terminationGracePeriodSeconds": 0}
+    metadata = {"name": priority, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec | {"containers": [container]}}
+
+
+def test_what_somebody_announces_in_a_nodes_capacity_goes_to_the_pod_of_highest_priority(
+    cluster: Cluster, namespace: str
+) -> None:
+    def announce(seats: str) -> None:
+        patch = f'{{"status": {{"capacity": {{"example.com/seat": {seats}}}}}}}'
+        cluster.kubectl("patch", "node", "e2e", "--subresource=status", "-p", patch)
+
+    def running(pod: str) -> bool:
+        return cluster.get("pod", pod, "-n", namespace)["status"].get("phase") == "Running"
+
+    announce('"1"')
+    for name, value in (("low", "1"), ("high", "2")):
+        cluster.kubectl("create", "priorityclass", f"{namespace}-{name}", f"--value={value}")
+        cluster.apply(seat(namespace, name))
+        until(lambda name=name: running(name), what=f"the {name} pod")
+    assert "not found" in cluster.kubectl("get", "pod", "low", "-n", namespace, check=False)
+    cluster.kubectl("delete", "priorityclass", f"{namespace}-low", f"{namespace}-high")
+    announce("null")
+    until(
+        lambda: "example.com/seat" not in cluster.get("node", "e2e")["status"]["allocatable"],
+        what="the resource to be gone",
+    )

@@ -14,7 +14,14 @@ from sparsam.agent.config import AgentConfig
 from sparsam.agent.cri import Cri
 from sparsam.agent.eviction import pressures
 from sparsam.agent.machine import Machine, read_room
-from sparsam.agent.node_object import EngineHealth, lease_object, node_conditions, node_object, node_status
+from sparsam.agent.node_object import (
+    EngineHealth,
+    lease_object,
+    node_conditions,
+    node_object,
+    node_status,
+    with_extended,
+)
 from sparsam.agent.podspec import Obj
 from sparsam.agent.references import ConfigFault
 from sparsam.agent.runtime import RuntimeFault
@@ -123,8 +130,10 @@ class NodeReporter:
         if self._fault:
             engine = replace(engine, fault=self._fault)
         moment = format_time(self.clock.now())
+        # Others write into the status too.
+        self._node = await self.client.get(NODES, self.config.node_name)
         old: Obj = self._node.get("status") or {}
-        status = node_status(self.config, self.machine, engine, images)
+        status = with_extended(node_status(self.config, self.machine, engine, images), old)
         in_use = self.volumes_in_use()
         if in_use or old.get("volumesInUse"):
             status["volumesInUse"] = in_use
@@ -136,6 +145,8 @@ class NodeReporter:
         if "addresses" in changed:
             # They merge by type, of which there may be two.
             changed["addresses"] = [*changed["addresses"], {"$patch": "replace"}]
+        if "allocatable" in changed:
+            changed["allocatable"] = dict.fromkeys(old.get("allocatable") or ()) | changed["allocatable"]
         body = {"status": {**changed, "conditions": conditions}}
         self._node = await self.client.patch(NODES, self.config.node_name, body, kind="strategic", subresource="status")
         self._reported_at = self.clock.monotonic()

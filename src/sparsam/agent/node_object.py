@@ -12,6 +12,7 @@ from sparsam.agent.machine import Machine
 from sparsam.agent.podspec import Obj
 from sparsam.agent.runtime import Image
 from sparsam.objects.localvolumes import ROOT_ANNOTATION
+from sparsam.objects.strategies.resources import is_extended
 
 KUBELET_VERSION = "v1.37.0+sparsam"
 _MAX_IMAGES = 50
@@ -109,6 +110,12 @@ def allocatable(config: AgentConfig, machine: Machine) -> dict[str, str]:
         "ephemeral-storage": str(machine.ephemeral_bytes * 9 // 10),
         "memory": f"{(machine.memory_bytes - reserved_memory) // 1024}Ki",
     }
+
+
+def with_extended(status: Obj, old: Obj) -> Obj:
+    """The status with the resources that others announced in the old one's capacity: pods may ask for all of them."""
+    found = {name: amount for name, amount in (old.get("capacity") or {}).items() if is_extended(name)}
+    return status | {part: status[part] | found for part in ("capacity", "allocatable")}
 
 
 def node_conditions(old: Iterable[Obj], pressed: Collection[str], engine: EngineHealth, moment: str) -> list[Obj]:

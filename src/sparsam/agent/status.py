@@ -18,7 +18,7 @@ from sparsam.agent.podspec import (
     reported_status,
     restart_policy,
 )
-from sparsam.agent.podstate import Decision, PodView, Waiting
+from sparsam.agent.podstate import TEARDOWN, Decision, PodView, Waiting
 from sparsam.agent.resizing import NO_RESIZE, RESIZE_CONDITIONS, ResizeState, reported_resources, resize_conditions
 from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState
@@ -213,10 +213,12 @@ def _phase(view: PodView, failure: Waiting | None, mains: list[Obj]) -> str:
         return "Succeeded" if all(run is not None and run.succeeded for run in runs) else "Failed"
     states = [status["state"] for status in mains]
     seen = [view.run(spec["name"]) for spec in specs]
+    # What is torn down before it ran will not run: controllers that count wait for a pod's end, whatever it was.
+    not_yet = "Failed" if view.terminating and TEARDOWN in view.busy else "Pending"
     if not initialized(view) and not any("running" in state for state in states):
-        return "Pending"
+        return not_yet
     if any("waiting" in state and (run is None or not run.exited) for state, run in zip(states, seen, strict=True)):
-        return "Pending"
+        return not_yet
     if any("running" in state for state in states):
         return "Running"
     return _phase_when_stopped(view, specs, seen)

@@ -31,6 +31,9 @@ def _paths(verbs: str, paths: str) -> Obj:
     return {"nonResourceURLs": paths.split(), "verbs": verbs.split()}
 
 
+_EVENTS = _rule("create patch update", "", "events") | {"apiGroups": ["", "events.k8s.io"]}
+"""What those who report may do with events, of either group."""
+
 _VIEW = [
     _rule(
         _READ,
@@ -86,7 +89,7 @@ _ADMIN = [
 ]
 
 _SCHEDULER = [
-    _rule("create patch update", "events.k8s.io", "events"),
+    _EVENTS,
     _rule("create", "coordination.k8s.io", "leases"),
     _rule("get list update watch", "coordination.k8s.io", "leases", "kube-scheduler"),
     _rule(_READ, "", "nodes"),
@@ -104,7 +107,7 @@ _SCHEDULER = [
 _PROXY = [
     _rule("list watch", "", "services endpoints"),
     _rule("get list watch", "", "nodes"),
-    _rule("create patch update", "events.k8s.io", "events"),
+    _EVENTS,
     _rule("list watch", "discovery.k8s.io", "endpointslices"),
     _rule("list watch", "networking.k8s.io", "servicecidrs"),
 ]
@@ -154,7 +157,7 @@ _ROLES: dict[str, list[Obj]] = {
     "system:node-problem-detector": [
         _rule("get", "", "nodes"),
         _rule("patch", "", "nodes/status"),
-        _rule("create patch update", "events.k8s.io", "events"),
+        _EVENTS,
     ],
     "system:node-proxier": _PROXY,
     "system:persistent-volume-provisioner": [
@@ -162,10 +165,15 @@ _ROLES: dict[str, list[Obj]] = {
         _rule("get list update watch", "", "persistentvolumeclaims"),
         _rule(_READ, "storage.k8s.io", "storageclasses"),
         _rule("watch", "", "events"),
-        _rule("create patch update", "events.k8s.io", "events"),
+        _EVENTS,
     ],
     "system:public-info-viewer": [_paths("get", _PUBLIC)],
-    "system:service-account-issuer-discovery": [_paths("get", "/.well-known/openid-configuration/ /openid/v1/jwks/")],
+    "system:service-account-issuer-discovery": [
+        _paths(
+            "get",
+            "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
+        )
+    ],
     "system:volume-scheduler": [
         _rule("get list patch update watch", "", "persistentvolumes"),
         _rule(_READ, "storage.k8s.io", "storageclasses"),

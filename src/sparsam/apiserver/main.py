@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sparsam.apiserver import discovery, openapi
+from sparsam.apiserver import discovery, openapi, openid
 from sparsam.apiserver.addresses import ServiceAddresses
 from sparsam.apiserver.admission import Admission, Plugin, Validator
 from sparsam.apiserver.admission.classes import (
@@ -139,17 +139,17 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
     return App(
         authenticator=authenticator,
         authorizer=authorizer,
-        paths=_paths(config),
+        paths=_paths(config, tokens),
         resources=resources,
         sockets=resources.socket,
         send_seconds=config.watch_send_seconds,
     )
 
 
-def _paths(config: ApiServerConfig) -> dict[str, PathHandler]:
+def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens) -> dict[str, PathHandler]:
     host, port = config.advertised
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    paths: dict[str, PathHandler] = {**discovery.paths(address), **openapi.paths()}
+    paths: dict[str, PathHandler] = {**discovery.paths(address), **openapi.paths(), **openid.paths(tokens, address)}
     for name in ("/healthz", "/livez", "/readyz"):
         paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
         paths[f"{name}/ping"] = paths[name]

@@ -349,8 +349,8 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         raise statuses.conflict(
             call.resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
         )
-    version = metadata.get("resourceVersion") or ""
-    if not version:
+    version = metadata.get("resourceVersion") or "0"
+    if version == "0":
         if not strategy_for(call.resource).allow_unconditional_update:
             raise _version_required(call.resource, name)
         return

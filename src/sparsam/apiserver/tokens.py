@@ -55,6 +55,11 @@ class ServiceAccountTokens:
         self._finder = finder
         self._known: OrderedDict[str, tuple[float, User]] = OrderedDict()
 
+    def public_keys(self) -> dict[str, Any]:
+        """The JSON Web Key Set that checks every token issued here."""
+        key = {"use": "sig", "alg": ALGORITHM, "kid": self._key_id}
+        return {"keys": [self._key.as_dict(private=False) | key]}
+
     def issue(self, account: Obj, audiences: list[str], seconds: int, bound: list[BoundObject]) -> str:
         """A token for an account that holds for `seconds`."""
         now = int(self._clock.now().timestamp())

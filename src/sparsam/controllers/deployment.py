@@ -210,7 +210,8 @@ class DeploymentController:
                 "minReadySeconds": spec.get("minReadySeconds", 0),
             },
         }
-        replica_set["metadata"]["annotations"] = self._set_annotations(deployment, replica_set, revision)
+        annotations = self._set_annotations(deployment, replica_set, revision)
+        replica_set["metadata"]["annotations"] = {**annotations, **self._size_annotations(deployment)}
         try:
             created = await self._client.create(REPLICASETS, replica_set)
         except AlreadyExists:
@@ -240,7 +241,8 @@ class DeploymentController:
             for key, value in (deployment["metadata"].get("annotations") or {}).items()
             if key not in _OWN_ANNOTATIONS
         }
-        annotations = {**old, **inherited, **self._size_annotations(deployment), REVISION: str(revision)}
+        # The sizes stay as they were when the set was last scaled: they tell how large its share of a change is.
+        annotations = {**old, **inherited, REVISION: str(revision)}
         before = revision_of(replica_set)
         if before and before != revision:
             passed = [each for each in old.get(HISTORY, "").split(",") if each]

@@ -1,8 +1,9 @@
-"""Forgets Events an hour after they were last seen."""
+"""Forgets Events an hour after they were made or last seen."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 
 from sparsam.clock import parse_time
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, own_key
@@ -11,6 +12,14 @@ from sparsam.objects.kinds import EVENTS
 
 TTL_SECONDS = 3600.0
 """Upstream's --event-ttl."""
+
+
+def last_seen(event: Obj, now: datetime) -> datetime:
+    """When an event was made or, if it tells so, seen later; times that no clock could have told are passed over."""
+    series = event.get("series") or {}
+    told = filter(None, (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")))
+    credible = [moment for moment in map(parse_time, told) if moment <= now + timedelta(seconds=TTL_SECONDS)]
+    return max([parse_time(event["metadata"]["creationTimestamp"]), *credible])
 
 
 class EventExpiry:
@@ -28,7 +37,8 @@ class EventExpiry:
         event = self._events.get(namespace, name)
         if event is None:
             return
-        left_seconds = self._ttl_seconds - self._age_seconds(event)
+        now = self._clock.now()
+        left_seconds = self._ttl_seconds - (now - last_seen(event, now)).total_seconds()
         if left_seconds > 0:
             self.controller.queue.add_after(key, left_seconds)
             return
@@ -38,14 +48,3 @@ class EventExpiry:
             return
         # Thousands may expire together; requests of users come first.
         await asyncio.sleep(0)
-
-    def _age_seconds(self, event: Obj) -> float:
-        series = event.get("series") or {}
-        moments = (
-            series.get("lastObservedTime"),
-            event.get("lastTimestamp"),
-            event.get("eventTime"),
-            event["metadata"].get("creationTimestamp"),
-        )
-        last = next(moment for moment in moments if moment)
-        return (self._clock.now() - parse_time(last)).total_seconds()

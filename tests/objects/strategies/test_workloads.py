@@ -110,6 +110,15 @@ def test_more_pods_cannot_be_ready_than_there_are():
     ]
 
 
+def test_a_status_leaves_the_labels_of_a_deployment_alone():
+    old = checked(workload(), "deployments", "apps")[0]
+    for labels in ({"a": "b"}, None):
+        old["metadata"] = {"name": "x"} | ({"labels": labels} if labels else {})
+        new = {"metadata": {"name": "x", "labels": {"a": "c"}}}
+        strategy_for(DEPLOYMENTS).prepare_status(new, old)
+        assert new["metadata"] == old["metadata"]
+
+
 def test_a_name_that_makes_no_hostname_is_warned_of():
     made = checked(workload(), "deployments", "apps")[0]
     made["metadata"]["name"] = "a.b"

@@ -60,6 +60,15 @@ def prepare_update(deployment: Obj, old: Obj) -> None:
         meta["generation"] = old_meta.get("generation", 0) + 1
 
 
+def prepare_status(deployment: Obj, old: Obj) -> None:
+    """Labels belong to the spec's side of a deployment: its status cannot change them."""
+    labels = old["metadata"].get("labels")
+    if labels is None:
+        deployment["metadata"].pop("labels", None)
+    else:
+        deployment["metadata"]["labels"] = labels
+
+
 def validate(deployment: Obj) -> list[Cause]:
     """Causes for a Deployment."""
     spec = deployment["spec"]
@@ -163,6 +172,7 @@ STRATEGIES = {
         default=default_deployment,
         prepare_create=prepare_create,
         prepare_update=prepare_update,
+        prepare_status=prepare_status,
         validate=validate,
         validate_update=validate_update,
         validate_status=validate_status,
