@@ -48,7 +48,8 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 10.0
 _EVICTION_GRACE_SECONDS = 1
-
+_ROOM_SECONDS = 10.0
+"""How often a resize that waits for room asks again; what others give back is not announced."""
 
 SHUT_DOWN = Waiting(TERMINATED, "Pod was terminated in response to imminent node shutdown.")
 TURNED_AWAY = Waiting("NodeShutdown", "Pod was rejected as the node is shutting down.")
@@ -305,9 +306,11 @@ class PodWorker:
         self._probes.keep(wanted)
 
     def _keep_resizing(self, now: float) -> float | None:
-        """Resize what is to be resized; returns when to try again after a failure."""
+        """Resize what is to be resized; returns when to try again after a failure or without room."""
         view = self.view
         self._resize = self._resizer.state(view)
+        if self._resize.reason:
+            return now + _ROOM_SECONDS
         if not self._resize.steps:
             return None
         if now < self._resizer.retry_at:
