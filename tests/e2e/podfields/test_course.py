@@ -31,6 +31,10 @@ def runs(command: str) -> Obj:
     return {"exec": {"command": ["sh", "-c", command]}}
 
 
+def asks(path: str) -> Obj:
+    return {"httpGet": {"path": path, "port": 8080}}
+
+
 def rule(action: str, operator: str, *codes: int) -> Obj:
     return {"action": action, "exitCodes": {"operator": operator, "values": list(codes)}}
 
@@ -87,6 +91,10 @@ OBJECTS = [
     # Hooks
     pod("post-start", container("until [ -s /started ]; do sleep 0.1; done; cat /started", lifecycle={"postStart": runs("echo yes > /started")})),
     pod("post-start-fails", container(lifecycle={"postStart": runs("exit 4")}), restartPolicy="Always"),
+    pod("hooks-by-http",
+        stays("c", lifecycle={"postStart": asks("/begun"), "preStop": asks("/ending")}),
+        initContainers=[told("s", "cd /tmp; touch begun ending; exec httpd -f -vv -p 8080 2>> /log/log", **SIDECAR,
+            startupProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1})], **KEPT),
     pod("pre-stop-sleep", container("trap 'exit 0' TERM; while :; do sleep 0.1; done",
         lifecycle={"preStop": {"sleep": {"seconds": 3}}}), terminationGracePeriodSeconds=30),
     pod("signalled", container("trap 'echo usr1 > /dev/termination-log; exit 5' USR1; while :; do sleep 0.1; done",
@@ -207,6 +215,12 @@ def test_init_containers_fail_or_repeat_as_the_policy_says(batch: Batch):
 def test_hooks_run_at_start_and_end(batch: Batch):
     assert batch.said("post-start") == "yes"
     assert "PostStartHook failed" in batch.until_event("post-start-fails", "FailedPostStartHook")
+    batch.running("hooks-by-http")
+    asked = kept(batch, "hooks-by-http") / "log"
+    assert "/begun" in asked.read_text()
+    assert "/ending" not in asked.read_text()
+    batch.kubectl("delete", "pod", "hooks-by-http", "--timeout=60s")
+    assert "/ending" in asked.read_text()
     batch.running("pre-stop-sleep")
     began = time.monotonic()
     batch.kubectl("delete", "pod", "pre-stop-sleep", "--timeout=60s")
