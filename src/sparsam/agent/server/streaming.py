@@ -96,7 +96,6 @@ class Streaming:
     async def _exec(self, socket: WebSocket, protocol: str, target: ContainerTarget, request: ExecRequest) -> None:
         """Run a command through containerd; ends the command when the client leaves."""
         terminal = Terminal(socket, protocol)
-        await terminal.write(first_channel(request), b"")
         tasks = Tasks(self._registry.cri.channel, target.engine_namespace)
         command = Exec(tasks, target.container.id, request, terminal, self._config.run_dir / "io")
         listening, running = asyncio.ensure_future(terminal.listen()), asyncio.ensure_future(command.run())
@@ -152,10 +151,3 @@ def exec_request(query: Query) -> ExecRequest:
         stderr=query.flag("error", "stderr") and not tty,
         tty=tty,
     )
-
-
-def first_channel(request: ExecRequest) -> int:
-    """The lowest channel that we write to; an empty message on it says that the connection stands."""
-    if request.stdout:
-        return channels.STDOUT
-    return channels.STDERR if request.stderr else channels.ERROR
