@@ -42,12 +42,12 @@ class SystemClock:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, Kubernetes' `metav1.Time`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(moment, "seconds")
 
 
 def format_micro_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, Kubernetes' `metav1.MicroTime`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _rfc3339(moment, "microseconds")
 
 
 def parse_time(text: str) -> datetime:
@@ -62,3 +62,8 @@ def go_duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes}m{rest}s"
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _rfc3339(moment: datetime, timespec: str) -> str:
+    # Not strftime: its years below 1000 have fewer than four digits, and Go's clients count from the year 1.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=timespec) + "Z"

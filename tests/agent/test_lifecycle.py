@@ -243,8 +243,11 @@ def test_a_container_that_had_started_serves_on_while_it_is_being_stopped():
     wanted["status"]["containerStatuses"] = [reported]
     spec = wanted["spec"]["containers"][0]
     assert is_ready(view(run(), wanted=wanted, **ending), spec)
+    # The same when it is stopped for its own sake: for a new image, say.
+    assert is_ready(view(run(), wanted=wanted, busy=ending["busy"]), spec)
     # Another run of it, or one whose hook runs, is not yet ready.
     assert not is_ready(view(run(id="main-1"), wanted=wanted, **ending), spec)
+    reported["started"] = False
     assert not is_ready(view(run(), wanted=wanted, busy=ending["busy"]), spec)
 
 

@@ -58,6 +58,22 @@ async def test_a_pod_runs_gets_an_address_and_leaves_nothing_behind(engine: Engi
     assert not list(engine.config.logs_dir.iterdir())
 
 
+async def test_a_pod_is_found_beside_a_namesake_that_is_still_ending(node: Node):
+    stubborn = container(command="trap '' TERM; while :; do sleep 0.2; done")
+    old, new = pod(stubborn, name="same", terminationGracePeriodSeconds=4), pod(name="same")
+    node.run(old)
+    await node.api.until(old, ready)
+    # As after a forced deletion: the name is free while the container is still being stopped.
+    await node.api.delete(old)
+    node.pods.remove(old)
+    node.run(new)
+    await node.api.until(new, ready)
+    assert node.pods.has(old["metadata"]["uid"])
+    found = node.pods.find("default", "same")
+    assert found is not None
+    assert found.uid == new["metadata"]["uid"]
+
+
 async def test_environment_volumes_and_files_reach_the_container(node: Node):
     node.api.objects["ConfigMap", "settings"] = {"data": {"colour": "green", "file.txt": "content"}}
     node.api.objects["Secret", "login"] = {"data": {"password": "aGlkZGVu"}}

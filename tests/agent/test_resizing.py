@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sparsam.agent.podstate import PodView
-from sparsam.agent.resizing import Room, reported_resources, resize_conditions, resize_state
+from sparsam.agent.resizing import Room, reported_resources, resize_conditions, resize_state, too_small
 from sparsam.agent.resources import container_resources
 from sparsam.agent.runtime import Container, ContainerState, Sandbox
 from tests.support.agent import container, pod
@@ -59,6 +60,18 @@ def test_without_room_it_waits_or_is_hopeless():
     assert hopeless.message == "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000"
     (condition,) = resize_conditions(sized("3"), hopeless, "now")
     assert (condition["type"], condition["status"], condition["reason"]) == ("PodResizePending", "True", "Infeasible")
+
+
+def test_a_limit_below_what_is_used_is_not_set_and_said():
+    assert not too_small("main", 0, 5)
+    assert not too_small("main", 5, 5)
+    fault = too_small("main", 4, 5)
+    assert fault == 'attempting to set container "main" memory limits (4) below current usage (5)'
+    growing = resize_state(view(sized("700m")), size(sized("500m")), ROOM)
+    (condition,) = resize_conditions(sized("700m"), growing, "now")
+    assert (condition["type"], "reason" in condition) == ("PodResizeInProgress", False)
+    (condition,) = resize_conditions(sized("700m"), replace(growing, fault=fault), "now")
+    assert (condition["reason"], condition["message"]) == ("Error", fault)
 
 
 def test_the_status_keeps_the_old_size_until_the_new_one_holds():

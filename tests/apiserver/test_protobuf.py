@@ -76,6 +76,12 @@ def test_a_deployment_with_a_named_port_a_time_and_a_negative_number():
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": "25%"}
 
 
+def test_a_time_in_the_first_year_has_four_digits_for_it():
+    first = field(1, -62135596800 + 2) + field(2, 5000)
+    lease = read("coordination.k8s.io/v1", "Lease", field(2, field(3, first)))
+    assert lease["spec"]["acquireTime"] == "0001-01-01T00:00:02.000005Z"
+
+
 def test_a_pointer_keeps_its_zero_and_an_optional_value_does_not():
     assert read("apps/v1", "Deployment", field(2, field(1, 0) + field(5, 0)))["spec"] == {"replicas": 0}
 

@@ -1,6 +1,7 @@
 """A node agent that only echoes stands behind the real server."""
 
 import asyncio
+import base64
 import ssl
 
 import aiohttp
@@ -27,7 +28,7 @@ async def logs(request):
 
 
 async def echo(request):
-    socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
+    socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"))
     await socket.prepare(request)
     await socket.send_bytes(b"\x01" + request.path_qs.encode())
     async for message in socket:
@@ -115,6 +116,18 @@ async def test_a_pod_without_a_node_has_no_log(cluster):
     assert (await cluster("GET", f"{PODS}/none/log"))[0] == 404
 
 
+@pytest.mark.parametrize("protocols", [["binary.k8s.io"], ["base64.binary.k8s.io"], []])
+async def test_a_log_comes_over_a_websocket_too(cluster, protocols):
+    said = b""
+    url = f"{cluster.server.url}{PODS}/p/log?container=c&tailLines=5"
+    async with cluster.session.ws_connect(url, protocols=protocols) as socket:
+        assert socket.protocol == (protocols[0] if protocols else None)
+        async for message in socket:
+            said += base64.b64decode(message.data) if message.type is aiohttp.WSMsgType.TEXT else message.data
+        assert socket.close_code == 1000
+    assert said == b"/containerLogs/default/p/c?tailLines=5\nline 0\nline 1\nline 2\n"
+
+
 @pytest.mark.parametrize("query", ["tailLines=-1", "sinceSeconds=0", "limitBytes=0"])
 async def test_log_options_have_their_ranges(cluster, query):
     assert (await cluster("GET", f"{PODS}/p/log?container=c&{query}"))[0] == 422
@@ -125,7 +138,7 @@ async def test_a_refusal_of_the_agent_is_told(cluster):
     assert (code, status["message"]) == (400, "container is not running")
 
 
-@pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io"])
+@pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"])
 async def test_exec_carries_messages_both_ways(cluster, protocol):
     url = f"{cluster.server.url}{PODS}/p/exec?container=c&command=sh&command=-c&stdin=true&stdout=true&tty=true"
     async with cluster.session.ws_connect(url, protocols=[protocol]) as socket:
@@ -152,7 +165,8 @@ async def test_port_forward_needs_no_container(cluster):
         ("p/attach?container=refused", 400),
         ("none/exec?command=x", 404),
         ("unbound/exec?container=c&command=x", 400),
-        ("p/log?container=c", 404),
+        ("p/log?container=c", 400),
+        ("p/status", 404),
     ],
 )
 async def test_a_socket_that_leads_nowhere_is_refused(cluster, path, code):

@@ -80,10 +80,10 @@ def test_a_stateful_set_keeps_names_and_data_through_updates_and_undo(cluster: C
     cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=80s")
 
     def asked(*command: str) -> str:
-        return cluster.kubectl("exec", "-n", namespace, "db-1", "--", *command, check=False)
+        return cluster.kubectl("exec", "-n", namespace, "db-1", "--", *command)
 
+    assert "VERSION" not in asked("env")  # at once: a pod that is ready can be asked
     until(lambda: asked("cat", "/data/log").splitlines() == ["db-1 started"] * 3, what="three starts on one volume")
-    assert "VERSION" not in asked("env")
 
 
 def test_a_daemon_runs_on_every_node_and_is_rolled_out(cluster: Cluster, namespace: str):

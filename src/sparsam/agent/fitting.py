@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sparsam.agent.podspec import Obj, is_terminal
+from sparsam.agent.podspec import Obj, is_terminal, reported_status
 from sparsam.scheduling.demand import amount_of, effective_requests
 
 
@@ -34,7 +34,7 @@ def shortages(pod: Obj, others: Iterable[Obj], allocatable: Mapping[str, str]) -
     for other in others:
         if other["metadata"]["uid"] == pod["metadata"]["uid"] or is_terminal(other):
             continue
-        for name, amount in effective_requests(other["spec"]).items():
+        for name, amount in effective_requests(held(other)).items():
             if name in used:
                 used[name] += amount
     found = []
@@ -43,3 +43,18 @@ def shortages(pod: Obj, others: Iterable[Obj], allocatable: Mapping[str, str]) -
         if amount and used[name] + amount > capacity:
             found.append(Shortage(name, amount, used[name], capacity))
     return found
+
+
+def held(pod: Obj) -> Obj:
+    """The spec by which a pod takes room: while a resize waits for room, what its containers were allotted before."""
+    spec: Obj = pod["spec"]
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if not any(condition["type"] == "PodResizePending" for condition in conditions):
+        return spec
+    lists = ("containers", "initContainers")
+    return {**spec, **{name: [_allotted(pod, each) for each in spec[name]] for name in lists if name in spec}}
+
+
+def _allotted(pod: Obj, spec: Obj) -> Obj:
+    allocated = (reported_status(pod, spec["name"]) or {}).get("allocatedResources")
+    return spec if allocated is None else {**spec, "resources": {**spec["resources"], "requests": allocated}}

@@ -155,14 +155,14 @@ def finished(view: PodView) -> bool:
 def is_changing(view: PodView, spec: Obj) -> bool:
     """Whether an operation keeps a container from being looked at: it is being made, and its hook may still run.
 
-    One that had started before its pod was told to go serves on while it is being stopped.
+    One that had started serves on while it is being stopped, for its pod's sake or its own.
     """
     if container_key(spec["name"]) not in view.busy:
         return False
     reported = reported_status(view.pod, spec["name"]) or {}
     run = view.run(spec["name"])
     same = run is not None and (reported.get("containerID") or "").endswith(run.id)
-    return not (view.terminating and same and reported.get("started"))
+    return not (same and reported.get("started"))
 
 
 def is_started(view: PodView, spec: Obj) -> bool:

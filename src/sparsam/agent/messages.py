@@ -43,8 +43,13 @@ class MessageReader:
 def log_tail(path: Path) -> str:
     """The last lines of a CRI log without their prefixes: at most 80 lines and 2 KiB."""
     lines = _tail(path, 8 * _MAX_LOG_BYTES).splitlines()[-_MAX_LOG_LINES:]
-    texts = [line.split(" ", 3)[3] if line.count(" ") >= 3 else "" for line in lines]
-    return "\n".join(texts)[-_MAX_LOG_BYTES:] + ("\n" if texts else "")
+    return "".join(map(_text, lines))[-_MAX_LOG_BYTES:]
+
+
+def _text(line: str) -> str:
+    """What a line of the log says; a part (`P`) of a longer line does not end it."""
+    _, _, tag, text = [*line.split(" ", 3), "", "", "", ""][:4]
+    return text if tag.startswith("P") else f"{text}\n"
 
 
 def _tail(path: Path, size: int) -> str:

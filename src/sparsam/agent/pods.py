@@ -66,8 +66,8 @@ class Pods:
         return list(self._tasks.values())
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
-        """The worker of a pod by name."""
-        for worker in self._workers.values():
+        """The worker of a pod by name; while a namesake's end is still under way, that of the newer pod."""
+        for worker in reversed(self._workers.values()):
             metadata = worker.pod["metadata"]
             if metadata["name"] == name and metadata["namespace"] == namespace:
                 return worker

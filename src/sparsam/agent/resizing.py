@@ -36,6 +36,8 @@ class ResizeState:
     reason: str = ""
     """Deferred or Infeasible."""
     message: str = ""
+    fault: str = ""
+    """Why the last try failed; there will be another."""
 
 
 NO_RESIZE = ResizeState()
@@ -69,6 +71,13 @@ def _why(shortage: Shortage) -> str:
         words = f"{shortage.resource}, requested: {shortage.requested}, capacity: {shortage.capacity}"
         return f"Node didn't have enough capacity: {words}"
     return f"Node didn't have enough resource: {shortage}"
+
+
+def too_small(name: str, memory_bytes: int, used_bytes: int) -> str:
+    """Why a running container cannot have this memory limit; the kernel would kill it. Empty when it can."""
+    if not 0 < memory_bytes < used_bytes:
+        return ""
+    return f'attempting to set container "{name}" memory limits ({memory_bytes}) below current usage ({used_bytes})'
 
 
 def _steps(view: PodView, sizes: Mapping[str, ContainerResources], memory_bytes: int) -> Iterable[Resize]:
@@ -125,7 +134,7 @@ def resize_conditions(pod: Obj, state: ResizeState, moment: str) -> list[Obj]:
     if state.reason:
         wanted[PENDING] = {"reason": state.reason, "message": state.message}
     elif state.steps:
-        wanted[IN_PROGRESS] = {}
+        wanted[IN_PROGRESS] = {"reason": "Error", "message": state.fault} if state.fault else {}
     found = []
     for kind, words in wanted.items():
         since = old.get(kind, {}).get("lastTransitionTime") or moment

@@ -48,7 +48,8 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 10.0
 _EVICTION_GRACE_SECONDS = 1
-
+_ROOM_SECONDS = 10.0
+"""How often a resize that waits for room asks again; what others give back is not announced."""
 
 SHUT_DOWN = Waiting(TERMINATED, "Pod was terminated in response to imminent node shutdown.")
 TURNED_AWAY = Waiting("NodeShutdown", "Pod was rejected as the node is shutting down.")
@@ -238,11 +239,11 @@ class PodWorker:
         self._failure = decision.failure
         for action in decision.actions:
             self._begin(action)
-        self._keep_resizing()
+        resize_due = self._keep_resizing(now)
         self._keep_probes(now)
         self._announce(decision)
         status_due = self._report(decision, now)
-        times = [at for at in (decision.wake_at, status_due) if at is not None]
+        times = [at for at in (decision.wake_at, status_due, resize_due) if at is not None]
         return max(0.0, min(times) - now) if times else None
 
     # -- seeing ---------------------------------------------------------------------------------------------
@@ -304,11 +305,19 @@ class PodWorker:
         wanted = {} if self._gone else wanted_probes(view, self._node.cri, self._node.config.node_ip, now)
         self._probes.keep(wanted)
 
-    def _keep_resizing(self) -> None:
+    def _keep_resizing(self, now: float) -> float | None:
+        """Resize what is to be resized; returns when to try again after a failure or without room."""
         view = self.view
         self._resize = self._resizer.state(view)
-        if self._resize.steps and not view.busy:
+        if self._resize.reason:
+            return now + _ROOM_SECONDS
+        if not self._resize.steps:
+            return None
+        if now < self._resizer.retry_at:
+            return self._resizer.retry_at
+        if not view.busy:
             self._launch(_RESIZE, self._resizer.carry_out(view, self._resize.steps))
+        return None
 
     # -- doing ----------------------------------------------------------------------------------------------
 

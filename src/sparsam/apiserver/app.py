@@ -26,11 +26,12 @@ from sparsam.apiserver.http import (
     Scope,
     Send,
     StreamReply,
+    offered_protocols,
 )
 from sparsam.apiserver.impersonation import impersonated
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.server import STATE_USER
-from sparsam.apiserver.watchsocket import serve_watch
+from sparsam.apiserver.socketstream import EVENTS, Framing, log_framing, serve_stream
 from sparsam.errors import (
     BadRequest,
     InternalError,
@@ -135,24 +136,28 @@ class App:
                 raise not_served()
             watch = not route.subresource and "watch" in request.query and request.flag("watch")
             action = route.action("GET", watch=watch)
-            if not watch and route.subresource != "proxy":
+            streams = watch or route.subresource == "log"
+            if not streams and route.subresource != "proxy":
                 # The handshake is a GET; what comes of it is more than reading.
                 action = replace(action, verb="create")
             if not self._authorizer.allows(request.user, action):
                 raise denial(request.user, action)
-            if watch:
-                await self._watch(request, route, receive, send)
+            if streams:
+                framing = EVENTS if watch else log_framing(offered_protocols(scope))
+                await self._stream_to_socket(request, route, framing, receive, send)
             else:
                 await self._sockets(route, scope, receive, send)
         except Exception as error:
             await refuse_socket(error_reply(error, request), send)
 
-    async def _watch(self, request: Request, route: Route, receive: Receive, send: Send) -> None:
+    async def _stream_to_socket(
+        self, request: Request, route: Route, framing: Framing, receive: Receive, send: Send
+    ) -> None:
         answer = await self._resources(request, route)
         if isinstance(answer, Reply):
             await refuse_socket(answer, send)
         else:
-            await serve_watch(answer, receive, send, stopping=self.stopping, send_seconds=self._send_seconds)
+            await serve_stream(answer, framing, receive, send, stopping=self.stopping, send_seconds=self._send_seconds)
 
     async def _stream(self, answer: StreamReply, request: Request, send: Send) -> None:
         await send(_start(answer.status, answer.content_type, answer.headers, None))

@@ -112,5 +112,10 @@ def parse_query(raw: str) -> dict[str, str]:
     return query
 
 
+def offered_protocols(scope: Scope) -> list[str]:
+    """The sub-protocols that a WebSocket's client would speak, without the token that may be among them."""
+    return [each for each in scope.get("subprotocols") or () if not each.startswith("base64url.bearer.")]
+
+
 def _too_large(limit: int) -> RequestEntityTooLarge:
     return RequestEntityTooLarge(f"limit is {limit}")

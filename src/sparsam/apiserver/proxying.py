@@ -13,7 +13,17 @@ from sparsam.apiserver import statuses
 from sparsam.apiserver.agents import AgentLink, Upstream, agent_base, passed_headers
 from sparsam.apiserver.app import method_not_allowed, not_served
 from sparsam.apiserver.discovery import subresource_verbs
-from sparsam.apiserver.http import TEXT, Answer, Receive, Reply, Request, Scope, Send, StreamReply
+from sparsam.apiserver.http import (
+    TEXT,
+    Answer,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    StreamReply,
+    offered_protocols,
+)
 from sparsam.apiserver.pods import container_for_logs
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.rewriting import LinkRewriter, Place, rewrite_link
@@ -63,7 +73,6 @@ class Proxying:
     async def websocket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry a WebSocket for exec, attach and port-forward, or to the server of a pod or Service."""
         request = Request(scope, receive)
-        protocols = [each for each in scope.get("subprotocols", []) if not each.startswith("base64url.bearer.")]
         if route.resource is PODS and route.subresource in STREAMS:
             pod = await self._pod(route)
             path = _stream_path(route.subresource, pod, parse_qsl(request.raw_query, keep_blank_values=True))
@@ -74,7 +83,7 @@ class Proxying:
         else:
             # Not nodes, whose agents would run commands for whoever may only read through them.
             raise not_served()
-        await self._link.websocket(upstream, protocols, receive, send, headers=headers)
+        await self._link.websocket(upstream, offered_protocols(scope), receive, send, headers=headers)
 
     async def _log(self, request: Request, pod: Obj) -> Answer:
         container = container_for_logs(pod, request.query.get("container", ""))

@@ -125,6 +125,13 @@ async def test_a_websocket_to_nowhere_is_refused(server: NodeServer, path: str):
     assert caught.value.status == 404
 
 
+async def test_the_oldest_protocol_ends_with_a_sentence(server: NodeServer):
+    path = f"{server.url}/exec/default/web/other?command=ls&output=1"
+    async with server.session.ws_connect(path, protocols=["channel.k8s.io"]) as socket:
+        last = await socket.receive_bytes()
+    assert last == b'\x03Internal error occurred: unable to upgrade connection: container not found ("other")'
+
+
 async def test_protocols_that_are_not_spoken_are_refused(server: NodeServer):
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await server.session.ws_connect(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsam.agent.server import channels
-from sparsam.agent.server.channels import V4, V5, Closed, Data, Resized
+from sparsam.agent.server.channels import V1, V4, V5, Closed, Data, Resized
 
 
 @given(st.sampled_from([0, 1, 2, 3]), st.binary(max_size=50), st.sampled_from([V4, V5]))
@@ -41,8 +41,26 @@ def test_sizes_are_read_and_impossible_ones_ignored(payload: bytes, event: Resiz
 
 def test_the_best_protocol_on_offer_is_chosen():
     assert channels.choose([V4, V5]) == V5
-    assert channels.choose(["channel.k8s.io", V4]) == V4
-    assert channels.choose(["channel.k8s.io"]) is None
+    assert channels.choose([V1, V4]) == V4
+    assert channels.choose([V1]) == V1
+    assert channels.choose(["v3.channel.k8s.io"]) is None
+
+
+def test_v1_says_nothing_of_success_and_a_sentence_of_failure():
+    fine, failed = channels.exit_status(0, ["true"]), channels.failure("no such thing")
+    assert channels.last_word(fine, V1) is None
+    assert channels.last_word(failed, V1) == b"\x03Internal error occurred: no such thing"
+    for protocol in (V4, V5):
+        assert channels.last_word(fine, protocol) == b'\x03{"metadata":{},"status":"Success"}'
+
+
+def test_an_engines_last_word_is_put_in_the_clients_protocol():
+    fine = b'\x03{"metadata":{},"status":"Success"}'
+    assert channels.from_engine(fine, V4) == fine
+    assert channels.from_engine(fine, V1) is None
+    assert channels.from_engine(b'\x03{"status":"Failure","message":"gone"}', V1) == b"\x03gone"
+    for message in (b"", b"\x03", b"\x01out"):
+        assert channels.from_engine(message, V1) == message
 
 
 def test_an_exit_code_is_told_as_kubectl_reads_it():

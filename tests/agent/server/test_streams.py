@@ -79,6 +79,21 @@ async def test_a_command_has_the_containers_environment_and_directory(server: No
     assert stream.status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
 
 
+@pytest.mark.parametrize(
+    ("command", "last"), [("true", b""), ("exit 3", b"command terminated with non-zero exit code")]
+)
+async def test_the_oldest_protocol_has_a_sentence_or_nothing_for_a_last_word(
+    server: NodeServer, command: str, last: bytes
+):
+    said = {1: b"", 3: b""}
+    async with server.socket(exec_path("sh", "-c", f"echo out; {command}"), "channel.k8s.io") as socket:
+        async for message in socket:
+            said[message.data[0]] += message.data[1:]
+    assert said[1] == b"out\n"
+    assert said[3].startswith(last)
+    assert bool(said[3]) == bool(last)
+
+
 async def test_a_command_runs_as_the_containers_user(server: NodeServer):
     stream = await server.exec(exec_path("id", pod="user"))
     assert stream.stdout.startswith(b"uid=1234 gid=5678")

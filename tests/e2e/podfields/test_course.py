@@ -1,6 +1,7 @@
 """The course of a pod's life: order of containers at start and end, hooks, probes, restarts, messages, deadlines."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,34 @@ def runs(command: str) -> Obj:
     return {"exec": {"command": ["sh", "-c", command]}}
 
 
+def asks(path: str) -> Obj:
+    return {"httpGet": {"path": path, "port": 8080}}
+
+
 def rule(action: str, operator: str, *codes: int) -> Obj:
     return {"action": action, "exitCodes": {"operator": operator, "values": list(codes)}}
 
 
 def every(command: str, **fields: Any) -> Obj:
     return {**runs(command), "periodSeconds": 1, **fields}
+
+
+HEALTH_SERVER = """
+import grpc
+from concurrent.futures import ThreadPoolExecutor
+def check(request, _):
+    return bytes((8, 1 if b"well" in request else 2))  # SERVING or NOT_SERVING
+server = grpc.server(ThreadPoolExecutor(1))
+handlers = {"Check": grpc.unary_unary_rpc_method_handler(check)}
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers),))
+server.add_insecure_port("0.0.0.0:5000")
+server.start()
+server.wait_for_termination()
+"""
+
+
+def grpc_probe(service: str, port: int = 5000, **fields: Any) -> Obj:
+    return {"grpc": {"port": port, "service": service}, "periodSeconds": 1, "timeoutSeconds": 5, **fields}
 
 
 ONCE = "if [ -f /log/once ]; then {second}; else touch /log/once; {first}; fi"
@@ -68,6 +91,10 @@ OBJECTS = [
     # Hooks
     pod("post-start", container("until [ -s /started ]; do sleep 0.1; done; cat /started", lifecycle={"postStart": runs("echo yes > /started")})),
     pod("post-start-fails", container(lifecycle={"postStart": runs("exit 4")}), restartPolicy="Always"),
+    pod("hooks-by-http",
+        stays("c", lifecycle={"postStart": asks("/begun"), "preStop": asks("/ending")}),
+        initContainers=[told("s", "cd /tmp; touch begun ending; exec httpd -f -vv -p 8080 2>> /log/log", **SIDECAR,
+            startupProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1})], **KEPT),
     pod("pre-stop-sleep", container("trap 'exit 0' TERM; while :; do sleep 0.1; done",
         lifecycle={"preStop": {"sleep": {"seconds": 3}}}), terminationGracePeriodSeconds=30),
     pod("signalled", container("trap 'echo usr1 > /dev/termination-log; exit 5' USR1; while :; do sleep 0.1; done",
@@ -85,6 +112,17 @@ OBJECTS = [
         terminationGracePeriodSeconds=600),
     pod("closed-port", container(readinessProbe={"tcpSocket": {"port": 81}, "periodSeconds": 1}), restartPolicy="Always"),
     pod("slow-probe", container(readinessProbe=every("sleep 30", timeoutSeconds=1)), restartPolicy="Always"),
+    # The tests' own Python is the gRPC server: a container that is rooted in the node's file system.
+    pod("grpc",
+        container(f"exec /bin/busybox chroot /host {sys.executable} -c \"$SERVER\"",
+            env=[{"name": "SERVER", "value": HEALTH_SERVER}],
+            volumeMounts=[{"name": "host", "mountPath": "/host", "readOnly": True}],
+            startupProbe=grpc_probe("well", failureThreshold=100), readinessProbe=grpc_probe("well")),
+        container(name="ill", readinessProbe=grpc_probe("ill"),
+            startupProbe=grpc_probe("well", failureThreshold=100),
+            livenessProbe=grpc_probe("ill", failureThreshold=1, terminationGracePeriodSeconds=1)),
+        container(name="deaf", readinessProbe=grpc_probe("well", 5001)),
+        volumes=[{"name": "host", "hostPath": {"path": "/"}}], restartPolicy="Always"),
     # Restarts
     pod("restarts", told("c", "echo x >> /log/n; exit $(( 3 - $(wc -l < /log/n) ))"), restartPolicy="OnFailure",
         **SHARED),
@@ -103,6 +141,7 @@ OBJECTS = [
     pod("message-path", container("printf there > /tmp/said; exit 1", terminationMessagePath="/tmp/said")),
     pod("message-log", container("echo out; echo last words >&2; exit 1",
         terminationMessagePolicy="FallbackToLogsOnError")),
+    pod("message-part", container("printf 'no line end'; exit 1", terminationMessagePolicy="FallbackToLogsOnError")),
     pod("message-file", container("echo out; exit 1")),
     pod("message-long", container("yes 0123456789 | head -c 9000 > /dev/termination-log"), container("true", name="b"),
         container("true", name="d"), container("true", name="e")),
@@ -176,6 +215,12 @@ def test_init_containers_fail_or_repeat_as_the_policy_says(batch: Batch):
 def test_hooks_run_at_start_and_end(batch: Batch):
     assert batch.said("post-start") == "yes"
     assert "PostStartHook failed" in batch.until_event("post-start-fails", "FailedPostStartHook")
+    batch.running("hooks-by-http")
+    asked = kept(batch, "hooks-by-http") / "log"
+    assert "/begun" in asked.read_text()
+    assert "/ending" not in asked.read_text()
+    batch.kubectl("delete", "pod", "hooks-by-http", "--timeout=60s")
+    assert "/ending" in asked.read_text()
     batch.running("pre-stop-sleep")
     began = time.monotonic()
     batch.kubectl("delete", "pod", "pre-stop-sleep", "--timeout=60s")
@@ -201,6 +246,19 @@ def test_probes_hold_back_and_restart(batch: Batch):
     assert "timed out" in batch.until_event("slow-probe", "Unhealthy", "Readiness probe failed")
     for name in ("closed-port", "slow-probe"):
         assert not condition(batch.pod(name), "Ready")
+
+
+def test_probes_ask_a_health_service(batch: Batch):
+    def now(name: str) -> Obj:
+        return next(each for each in batch.pod("grpc")["status"]["containerStatuses"] if each["name"] == name)
+
+    until(lambda: now("c")["ready"], 120, what="SERVING")
+    assert 'service unhealthy (responded with "NOT_SERVING")' in batch.until_event("grpc", "Unhealthy", "responded")
+    until(lambda: now("ill")["restartCount"] > 0, 120, what="a restart for NOT_SERVING")
+    assert "failed to connect service" in batch.until_event("grpc", "Unhealthy", ":5001")
+    assert not now("ill")["ready"]
+    assert not now("deaf")["ready"]
+    assert now("c")["restartCount"] == 0
 
 
 def test_containers_restart_as_policies_and_rules_say(batch: Batch):
@@ -236,6 +294,7 @@ def test_last_words_reach_the_status(batch: Batch):
     assert terminated(batch, "message")["message"] == "fine"
     assert terminated(batch, "message-path")["message"] == "there"
     assert terminated(batch, "message-log")["message"] == "out\nlast words\n"
+    assert terminated(batch, "message-part")["message"] == "no line end"
     assert "message" not in terminated(batch, "message-file")
     assert len(terminated(batch, "message-long")["message"]) == 12 * 1024 // 4
 

@@ -107,6 +107,16 @@ OBJECTS = [
             ],
         },
     ),
+    # Without a shell in between: some drop names that they could not write.
+    pod(
+        "odd-names",
+        {
+            "name": "c",
+            "image": SHELL,
+            "command": ["/bin/env"],
+            "envFrom": [{"prefix": prefix, "configMapRef": {"name": "one"}} for prefix in ("1-", "$_-", "#@!")],
+        },
+    ),
     pod("of-the-image", {"name": "c", "image": SHELL, "args": ["-c", "echo args only"], "command": ["/bin/sh"]}),
     described(),
     pod("unlimited", container(SHOW, env=[amount("CPU", "limits.cpu", divisor="1m"), amount("MEM", "limits.memory")])),
@@ -133,6 +143,7 @@ def test_commands_arguments_and_variables_are_expanded(batch: Batch):
     assert (seen["shape"], seen["with.dot"]) == ("own", "kept")
     assert not {"MAYBE", "PERHAPS"} & seen.keys()
     assert batch.said("of-the-image") == "args only"
+    assert {"1-colour", "$_-colour", "#@!colour"} <= variables(batch, "odd-names").keys()
 
 
 def test_a_pod_is_told_about_itself_and_its_node(batch: Batch):

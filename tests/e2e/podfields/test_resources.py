@@ -1,5 +1,7 @@
 """Requests and limits as the kernel got them, quality of service, resizing, priorities, runtime classes."""
 
+import json
+
 from tests.e2e.conftest import until
 from tests.e2e.podfields.conftest import Batch, Obj, container, pod, state
 
@@ -40,6 +42,9 @@ OBJECTS = [
     pod("too-much", container("head -c 100m /dev/zero | tail", resources={"limits": {"memory": "16Mi"}})),
     pod("resized", container("sleep 3600", resources={"requests": {"cpu": "50m", "memory": "32Mi"},
         "limits": {"cpu": "100m", "memory": "64Mi"}}), restartPolicy="Always"),
+    pod("full", container("dd if=/dev/zero of=/v/f bs=1M count=24; touch /v/written; sleep 3600",
+        volumeMounts=[{"name": "v", "mountPath": "/v"}], resources={"limits": {"cpu": "100m", "memory": "96Mi"}}),
+        volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}]),
     pod("written", container("dd if=/dev/zero of=/big bs=1M count=12; sleep 3600",
         resources={"limits": {"ephemeral-storage": "4Mi"}})),
     sized("priority", priorityClassName="fields-high"),
@@ -118,6 +123,30 @@ def test_containers_are_resized_while_they_run(batch: Batch):
     batch.kubectl("patch", "pod", "resized", "--subresource", "resize", "-p", hopeless)
     pending = batch.until("resized", lambda pod: condition_of(pod, "PodResizePending"))
     assert condition_of(pending, "PodResizePending")["reason"] == "Infeasible"
+
+
+def test_a_memory_limit_shrinks_as_far_as_what_is_used(batch: Batch):
+    def resize(memory: str) -> None:
+        amounts = {"limits": {"memory": memory}, "requests": {"memory": memory}}
+        patch = json.dumps({"spec": {"containers": [{"name": "c", "resources": amounts}]}})
+        batch.kubectl("patch", "pod", "full", "--subresource", "resize", "-p", patch)
+
+    def settled(memory: str) -> Obj:
+        return batch.until("full", lambda pod: status(pod)["resources"]["limits"]["memory"] == memory)
+
+    batch.running("full")
+    until(lambda: "written" in batch.exec("full", "ls /v"), 120, what="the memory in use")
+    resize("64Mi")
+    assert condition_of(settled("64Mi"), "PodResizeInProgress") is None
+    assert str(64 << 20) in batch.exec("full", LIMITS)
+    resize("8Mi")
+    failing = batch.until("full", lambda pod: (condition_of(pod, "PodResizeInProgress") or {}).get("reason") == "Error")
+    words = f'attempting to set container "c" memory limits ({8 << 20}) below current usage ('
+    assert condition_of(failing, "PodResizeInProgress")["message"].startswith(words)
+    assert status(failing)["resources"]["limits"]["memory"] == "64Mi"
+    batch.exec("full", "rm /v/f")
+    assert status(settled("8Mi"))["restartCount"] == 0
+    assert condition_of(batch.pod("full"), "PodResizeInProgress") is None
 
 
 def status(pod: Obj) -> Obj:

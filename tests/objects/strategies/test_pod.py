@@ -84,6 +84,12 @@ def test_resizing_keeps_the_class_and_changes_only_amounts():
     new = copy.deepcopy(old)
     new["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}}
     assert validate_resize(new, old) == []
+    # Memory limits may come, grow and shrink, whatever the resize policy says.
+    new["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}, "limits": {"memory": "64Mi"}}
+    assert validate_resize(new, old) == []
+    less = copy.deepcopy(new)
+    less["spec"]["containers"][0]["resources"]["limits"]["memory"] = "32Mi"
+    assert validate_resize(less, new) == []
     new["spec"]["containers"][0]["resources"] = {}
     found = pairs(validate_resize(new, old))
     assert ("Invalid", "spec") in found

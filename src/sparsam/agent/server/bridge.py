@@ -41,12 +41,12 @@ async def bridge(socket: WebSocket, protocol: str, url: str, input_url: str = ""
 
 
 def _connect(session: aiohttp.ClientSession, url: str) -> contextlib.AbstractAsyncContextManager[Engine]:
-    return session.ws_connect(url, protocols=channels.PROTOCOLS, max_msg_size=0)
+    return session.ws_connect(url, protocols=channels.WITH_STATUS, max_msg_size=0)
 
 
 async def _carry(socket: WebSocket, protocol: str, engine: Engine, feed: Engine | None) -> None:
     upward = _to_engine(socket, protocol, engine) if feed is None else _feed(socket, protocol, engine, feed)
-    tasks = {asyncio.ensure_future(upward), asyncio.ensure_future(_to_client(socket, engine))}
+    tasks = {asyncio.ensure_future(upward), asyncio.ensure_future(_to_client(socket, protocol, engine))}
     draining = asyncio.ensure_future(_drain(feed)) if feed is not None else None
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -91,7 +91,9 @@ async def _drain(feed: Engine) -> None:
             pass
 
 
-async def _to_client(socket: WebSocket, engine: Engine) -> None:
+async def _to_client(socket: WebSocket, protocol: str, engine: Engine) -> None:
     async for message in engine:
         if message.type is aiohttp.WSMsgType.BINARY:
-            await socket.send(message.data)
+            said = channels.from_engine(message.data, protocol)
+            if said is not None:
+                await socket.send(said)

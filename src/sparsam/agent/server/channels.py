@@ -1,6 +1,7 @@
 """The `*.channel.k8s.io` sub-protocols of exec and attach: one byte of channel, then data. No I/O.
 
-v5 is v4 plus a message that closes a channel, so that a client can end stdin and still read what comes.
+v5 is v4 plus a message that closes a channel, so that a client can end stdin and still read what comes. v1, which has
+no number in its name, is v4 with another last word: nothing on success, a sentence otherwise.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import msgspec
 
 V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
-PROTOCOLS = (V5, V4)
+V1 = "channel.k8s.io"
+WITH_STATUS = (V5, V4)
+"""Those whose last word is a Status."""
+PROTOCOLS = (*WITH_STATUS, V1)
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 CLOSE = 255
@@ -75,6 +79,20 @@ def _resize(payload: bytes) -> Resized | None:
 def encode(channel: int, payload: bytes) -> bytes:
     """A message to the client."""
     return bytes((channel,)) + payload
+
+
+def last_word(status: Obj, protocol: str) -> bytes | None:
+    """The message that says how a command ended; None where the protocol says nothing of it."""
+    if protocol in WITH_STATUS:
+        return encode(ERROR, msgspec.json.encode(status))
+    return encode(ERROR, status["message"].encode()) if status["status"] == "Failure" else None
+
+
+def from_engine(message: bytes, protocol: str) -> bytes | None:
+    """An engine's message, which may be the last word, in the client's protocol; None for nothing to send."""
+    if protocol in WITH_STATUS or message[:1] != bytes((ERROR,)) or not message[1:]:
+        return message
+    return last_word(msgspec.json.decode(message[1:]), protocol)
 
 
 SUCCESS: Obj = {"metadata": {}, "status": "Success"}

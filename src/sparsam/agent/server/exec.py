@@ -76,8 +76,19 @@ class Exec:
             await process.create(spec, streams)
             stack.push_async_callback(_forget, process)
             await process.start()
+            await self._say_that_it_runs()
             code = await self._converse(process, outputs, streams.stdin)
         return channels.exit_status(code, request.command)
+
+    async def _say_that_it_runs(self) -> None:
+        """As upstream, an empty message on the lowest channel that we write to.
+
+        Not before the command runs: kubectl may get what comes right after the handshake before its streams are made.
+        """
+        request = self._request
+        written = ((request.stdout, channels.STDOUT), (request.stderr, channels.STDERR), (True, channels.ERROR))
+        with contextlib.suppress(OSError):
+            await self._terminal.write(next(channel for wanted, channel in written if wanted), b"")
 
     async def _converse(self, process: Process, outputs: list[tuple[int, FifoReader]], stdin: str) -> int:
         """Carry input and output until the command has ended and all it wrote is sent; returns its exit code."""

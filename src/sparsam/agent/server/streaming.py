@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 
-import msgspec
-
 from sparsam.agent.config import AgentConfig
 from sparsam.agent.podspec import container_spec
 from sparsam.agent.registry import ContainerTarget, PodRegistry
@@ -25,6 +23,7 @@ from sparsam.agent.server.tunnel import PROTOCOL, Tunnel
 from sparsam.agent.server.websocket import WebSocket
 from sparsam.errors import BadRequest, NotFound
 
+_PORT_PROTOCOLS = (PROTOCOL, *channels.WITH_STATUS)
 _NOT_RUNNING = 'unable to upgrade connection: container not found ("{container}")'
 
 
@@ -43,7 +42,7 @@ class Streaming:
         target = self._running(namespace, name, container)
         protocol = await _accept(socket)
         if target is None:
-            await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
+            await _say(socket, protocol, channels.failure(_NOT_RUNNING.format(container=container)))
         elif await self._is_containerd():
             await self._exec(socket, protocol, target, request)
         else:
@@ -62,7 +61,7 @@ class Streaming:
         target = self._running(namespace, name, container)
         protocol = await _accept(socket)
         if target is None:
-            await _say(socket, channels.failure(_NOT_RUNNING.format(container=container)))
+            await _say(socket, protocol, channels.failure(_NOT_RUNNING.format(container=container)))
             return
         spec = container_spec(target.pod, container) or {}
         # A container has a terminal or not; what the client thinks of it does not matter.
@@ -81,9 +80,9 @@ class Streaming:
         pod = self._registry.pod(namespace, name)
         if pod is None:
             raise NotFound("pod does not exist")
-        protocol = channels.choose(socket.protocols, (PROTOCOL, *channels.PROTOCOLS))
+        protocol = channels.choose(socket.protocols, _PORT_PROTOCOLS)
         if protocol is None:
-            raise BadRequest(f"unable to upgrade: none of {', '.join((PROTOCOL, *channels.PROTOCOLS))} is offered")
+            raise BadRequest(f"unable to upgrade: none of {', '.join(_PORT_PROTOCOLS)} is offered")
         dialer = PodDialer(self._registry, namespace, name)
         label = f"{name}_{namespace}, uid {pod['metadata']['uid']}"
         if protocol == PROTOCOL:
@@ -97,14 +96,13 @@ class Streaming:
     async def _exec(self, socket: WebSocket, protocol: str, target: ContainerTarget, request: ExecRequest) -> None:
         """Run a command through containerd; ends the command when the client leaves."""
         terminal = Terminal(socket, protocol)
-        await terminal.write(first_channel(request), b"")
         tasks = Tasks(self._registry.cri.channel, target.engine_namespace)
         command = Exec(tasks, target.container.id, request, terminal, self._config.run_dir / "io")
         listening, running = asyncio.ensure_future(terminal.listen()), asyncio.ensure_future(command.run())
         try:
             await asyncio.wait({listening, running}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
-                await _say(socket, running.result())
+                await _say(socket, protocol, running.result())
         finally:
             for task in (listening, running):
                 task.cancel()
@@ -114,7 +112,7 @@ class Streaming:
         try:
             await bridge(socket, protocol, *(await asyncio.gather(*addresses)))
         except (RuntimeFault, StreamingFailed) as error:
-            await _say(socket, channels.failure(f"error executing command in container: {error}"))
+            await _say(socket, protocol, channels.failure(f"error executing command in container: {error}"))
 
     def _running(self, namespace: str, name: str, container: str) -> ContainerTarget | None:
         if self._registry.pod(namespace, name) is None:
@@ -135,9 +133,11 @@ async def _accept(socket: WebSocket) -> str:
     return protocol
 
 
-async def _say(socket: WebSocket, status: channels.Obj) -> None:
+async def _say(socket: WebSocket, protocol: str, status: channels.Obj) -> None:
     """Say the last word and end the connection."""
-    await socket.send(channels.encode(channels.ERROR, msgspec.json.encode(status)))
+    word = channels.last_word(status, protocol)
+    if word is not None:
+        await socket.send(word)
     await socket.close()
 
 
@@ -151,10 +151,3 @@ def exec_request(query: Query) -> ExecRequest:
         stderr=query.flag("error", "stderr") and not tty,
         tty=tty,
     )
-
-
-def first_channel(request: ExecRequest) -> int:
-    """The lowest channel that we write to; an empty message on it says that the connection stands."""
-    if request.stdout:
-        return channels.STDOUT
-    return channels.STDERR if request.stderr else channels.ERROR

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparsam.errors import Cause
-from sparsam.objects.fields import forbidden, invalid, key, quote
+from sparsam.objects.fields import forbidden, invalid, quote
 from sparsam.objects.strategies.differences import describe
 from sparsam.objects.strategies.pod import qos_class, validate_whole
-from sparsam.objects.strategies.resources import quantity
 from sparsam.objects.strategy import Obj
 
 _MIRROR = "kubernetes.io/config.mirror"
@@ -57,21 +56,11 @@ def validate_resize(pod: Obj, old: Obj) -> list[Cause]:
 
 def _resized(container: Obj, before: Obj, path: str) -> list[Cause]:
     mine, theirs = container.get("resources") or {}, before.get("resources") or {}
-    causes = [
+    return [
         forbidden(f"{path}.{field}", f"resource {field} cannot be removed")
         for field in ("requests", "limits")
         if set(theirs.get(field) or {}) - set(mine.get(field) or {})
     ]
-    restarts = {each.get("resourceName"): each.get("restartPolicy") for each in container.get("resizePolicy") or []}
-    limit, old_limit = (mine.get("limits") or {}).get("memory"), (theirs.get("limits") or {}).get("memory")
-    if limit is None or restarts.get("memory") == "RestartContainer":
-        return causes
-    here = key(f"{path}.limits", "memory")
-    if old_limit is None:
-        causes.append(forbidden(here, "memory limits cannot be added unless resizePolicy is RestartContainer"))
-    elif quantity(limit) < quantity(old_limit):
-        causes.append(forbidden(here, "memory limits cannot be decreased unless resizePolicy is RestartContainer"))
-    return causes
 
 
 def _settled(container: Mapping[str, Any]) -> Obj:
