@@ -23,3 +23,16 @@ def test_a_machine_without_ipv6_is_told_so(tmp_path: Path, monkeypatch: pytest.M
     up.require_families(Settings())
     setting.write_text("0\n")
     up.require_families(Settings(**BOTH))
+
+
+def test_a_start_that_was_broken_off_is_brought_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    finished = []
+
+    async def finish(settings: Settings) -> None:
+        finished.append(settings.data_dir)
+
+    monkeypatch.setattr(up, "read_state", lambda _: object())
+    monkeypatch.setattr(up, "_wait_until_ready", finish)
+    up.start(Settings(data_dir=str(tmp_path), parts="api,control"), detach=True)
+    assert finished == [str(tmp_path)]
+    assert "The cluster runs already." in capsys.readouterr().err

@@ -110,6 +110,8 @@ def start(settings: Settings, *, detach: bool) -> None:
     require_root(settings)
     if read_state(settings.run_path):
         click.echo("The cluster runs already.", err=True)
+        # A start that was broken off may have left it without what every cluster has.
+        asyncio.run(_wait_until_ready(settings))
         _print_next_steps(settings)
         return
     require_free_port(settings)
