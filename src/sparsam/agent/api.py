@@ -65,11 +65,13 @@ class ClusterApi(PodApi):
         metadata = pod["metadata"]
         body = {"metadata": {"uid": metadata["uid"]}, "status": patch}
         try:
-            return await self._client.patch(
+            patched = await self._client.patch(
                 PODS, metadata["name"], body, namespace=metadata["namespace"], kind="strategic", subresource="status"
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiUnreachable(str(error) or type(error).__name__) from error
+        patched["metadata"].pop("managedFields", None)
+        return patched
 
     async def delete(self, pod: Obj) -> None:
         """Delete with no grace left, guarded by the uid."""

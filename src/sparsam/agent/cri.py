@@ -30,6 +30,10 @@ from sparsam.agent.runtime import (
 )
 
 _CALL_SECONDS = 120.0
+_STOP_SECONDS = 45.0
+"""Beyond the grace period. An engine that lost a container's shim while it started itself waits for an end that nobody
+tells it of; asked anew, it finds out.
+"""
 _MAX_MESSAGE_BYTES = 16 << 20
 _NANOSECONDS = 1e9
 _STATES = {
@@ -108,7 +112,8 @@ class Cri:
     async def stop_sandbox(self, sandbox_id: str) -> None:
         """Stop a sandbox with all it holds and give its network back; a missing one is fine."""
         with contextlib.suppress(RuntimeNotFound):
-            await self._call(self._runtime.StopPodSandbox, pb.StopPodSandboxRequest(pod_sandbox_id=sandbox_id))
+            request = pb.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
+            await self._call(self._runtime.StopPodSandbox, request, _STOP_SECONDS)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Remove a stopped sandbox and its containers; a missing one is fine."""
@@ -155,7 +160,7 @@ class Cri:
         """Ask the process to end, kill it after the grace; a missing one is fine."""
         request = pb.StopContainerRequest(container_id=container_id, timeout=grace_seconds)
         with contextlib.suppress(RuntimeNotFound):
-            await self._call(self._runtime.StopContainer, request, grace_seconds + _CALL_SECONDS)
+            await self._call(self._runtime.StopContainer, request, grace_seconds + _STOP_SECONDS)
 
     async def remove_container(self, container_id: str) -> None:
         """Remove a container; a missing one is fine."""

@@ -45,6 +45,8 @@ Obj = dict[str, Any]
 REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 FOLLOW_SECONDS = 10.0
+MOST_REQUESTS = 32
+"""At once, beside watches: more only wait in the server, and each costs both sides a connection's memory."""
 """How often a kubeconfig is looked at for new credentials."""
 WATCH_SECONDS = 300
 PAGE_OBJECTS = 500
@@ -87,6 +89,7 @@ class ApiClient:
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
         self._following: asyncio.Task[None] | None = None
+        self._turns = asyncio.Semaphore(MOST_REQUESTS)
 
     async def __aenter__(self) -> Self:
         context = self._tls = self.config.ssl_context()
@@ -262,7 +265,10 @@ class ApiClient:
             headers["Content-Type"] = content_type
             data = msgspec.json.encode(body)
         url = self.config.server + path
-        async with self._open.request(method, url, params=params, data=data, headers=headers) as answer:
+        async with (
+            self._turns,
+            self._open.request(method, url, params=params, data=data, headers=headers) as answer,
+        ):
             content = await answer.read()
         if answer.status >= 400:
             raise error_of(answer.status, content)
