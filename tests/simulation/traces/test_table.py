@@ -167,3 +167,9 @@ def test_the_page_on_the_format_names_every_column_and_its_example_is_read():
     found = read_table(csv.DictReader(example.splitlines()), "docs/traces.md").trace
     assert found.requested_cores.tolist() == [0.5, 4.0]
     assert found.templates[1]["spec"]["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_a_file_that_no_memory_holds_is_refused_at_the_row_where_that_is_certain(monkeypatch):
+    monkeypatch.setattr("sparsam.simulation.traces.rows.MOST_ROWS", 2)
+    with pytest.raises(BadTrace, match=r"pods.csv: row 3, the file: has more than 2 rows"):
+        read(*(f"p{number},0,1,1,,,,,,," for number in range(3)), lenient=True)

@@ -21,6 +21,9 @@ IMAGE = "registry.k8s.io/pause:3.10"
 SHORT = "\0"
 """Stands in the cells that a row of a text file lacks at its end; no cell of one can hold it."""
 
+MOST_ROWS = 20_000_000
+"""Of a file: what some gigabytes of memory hold."""
+
 Row = Mapping[str, Any]
 Record = TypeVar("Record")
 Parsed = TypeVar("Parsed")
@@ -104,6 +107,8 @@ class Source:
         number = 1
         try:
             for record in records:
+                if number > MOST_ROWS:
+                    raise BadTrace(self.file, number, "the file", f"has more than {MOST_ROWS:,} rows; cut it by time")
                 yield record
                 number += 1
         except (EOFError, OSError, zlib.error, csv.Error, UnicodeDecodeError) as error:
