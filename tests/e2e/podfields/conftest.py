@@ -1,6 +1,7 @@
 """One cluster for all tests of pod fields; each module's objects are created at once and then looked at one by one."""
 
 import json
+import time
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ class Batch:
         """What a container of an ended pod printed; the logs of all ended pods are read in one go."""
         if (name, container) not in self._logs:
             phase = self.ended(name)["status"]["phase"]
+            # The engine says that a container has ended a little before it has written the last of what it printed.
+            time.sleep(0.5)
             self._read_logs()
             assert (name, container) in self._logs, f"{name} {phase} printed nothing: {self.pod(name)['status']}"
         return self._logs[name, container]
