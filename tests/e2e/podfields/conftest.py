@@ -1,8 +1,8 @@
 """One cluster for all tests of pod fields; each module's objects are created at once and then looked at one by one."""
 
 import json
-import time
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
