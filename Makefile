@@ -51,7 +51,7 @@ down:  ## stop the cluster and leave the machine as it was
 
 test: setup check  ## every check and test that this machine can run
 	@$(MAKE) --no-print-directory packages PACKAGES="$(TEST_PACKAGES)"
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not proof" -rs $(PYTEST_FLAGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not proof" -rs $(PYTEST_FLAGS)
 
 proofs: setup  ## real programs built into images, and kill -9 in the middle of pods' lives: about ten minutes more
 	@$(BIN)/pytest -m proof -rs $(PYTEST_FLAGS)

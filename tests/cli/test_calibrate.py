@@ -294,7 +294,9 @@ def test_the_machine_is_driven_and_gets_its_model(tmp_path):
         while not stop.is_set():
             load = float(level.read_text().strip() or 0) / 100.0
             busy, total = busy + 5 * load, total + 5
-            stat.write_text(f"cpu {round(busy)} 0 0 {round(total - busy)} 0 0 0 0\n")
+            fresh = stat.with_name("stat.new")
+            fresh.write_text(f"cpu {round(busy)} 0 0 {round(total - busy)} 0 0 0 0\n")
+            fresh.replace(stat)
             sysfs.write("class/hwmon/hwmon0/power1_average", round((90 + 110 * load) * 1e6))
             stop.wait(0.05)
 

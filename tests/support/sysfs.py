@@ -70,8 +70,10 @@ class FakeSysfs:
         """One attribute."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(f"{text}\n")
-        return target
+        # Whole or not at all, as the kernel's are: somebody reads meanwhile.
+        fresh = target.with_name(f".{target.name}")
+        fresh.write_text(f"{text}\n")
+        return fresh.replace(target)
 
     def zone(self, where: str, name: str, *, raw_uj: int = 1_000_000, range_uj: int = SERVER_RANGE_UJ) -> FakeZone:
         """A RAPL zone such as ("intel-rapl:0", "package-0")."""
