@@ -51,7 +51,7 @@ class FakeClient:
 def made(seconds: int) -> tuple[FakeClock, FakeClient, ClusterApi, Obj, TokenWish]:
     clock = FakeClock()
     client = FakeClient(clock)
-    api = ClusterApi(client, None, None, clock)  # type: ignore[arg-type]
+    api = ClusterApi(client, None, None, clock)
     source = {"serviceAccountToken": {"path": "jwt", "audience": "me", "expirationSeconds": seconds}}
     volume = {"name": "token", "projected": {"sources": [source]}}
     one = pod(container(), name="web", uid="u1", volumes=[volume], serviceAccountName="robot")

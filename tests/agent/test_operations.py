@@ -50,7 +50,7 @@ def operations_in(tmp_path: Path, groups: Groups) -> Operations:
         config=SimpleNamespace(logs_dir=tmp_path / "logs", pod_pids_limit=7),
     )
     starter = SimpleNamespace(facts=lambda wanted, sandbox: SimpleNamespace(pod=wanted))
-    return Operations(node, PodDirectory(tmp_path / "pods", "uid"), starter)  # type: ignore[arg-type]
+    return Operations(node, PodDirectory(tmp_path / "pods", "uid"), starter)
 
 
 async def test_the_group_of_a_pod_that_runs_is_left_to_the_resizer(tmp_path: Path):
@@ -72,7 +72,7 @@ async def test_a_new_pod_never_gets_what_a_source_was_before(tmp_path: Path):
             return await super().sources(namespace, wanted, max_age_seconds)
 
     actions = operations_in(tmp_path, Groups())
-    actions.node.api = Api()  # type: ignore[misc]
+    actions.node.api = Api()
     view = PodView(pod=pod())
     await actions.set_up(view)
     await actions.refresh(view)

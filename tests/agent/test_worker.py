@@ -74,7 +74,7 @@ async def test_a_sandbox_that_came_while_the_engine_was_read_is_not_made_twice()
         now=lambda: 1.0,
         config=SimpleNamespace(node_ip="127.0.0.1", node_ips=("127.0.0.1",)),
     )
-    worker = PodWorker(node.api.add(pod()), node, operations)  # type: ignore[arg-type]
+    worker = PodWorker(node.api.add(pod()), node, operations)
     async with asyncio.timeout(10):
         running = asyncio.create_task(worker.run())
         await operations.begun.wait()

@@ -147,7 +147,7 @@ async def test_a_node_server_that_runs_serves_the_new_certificate(tmp_path: Path
             run_dir=tmp_path / "run",
             pod_cidrs=("10.0.0.0/24",),
             cluster_dns="10.96.0.10",
-            client=None,  # type: ignore[arg-type]
+            client=None,
         )
         config = with_certificates(config, server.pki_dir)
 

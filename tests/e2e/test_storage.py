@@ -134,7 +134,10 @@ def test_a_claim_gets_a_directory_on_its_pods_node_that_outlives_pods_and_agents
     until(lambda: not local_path(cluster, now).exists(), what="the deletion of the data")
     until(lambda: "NotFound" in cluster.kubectl("get", "pv", now["metadata"]["name"], check=False), what="no volume")
     assert (local_path(cluster, kept) / "f").read_text() == "mine\n"
-    phase = lambda: cluster.get("pv", kept["metadata"]["name"])["status"]["phase"]  # noqa: E731
+
+    def phase():
+        return cluster.get("pv", kept["metadata"]["name"])["status"]["phase"]
+
     until(lambda: phase() == "Released", what="a released volume")
 
     # Nobody gets a released volume, not even a claim of the same name that asks for it.
@@ -239,7 +242,10 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
 
         # Not before it is attached, and to one node only.
         assert not [each for each in journal(store) if each.get("volume_id") == "vol"]
-        refused = lambda: messages(cluster, namespace, "two").get("FailedAttachVolume", "")  # noqa: E731
+
+        def refused():
+            return messages(cluster, namespace, "two").get("FailedAttachVolume", "")
+
         until(lambda: "Multi-Attach error" in refused(), what="a word why the other waits")
         assert attach(cluster, driver) == [first]
         ready(cluster, namespace, "one")
@@ -249,10 +255,16 @@ def test_a_csi_driver_is_told_in_order_what_pods_need(cluster: Cluster, namespac
         # The agent and a pod die at the same moment; the volume goes to the other node, with what was written.
         os.kill(cluster.children()[f"node-{first}"], signal.SIGKILL)
         cluster.kubectl("delete", "pod", "one", "tmp", "-n", namespace, "--wait=true", "--timeout=80s")
-        where = lambda: [each["spec"]["nodeName"] for each in attachments(cluster, driver)]  # noqa: E731
+
+        def where():
+            return [each["spec"]["nodeName"] for each in attachments(cluster, driver)]
+
         until(lambda: where() == [second], seconds=120, what="a move")
         attach(cluster, driver)
-        phase = lambda: cluster.get("pod", "two", "-n", namespace)["status"]["phase"]  # noqa: E731
+
+        def phase():
+            return cluster.get("pod", "two", "-n", namespace)["status"]["phase"]
+
         until(lambda: phase() == "Succeeded", what="the end of the other pod")
         assert cluster.kubectl("logs", "-n", namespace, "two") == "one\n"
         until(lambda: not attachments(cluster, driver), what="a pod that is through to give its volume back")
@@ -276,7 +288,10 @@ def test_a_volume_grows_under_a_pod_that_runs(cluster: Cluster, namespace: str, 
         wish = json.dumps({"status": pending})
         cluster.kubectl("patch", "pvc", "vol", "-n", namespace, "--subresource=status", "--type=merge", "-p", wish)
         cluster.kubectl("annotate", "pod", "one", "-n", namespace, "look=now")
-        status = lambda: cluster.get("pvc", "vol", "-n", namespace)["status"]  # noqa: E731
+
+        def status():
+            return cluster.get("pvc", "vol", "-n", namespace)["status"]
+
         until(lambda: status()["capacity"] == {"storage": "3Gi"}, seconds=90, what="a larger claim")
         assert not status().get("conditions")
         assert not status().get("allocatedResourceStatuses")

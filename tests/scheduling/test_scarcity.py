@@ -77,6 +77,9 @@ def test_a_place_on_a_server_with_few_of_them_counts_as_the_cpu_that_goes_with_i
     assert snapshot.room_of(small) == 2000.0
     assert snapshot.room_of(large) == 8000.0
     assert snapshot.room_of(compile_pod(pod("p", cpu="9", memory="8Gi"))) == 9000.0
+    # A second server counts at once, however few changes there were.
+    snapshot.set_node(node("n1", cpu="100", memory="100Gi", pods="100", annotations=watts(50, 60)))
+    assert snapshot.room_of(small) < 2000.0
 
 
 def test_pods_that_use_little_leave_scarce_servers_to_those_that_use_much():

@@ -218,7 +218,7 @@ class Engine:
             run_dir=self.base / "r",
             pod_cidrs=(f"10.{192 + number // 256}.{number % 256}.0/24",),
             cluster_dns="10.96.0.10",
-            client=None,  # type: ignore[arg-type]
+            client=None,
             bridge=f"spct{number}",
         )
         self.containerd = Containerd(self.config.data_dir, self.config.run_dir)
@@ -276,7 +276,7 @@ def without_drivers(config: AgentConfig) -> CsiVolumes:
     async def say_nothing() -> None:
         return
 
-    return CsiVolumes(config, NoDrivers(), None, say_nothing)  # type: ignore[arg-type]
+    return CsiVolumes(config, NoDrivers(), None, say_nothing)
 
 
 def machine_traces(engine: Engine) -> dict[str, list[str]]:

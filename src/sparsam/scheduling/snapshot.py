@@ -304,7 +304,7 @@ class Snapshot:
         hundred pods has no room left for others once a hundred small ones are there (the dominant share; Ghodsi et al.,
         "Dominant resource fairness", NSDI 2011).
         """
-        key = (len(self.names), self.static.end // BESIDE_CHANGES)
+        key = (self.node_count(), self.static.end // BESIDE_CHANGES)
         if self._beside[0] != key:
             self._beside = (key, *self._cpu_beside())
         _, of_byte, of_place = self._beside

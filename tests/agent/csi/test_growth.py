@@ -46,8 +46,8 @@ async def turn(found: Obj, size: str, driver: FakeDriver) -> FakeCsiApi:
 
 
 async def again(growth: Growth, size: str, driver: FakeDriver) -> None:
-    if growth.is_due(volume_of(size), driver):  # type: ignore[arg-type]
-        await growth.grow(POD, volume_of(size), driver)  # type: ignore[arg-type]
+    if growth.is_due(volume_of(size), driver):
+        await growth.grow(POD, volume_of(size), driver)
 
 
 async def test_a_claim_learns_that_its_file_system_has_grown():
@@ -104,6 +104,6 @@ async def test_what_fails_is_told_and_given_up_only_when_it_can_never_succeed(co
 def test_readers_and_drivers_that_cannot_grow_are_left_alone():
     growth, weak = Growth(FakeCsiApi(), "n1"), FakeDriver()
     weak.abilities = frozenset()
-    assert growth.is_due(volume_of("2Gi"), FakeDriver())  # type: ignore[arg-type]
-    assert not growth.is_due(volume_of("2Gi", read_only=True), FakeDriver())  # type: ignore[arg-type]
-    assert not growth.is_due(volume_of("2Gi"), weak)  # type: ignore[arg-type]
+    assert growth.is_due(volume_of("2Gi"), FakeDriver())
+    assert not growth.is_due(volume_of("2Gi", read_only=True), FakeDriver())
+    assert not growth.is_due(volume_of("2Gi"), weak)

@@ -101,7 +101,7 @@ class Place:
 
     async def agent(self) -> CsiVolumes:
         """A fresh agent, as after a restart, that has found the driver."""
-        registration = Registration(self.config, self.client, SystemClock())  # type: ignore[arg-type]
+        registration = Registration(self.config, self.client, SystemClock())
 
         async def report() -> None:
             self.reports.append(volumes.in_use())
@@ -125,7 +125,7 @@ async def place() -> AsyncIterator[Place]:
     base = Path(tempfile.mkdtemp(prefix="spc-"))
     config = AgentConfig(
         node_name="n1", node_ips=("127.0.0.1",), data_dir=base / "d", run_dir=base / "r", pod_cidrs=("",), cluster_dns="",
-        client=None,  # type: ignore[arg-type]
+        client=None,
     )  # fmt: skip
     config.run_dir.mkdir()
     store = base / "store"

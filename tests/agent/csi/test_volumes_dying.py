@@ -102,7 +102,7 @@ async def act(paths: AgentPaths, strict: Strict, steps: list[tuple[str, str]]) -
         return
 
     def agent() -> CsiVolumes:
-        return CsiVolumes(paths, strict, Api(), report)  # type: ignore[arg-type]
+        return CsiVolumes(paths, strict, Api(), report)
 
     volumes = agent()
     for step, uid in [*steps, *(("clear", uid) for uid in PODS), ("sweep", "")]:

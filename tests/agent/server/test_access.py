@@ -73,7 +73,7 @@ def scope(headers: Any = TOKEN, caller: Caller | None = None, method: str = "GET
 
 async def test_a_token_is_reviewed_once_and_asked_about_with_everything_that_is_known():
     client, now = FakeClient(allowed=frozenset({"metrics"})), [0.0]
-    access = Access("n1", client, lambda: now[0])  # type: ignore[arg-type]
+    access = Access("n1", client, lambda: now[0])
     for _ in range(3):
         await access.admit(scope(), "/metrics")
     token, access_review = client.asked
@@ -101,7 +101,7 @@ async def test_a_token_is_reviewed_once_and_asked_about_with_everything_that_is_
 
 async def test_a_denial_is_remembered_for_half_a_minute_and_says_what_is_missing():
     client, now = FakeClient(), [0.0]
-    access = Access("n1", client, lambda: now[0])  # type: ignore[arg-type]
+    access = Access("n1", client, lambda: now[0])
     for _ in range(2):
         with pytest.raises(Forbidden, match=r"verb=get, resource=nodes, subresource\(s\)=\[pods proxy\]"):
             await access.admit(scope(), "/pods")
@@ -112,7 +112,7 @@ async def test_a_denial_is_remembered_for_half_a_minute_and_says_what_is_missing
 
 
 async def test_unknown_tokens_and_strangers_are_nobody():
-    access = Access("n1", FakeClient(known=False))  # type: ignore[arg-type]
+    access = Access("n1", FakeClient(known=False))
     for headers in (TOKEN, [], [(b"authorization", b"Basic abc")], [(b"authorization", b"Bearer ")]):
         with pytest.raises(Unauthorized):
             await access.admit(scope(headers), "/metrics")
@@ -121,13 +121,13 @@ async def test_unknown_tokens_and_strangers_are_nobody():
 async def test_streams_are_created_whatever_the_handshake():
     client = FakeClient()
     with contextlib.suppress(Forbidden):
-        await Access("n1", client).admit({"headers": TOKEN, "state": {}}, "/exec/d/p/c")  # type: ignore[arg-type]
+        await Access("n1", client).admit({"headers": TOKEN, "state": {}}, "/exec/d/p/c")
     assert client.asked[-1]["spec"]["resourceAttributes"]["verb"] == "create"
 
 
 async def test_administrators_and_the_api_server_are_not_asked_about_and_others_wait_for_an_answer():
     client = FakeClient(fault=OSError("away"))
-    access = Access("n1", client)  # type: ignore[arg-type]
+    access = Access("n1", client)
     for mighty in (Caller("root", ("system:masters",)), Caller("kube-apiserver-kubelet-client")):
         await access.admit(scope([], mighty), "/exec/d/p/c")
     assert client.asked == []

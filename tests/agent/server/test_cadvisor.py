@@ -21,7 +21,7 @@ def parsed(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     for line in text.splitlines():
         if line.startswith("#"):
             continue
-        name, labels, value, _ = LINE.match(line).groups()  # type: ignore[union-attr]
+        name, labels, value, _ = LINE.match(line).groups()
         found.setdefault(name, []).append((dict(re.findall(r'(\w+)="([^"]*)"', labels or "")), float(value)))
     return found
 
