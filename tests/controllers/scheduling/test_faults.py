@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import Any
 
@@ -175,11 +176,11 @@ async def disturb(world, seconds):
         await asyncio.sleep(0.001)
 
 
-async def settle(world):
+async def settle(world, running):
     """No more changes and no more losses: everything is delivered until nothing happens."""
     world.chance.random = lambda: 0.99
     deadline = asyncio.get_running_loop().time() + 60.0
-    while asyncio.get_running_loop().time() < deadline:
+    while asyncio.get_running_loop().time() < deadline and not running.done():
         for resource, informer in world.informers.items():
             informer.deliver({NODES: world.nodes, PODS: world.pods}.get(resource, {}))
         if all(each["spec"].get("nodeName") for each in world.pods.values()):
@@ -202,9 +203,10 @@ async def test_nothing_is_overfilled_or_forgotten(seed):
     running = asyncio.create_task(scheduler.run())
     try:
         await disturb(world, 0.4)
-        await settle(world)
+        await settle(world, running)
     finally:
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
     assert [each["metadata"]["name"] for each in world.pods.values() if not each["spec"].get("nodeName")] == []
     assert all(world.used(f"n{number}") <= CPU_OF_NODE for number in range(NODE_COUNT))

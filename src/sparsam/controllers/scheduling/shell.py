@@ -91,7 +91,7 @@ class Scheduler:
                 shadow = shadows.get(bind.pod)
                 self._count("scheduled", choice, seconds)
                 self._assumed[bind.pod] = uids[bind.pod]
-                group.create_task(self._bind(bind, shadow if isinstance(shadow, Bind) else None))
+                group.create_task(self._bind(bind, uids[bind.pod], shadow if isinstance(shadow, Bind) else None))
             for rejection in plan.rejections:
                 self._count("unschedulable", choice, seconds)
                 group.create_task(self._reject(rejection))
@@ -129,22 +129,23 @@ class Scheduler:
 
     # -- writing --------------------------------------------------------------------------------------------
 
-    async def _bind(self, bind: Bind, shadow: Bind | None) -> None:
+    async def _bind(self, bind: Bind, uid: str, shadow: Bind | None) -> None:
         waiting = self._backlog.get(bind.pod)
         try:
             if bind.promises:
                 await self._binder.carry_out(bind.promises)
             async with self._slots:
                 pod = self._pod(bind.pod)
-                if pod is None:
+                if pod is None or pod["metadata"].get("uid") != uid:
                     raise NotFound(f"pod {bind.pod} is gone")
                 await self._writer.bind(pod, bind, shadow)
         except FAULTS as error:
             log.warning("bind failed pod=%s node=%s error=%s", bind.pod, bind.node, error or type(error).__name__)
             self._count("error", None, 0.0)
-            await self._settle(bind)
+            await self._settle(bind, uid)
             return
-        self._backlog.remove(bind.pod)
+        if self._assumed.get(bind.pod) == uid:
+            self._backlog.remove(bind.pod)
         if waiting is not None:
             seconds = self._clock.monotonic() - waiting.since
             attempts = str(min(waiting.attempts, 15))
@@ -154,7 +155,7 @@ class Scheduler:
         if bind.watts_delta is not None:
             self.metrics.add("sparsam_scheduler_placed_watts_total", max(bind.watts_delta, 0.0), policy=bind.policy)
 
-    async def _settle(self, bind: Bind) -> None:
+    async def _settle(self, bind: Bind, uid: str) -> None:
         """A bind that failed may still have been carried out: until the API says, the pod counts where it was put."""
         namespace, _, name = bind.pod.partition("/")
         while True:
@@ -163,7 +164,9 @@ class Scheduler:
                 break
             except FAULTS:
                 await self._clock.sleep(SETTLE_SECONDS)
-        self._assumed.pop(bind.pod, None)
+        if self._assumed.get(bind.pod) != uid:
+            return  # The watch was first, or the name belongs to another pod now.
+        del self._assumed[bind.pod]
         self._feed.snapshot.remove_pod(bind.pod)
         self._feed.snapshot.storage.break_promises(bind.pod)
         if current is not None and not current["spec"].get("nodeName"):
@@ -171,6 +174,8 @@ class Scheduler:
         else:
             self._backlog.remove(bind.pod)
             if current is not None:
+                # The watch may still tell of the time before the bind.
+                self._assumed[bind.pod] = current["metadata"].get("uid", "")
                 self._feed.take(PODS, "MODIFIED", current)
         self._note(Change.POD_GONE)
 
