@@ -15,6 +15,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 
@@ -206,7 +207,7 @@ def write_atomically(root: Path, files: Mapping[str, File], group: int | None = 
     link = root / _DATA_LINK
     if link.exists() and _same(link, files):
         return False
-    fresh = Path(mkdtemp(prefix="..", dir=root))
+    fresh = Path(mkdtemp(prefix=datetime.now(UTC).strftime("..%Y_%m_%d_%H_%M_%S."), dir=root))
     fresh.chmod(0o755 if group is None else 0o2775)
     for name, file in files.items():
         path = fresh / _safe(name)
