@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yarl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sparsam.hardware.guards import Verdict
@@ -130,6 +130,7 @@ async def test_links_that_lead_away_are_not_asked(tmp_path, path):
 
 
 @given(st.one_of(st.text(), st.from_regex(r"(https?:)?//?[a-z@:\[\]./%?#]*", fullmatch=True)))
+@example("//[]@")
 def test_no_link_whatsoever_leads_away_or_fails(link):
     session = RedfishSession(RedfishConfig("https://bmc.example", USER, PASSWORD), SteppedClock())
     path = session._own_path(link)

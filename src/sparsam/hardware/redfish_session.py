@@ -171,7 +171,7 @@ class RedfishSession:
         try:
             url = yarl.URL(link.partition("#")[0], encoded=True)
             own = not url.absolute or url.origin() == self._origin
-        except ValueError:
+        except (ValueError, IndexError):  # The latter of a host that is empty brackets and no more.
             return None
         path = url.raw_path_qs
         return path if own and path.startswith("/") and not path.startswith("//") else None
