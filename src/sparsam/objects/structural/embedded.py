@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsam.errors import Cause
 from sparsam.objects import diagnosis, typed
-from sparsam.objects.fields import invalid, required
+from sparsam.objects.fields import child, invalid, required
 from sparsam.objects.metadata import validate_metadata
 from sparsam.objects.names import dns1035_label_errors
 from sparsam.objects.scalars import Mismatch
@@ -17,7 +17,7 @@ from sparsam.objects.structural.nodes import Node
 
 
 def find(node: Node, value: Any, path: str = "", *, is_root: bool = True) -> Iterator[tuple[Obj, str]]:
-    """Every embedded resource within a value, outer ones first, and its path."""
+    """Every embedded resource within a value, outer ones first, and its path; `is_root`: the value itself is none."""
     if value.__class__ is list and node.items is not None:
         for position, item in enumerate(value):
             yield from find(node.items, item, f"{path}[{position}]", is_root=False)
@@ -42,30 +42,28 @@ def read_metadata(metadata: Any) -> tuple[Obj, list[str]] | None:
     return cleaned, diagnosis.unknown_fields(OBJECT_META, metadata) if has_unknown else []
 
 
-def validate(node: Node, value: Any) -> Iterator[Cause]:
-    """Causes for all embedded resources within an object."""
-    for resource, path in find(node, value):
-        yield from _type_meta(resource, path)
-        if "metadata" in resource:
-            yield from _metadata(resource["metadata"], f"{path}.metadata")
+def validate(node: Node, value: Any, path: str = "", *, is_root: bool = True) -> Iterator[Cause]:
+    """Causes for all embedded resources within a value."""
+    for resource, here in find(node, value, path, is_root=is_root):
+        yield from object_causes(resource, here)
 
 
-def _type_meta(resource: Obj, path: str) -> Iterator[Cause]:
+def object_causes(resource: Obj, path: str) -> Iterator[Cause]:
+    """Causes for one embedded resource: it needs a kind and a version, and what metadata it has must be proper."""
     for name in ("apiVersion", "kind"):
-        here = f"{path}.{name}"
-        if name not in resource:
-            yield required(here, "must not be empty")
-            continue
-        text = resource[name]
+        here = child(path, name)
+        text = resource.get(name, "")
         if not isinstance(text, str):
             yield invalid(here, text, "must be a string")
         elif not text:
-            yield invalid(here, text, "must not be empty")
+            yield required(here)
         elif name == "kind":
             for error in dns1035_label_errors(text.lower()):
                 yield invalid(here, text, f"may have mixed case, but should otherwise match: {error}")
         elif text.count("/") > 1:
             yield invalid(here, text, f"unexpected GroupVersion string: {text}")
+    if "metadata" in resource:
+        yield from _metadata(resource["metadata"], child(path, "metadata"))
 
 
 def _metadata(metadata: Any, path: str) -> Iterator[Cause]:

@@ -24,11 +24,11 @@ JUNCTORS = ("allOf", "anyOf", "oneOf")
 META_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 """What every object has, whether its schema says so or not."""
 
-_REFUSED = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems")
+_REFUSED = ("id", "schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
 
 
 class Uncompilable(ValueError):
-    """A schema that is not structural, with the path of what stands in the way."""
+    """A schema that no structure can be read from, in upstream's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +71,20 @@ class Node:
         return self.properties.get(name) or self.values
 
 
-def parse(schema: Obj, path: str = "") -> Node:
+def parse(schema: Obj) -> Node:
     """The tree of a schema; raises Uncompilable."""
     for name in _REFUSED:
-        if schema.get(name):
-            raise Uncompilable(f"{path or 'schema'}: {name} is not supported")
+        if schema.get("$schema" if name == "schema" else name):
+            raise Uncompilable(f"OpenAPIV3Schema '{name}' is not supported")
+    if schema.get(PRESERVE) is False:
+        raise Uncompilable(f"internal error: '{PRESERVE}' must be true or undefined")
     items, others = schema.get("items"), schema.get("additionalProperties")
     if isinstance(items, list):
-        raise Uncompilable(f"{path}.items: must be a schema object and not an array")
+        raise Uncompilable("OpenAPIV3Schema 'items' must be a schema, but is an array")
     default = schema.get("default")
-    properties = {
-        name: parse(each, f"{path}.properties[{name}]") for name, each in (schema.get("properties") or {}).items()
-    }
-    item = None if items is None else parse(items, f"{path}.items")
-    values = parse(others, f"{path}.additionalProperties") if isinstance(others, dict) else None
+    properties = {name: parse(each) for name, each in (schema.get("properties") or {}).items()}
+    item = None if items is None else parse(items)
+    values = parse(others) if isinstance(others, dict) else None
     below = [each for each in (item, values, *properties.values()) if each is not None]
     return Node(
         json=schema,

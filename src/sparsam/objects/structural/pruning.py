@@ -16,13 +16,24 @@ def prune(node: Node, obj: Obj) -> None:
     """Take away, in place, what a root schema does not know; what every object has stays."""
     surplus: Surplus = []
     _fields(node, obj, "", surplus, keeps_meta=True)
-    for holder, name, _path in surplus:
-        del holder[name]
+    _take_away(surplus)
     if node.holds_embedded:
         for resource, _path in embedded.find(node, obj):
             read = embedded.read_metadata(resource.get("metadata"))
             if read is not None and "metadata" in resource:
                 resource["metadata"] = read[0]
+
+
+def prune_value(node: Node, value: Any) -> None:
+    """The same for a value within an object."""
+    surplus: Surplus = []
+    _search(node, value, "", surplus)
+    _take_away(surplus)
+
+
+def _take_away(surplus: Surplus) -> None:
+    for holder, name, _path in surplus:
+        del holder[name]
 
 
 def unknown_fields(node: Node, obj: Obj) -> list[str]:
