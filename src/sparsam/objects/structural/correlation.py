@@ -21,16 +21,9 @@ def equal(old: Any, new: Any) -> bool:
 
 
 def old_items(schema: Obj, value: list[Any], old: Any) -> list[Any]:
-    """For each item of a list its old value, or ABSENT.
-
-    Items of a keyed list belong together by their keys, those of a list without a type by their place; items of sets
-    and of atomic lists have no history.
-    """
-    kind = schema.get(LIST_TYPE)
-    if old.__class__ is not list or kind in ("set", "atomic"):
+    """For each item of a list its old value, or ABSENT: only items of keyed lists have a history."""
+    if old.__class__ is not list or schema.get(LIST_TYPE) != "map":
         return [ABSENT] * len(value)
-    if kind != "map":
-        return [*old[: len(value)], *[ABSENT] * (len(value) - len(old))]
     keys = schema.get(LIST_KEYS) or []
     known = {_key(item, keys): item for item in reversed(old)}
     return [known.get(_key(item, keys), ABSENT) for item in value]

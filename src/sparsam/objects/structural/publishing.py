@@ -6,7 +6,7 @@ others. Upstream hence drops what version 2 cannot say, and publishes what keeps
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from sparsam.objects.schema import OBJECT_META
 from sparsam.objects.strategy import Obj
@@ -37,57 +37,59 @@ _TEXTS = {
         "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"
     ),
 }
-# What Swagger 2.0, or a client of it, would misread.
-_NOT_IN_V2 = frozenset({"nullable", "default", *JUNCTORS, "not"})
+_INT_OR_STRING_TYPES = [{"type": "integer"}, {"type": "string"}]
+_UNPUBLISHED = frozenset({"externalDocs", "example", "id", "$schema"})
+
+Kind = tuple[str, str, str]
+"""Group, version and kind."""
 
 
-def publish_v3(schema: Obj, *, group: str = "", version: str = "", kind: str = "") -> Obj:
+def publish_v3(schema: Obj, kind: Kind) -> Obj:
     """The schema of a kind for OpenAPI 3."""
-    return _whole(_v3(schema), _V3, (group, version, kind))
+    return _whole(_v3(schema), _V3, kind)
 
 
-def publish_v2(schema: Obj, *, group: str = "", version: str = "", kind: str = "") -> Obj:
+def publish_v2(schema: Obj, kind: Kind) -> Obj:
     """The schema of a kind for OpenAPI 2: without what only version 3 can say."""
     if schema.get(PRESERVE):
-        # Clients would take any other field for a mistake.
-        schema = {name: value for name, value in schema.items() if name in ("type", "description", PRESERVE)}
-    return _whole(_v2(schema), _V2, (group, version, kind))
+        # With any property given, kubectl would take each other one for a mistake.
+        return {"type": "object"} | _kinds(kind)
+    return _whole(_v2(schema), _V2, kind)
 
 
-def publish_list(item: str, *, group: str, version: str, list_kind: str, openapi: int) -> Obj:
-    """The schema of a list of a kind, whose own schema is found under the name `item`."""
+def publish_list(item: str, plural: str, kind: Kind, list_kind: str, *, openapi: int) -> Obj:
+    """The schema of a list of a kind, whose own schema is found under the name `item`; for OpenAPI 2 or 3."""
+    group, version, word = kind
     prefix = _V2 if openapi == 2 else _V3
-    kind = list_kind.removesuffix("List")
-    items: Obj = {"type": "array", "items": {"$ref": prefix + item}}
-    return {
-        "description": f"{list_kind} is a list of {kind}",
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"description": _TYPE_META["apiVersion"], "type": "string"},
-            "items": {"description": f"List of {kind}."} | items,
-            "kind": {"description": _TYPE_META["kind"], "type": "string"},
-            "metadata": _reference(prefix, LIST_META, _TEXTS["list"]),
-        },
-        "x-kubernetes-group-version-kind": [{"group": group, "kind": list_kind, "version": version}],
+    text = (
+        f"List of {plural}. More info: "
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+    )
+    properties = _type_meta() | {
+        "items": {"description": text, "type": "array", "items": {"$ref": prefix + item}},
+        "metadata": _reference(prefix, LIST_META, _TEXTS["list"]),
     }
+    published: Obj = {"description": f"{list_kind} is a list of {word}", "type": "object", "required": ["items"]}
+    return published | {"properties": properties} | _kinds((group, version, list_kind))
 
 
-def _whole(published: Obj, prefix: str, kind: tuple[str, str, str]) -> Obj:
+def _whole(published: Obj, prefix: str, kind: Kind) -> Obj:
     """A schema with what every object has."""
-    if published.get("type") == "object" and (published.get("properties") or not published.get(PRESERVE)):
-        published["properties"] = dict(published.get("properties") or {}) | _object_fields(prefix)
-    elif published.get(PRESERVE) and prefix == _V3:
-        published["properties"] = _object_fields(prefix)
-    if kind[2]:
-        group, version, word = kind
-        published["x-kubernetes-group-version-kind"] = [{"group": group, "kind": word, "version": version}]
-    return published
+    published["properties"] = dict(published.get("properties") or {}) | _object_fields(prefix)
+    return published | _kinds(kind)
+
+
+def _kinds(kind: Kind) -> Obj:
+    group, version, word = kind
+    return {"x-kubernetes-group-version-kind": [{"group": group, "kind": word, "version": version}]}
+
+
+def _type_meta() -> Obj:
+    return {name: {"description": text, "type": "string"} for name, text in _TYPE_META.items()}
 
 
 def _object_fields(prefix: str) -> Obj:
-    fields: Obj = {name: {"description": text, "type": "string"} for name, text in _TYPE_META.items()}
-    return fields | {"metadata": _reference(prefix, OBJECT_META, _TEXTS["metadata"])}
+    return _type_meta() | {"metadata": _reference(prefix, OBJECT_META, _TEXTS["metadata"])}
 
 
 def _reference(prefix: str, name: str, text: str) -> Obj:
@@ -96,50 +98,66 @@ def _reference(prefix: str, name: str, text: str) -> Obj:
     return {"description": text, "allOf": [{"$ref": prefix + name}]}
 
 
-def _embedded(schema: Obj, published: Obj, prefix: str) -> Obj:
+def _embedded(published: Obj, prefix: str) -> Obj:
     """An embedded resource has the fields of every object, too."""
-    if schema.get(EMBEDDED) and (schema.get("properties") or prefix == _V3):
+    if published.get(EMBEDDED):
         published["properties"] = dict(published.get("properties") or {}) | _object_fields(prefix)
+        needed = published.get("required") or []
+        published["required"] = [*needed, *(name for name in ("kind", "apiVersion") if name not in needed)]
     return published
 
 
 def _v3(schema: Obj) -> Obj:
-    published = {name: _deeper(name, value, _v3) for name, value in schema.items()}
-    types = [{"type": "integer"}, {"type": "string"}]
-    if schema.get(INT_OR_STRING) and not _says_int_or_string(schema, types):
-        if "anyOf" in published:
-            published["allOf"] = [{"anyOf": types}, *(published.get("allOf") or [])]
+    published = _each(schema, _v3)
+    if schema.get(INT_OR_STRING) and not _says_int_or_string(schema):
+        if schema.get("anyOf"):
+            published["allOf"] = [{"anyOf": _INT_OR_STRING_TYPES}, *(schema.get("allOf") or [])]
         else:
-            published["anyOf"] = types
-    return _embedded(schema, published, _V3)
+            published["anyOf"] = _INT_OR_STRING_TYPES
+    return _embedded(published, _V3)
 
 
-def _says_int_or_string(schema: Obj, types: list[Obj]) -> bool:
+def _says_int_or_string(schema: Obj) -> bool:
     first = (schema.get("allOf") or [{}])[0]
-    return schema.get("anyOf") == types or first.get("anyOf") == types
+    return _INT_OR_STRING_TYPES in (schema.get("anyOf"), first.get("anyOf"))
 
 
 def _v2(schema: Obj) -> Obj:
-    published = {name: _deeper(name, value, _v2) for name, value in schema.items() if name not in _NOT_IN_V2}
-    if schema.get(INT_OR_STRING):
-        published.pop("type", None)
-    if schema.get("nullable"):
-        # Null is no value of any type, hence no type may be named, and nothing that goes with it.
+    published = _each(schema, _v2)
+    for name in (*JUNCTORS, "not"):
+        published.pop(name, None)
+    if published.pop("nullable", False):
+        # Null is of no type, and readers stumble over parts of what has none.
         for name in ("type", "items", "properties"):
             published.pop(name, None)
-        return published
     if schema.get(PRESERVE):
-        for name in ("items", "properties"):
+        for name in ("items", "properties", "type"):
             published.pop(name, None)
-        if not schema.get("type"):
-            published.pop("type", None)
-        return published
-    return _embedded(schema, published, _V2)
+    _require_less(schema, published)
+    return published if schema.get(PRESERVE) else _embedded(published, _V2)
 
 
-def _deeper(name: str, value: Any, publish: Any) -> Any:
-    if name == "properties":
-        return {key: publish(each) for key, each in value.items()}
-    if name in ("items", "additionalProperties", "not") and isinstance(value, dict):
-        return publish(value)
-    return [publish(each) for each in value] if name in JUNCTORS else value
+def _require_less(schema: Obj, published: Obj) -> None:
+    """What may be null need not be there for a reader who knows no null."""
+    others = schema.get("additionalProperties")
+    properties = published.get("properties") or {}
+    needed = [
+        name
+        for name in published.pop("required", ())
+        if not (name in properties and schema["properties"][name].get("nullable"))
+    ]
+    if needed and not (isinstance(others, dict) and others.get("nullable")):
+        published["required"] = needed
+
+
+def _each(schema: Obj, publish: Callable[[Obj], Obj]) -> Obj:
+    """A schema with all schemas within its structure published; conditions stay as they are."""
+    published: Obj = {}
+    for name, value in schema.items():
+        if name == "properties":
+            published[name] = {key: publish(each) for key, each in value.items()}
+        elif name in ("items", "additionalProperties") and isinstance(value, dict):
+            published[name] = publish(value)
+        elif name not in _UNPUBLISHED:
+            published[name] = value
+    return published
