@@ -21,28 +21,27 @@ from sparsam.objects.structural.scalars import NOWHERE, TYPES, json_type
 
 Check = Callable[[Any, Any, str, list[Cause]], None]
 """(value, the old value or ABSENT, path, causes found so far): adds causes."""
+Rules = dict[type, tuple[Check, ...]]
+"""What a value must fulfil, by its Python type."""
 _CLASSES: tuple[type, ...] = (dict, list, str, int, float, bool, type(None))
 
 
-def compile_checks(schema: Obj) -> Check:
-    """The check of a value against a schema; raises BadPattern."""
-    by_class = {kind: _rules_for(schema, kind) for kind in _CLASSES}
-    if not any(by_class.values()):
-        return _accept
-
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        rules = by_class[value.__class__]
-        if rules:
-            before = len(causes)
-            for rule in rules:
-                rule(value, old, path, causes)
-            if old is not ABSENT and len(causes) > before and equal(old, value):
-                del causes[before:]
-
-    return check
+def compile_rules(schema: Obj) -> Rules:
+    """The rules of a schema; raises BadPattern."""
+    return {kind: _rules_for(schema, kind) for kind in _CLASSES}
 
 
-def _accept(_value: Any, _old: Any, _path: str, _causes: list[Cause]) -> None: ...
+_EMPTY: Obj = {}
+_NO_RULES: Rules = dict.fromkeys(_CLASSES, ())
+
+
+def run(rules: tuple[Check, ...], value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+    """Add the causes for a value, unless the old one was the same."""
+    before = len(causes)
+    for rule in rules:
+        rule(value, old, path, causes)
+    if old is not ABSENT and len(causes) > before and equal(old, value):
+        del causes[before:]
 
 
 def _rules_for(schema: Obj, kind: type) -> tuple[Check, ...]:
@@ -79,49 +78,54 @@ def _type_rules(schema: Obj, kind: type) -> Iterable[Check]:
 
 
 def _list_rules(schema: Obj) -> Iterable[Check]:
-    items = schema.get("items")
-    check_item = compile_checks(items) if items is not None else _accept
-    if check_item is not _accept:
+    rules = compile_rules(schema["items"]) if schema.get("items") is not None else _NO_RULES
+    if rules != _NO_RULES:
 
         def check_items(value: list[Any], old: Any, path: str, causes: list[Cause]) -> None:
             olds = old_items(schema, value, old) if old is not ABSENT else None
             for position, item in enumerate(value):
-                check_item(item, ABSENT if olds is None else olds[position], f"{path}[{position}]", causes)
+                if found := rules[item.__class__]:
+                    run(found, item, ABSENT if olds is None else olds[position], f"{path}[{position}]", causes)
 
         yield check_items
     yield from scalars.size_rules(schema)
 
 
 def _object_rules(schema: Obj) -> Iterable[Check]:
-    checks = {name: compile_checks(each) for name, each in (schema.get("properties") or {}).items()}
-    others = schema.get("additionalProperties")
-    check_other = compile_checks(others) if isinstance(others, dict) else _accept
+    properties = {name: compile_rules(each) for name, each in (schema.get("properties") or {}).items()}
+    additional = schema.get("additionalProperties")
+    others = compile_rules(additional) if isinstance(additional, dict) else _NO_RULES
     needed = tuple(schema.get("required") or ())
-    is_closed = others is False
-    sizes = scalars.property_count(schema)
-    if not needed and not is_closed and sizes is None and {*checks.values(), check_other} <= {_accept}:
-        return
+    has_rules = any(rules != _NO_RULES for rules in (others, *properties.values()))
+    counts = scalars.property_count(schema)
 
     def check_fields(value: Obj, old: Any, path: str, causes: list[Cause]) -> None:
-        if sizes is not None and sizes(value, path, causes):
+        if counts is not None and counts(value, path, causes):
             return
         prefix = f"{path}." if path else ""
-        before = old if old.__class__ is dict else {}
-        for name, item in value.items():
-            check = checks.get(name)
-            if check is None:
-                check = check_other
-                if is_closed:
-                    detail = f"{path}.{name} in body is a forbidden property"
-                    causes.append(invalid(path or NOWHERE, name, detail))
-            check(item, before.get(name, ABSENT), prefix + name, causes)
+        if has_rules:
+            before = old if old.__class__ is dict else _EMPTY
+            for name, item in value.items():
+                if found := properties.get(name, others)[item.__class__]:
+                    run(found, item, before.get(name, ABSENT), prefix + name, causes)
         causes += [required(prefix + name) for name in needed if name not in value]
 
-    yield check_fields
+    if has_rules or needed or counts is not None:
+        yield check_fields
+    if additional is False:
+        yield _closed(frozenset(properties))
+
+
+def _closed(known: frozenset[str]) -> Check:
+    def check(value: Obj, _old: Any, path: str, causes: list[Cause]) -> None:
+        for name in value.keys() - known:
+            causes += [invalid(path or NOWHERE, name, f"{path}.{name} in body is a forbidden property")]
+
+    return check
 
 
 def _junctors(schema: Obj) -> Iterable[Check]:
-    all_of, any_of, one_of = (tuple(compile_checks(each) for each in schema.get(name) or ()) for name in JUNCTORS)
+    all_of, any_of, one_of = (tuple(_branch(each) for each in schema.get(name) or ()) for name in JUNCTORS)
     if any_of:
         yield _any_of(any_of)
     if one_of:
@@ -129,7 +133,16 @@ def _junctors(schema: Obj) -> Iterable[Check]:
     if all_of:
         yield _all_of(all_of)
     if schema.get("not") is not None:
-        yield _not(compile_checks(schema["not"]))
+        yield _not(_branch(schema["not"]))
+
+
+def _branch(schema: Obj) -> Check:
+    rules = compile_rules(schema)
+
+    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        run(rules[value.__class__], value, old, path, causes)
+
+    return check
 
 
 def _any_of(branches: tuple[Check, ...]) -> Check:

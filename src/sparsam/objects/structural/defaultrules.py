@@ -10,7 +10,7 @@ from sparsam.errors import Cause
 from sparsam.objects.fields import invalid
 from sparsam.objects.shapes import ABSENT
 from sparsam.objects.structural import embedded, pruning
-from sparsam.objects.structural.checks import compile_checks
+from sparsam.objects.structural.checks import compile_rules, run
 from sparsam.objects.structural.correlation import equal
 from sparsam.objects.structural.nodes import META_FIELDS, Node
 
@@ -35,7 +35,7 @@ def _causes(node: Node, path: str, surround: Surround, *, is_object: bool, in_me
         here = f"{path}.default"
         yield from _metadata(node, here, surround) if in_meta else _value(node, here)
         found: list[Cause] = []
-        compile_checks(node.json)(node.default, ABSENT, "", found)
+        run(compile_rules(node.json)[node.default.__class__], node.default, ABSENT, "", found)
         yield from (_moved(cause, here) for cause in found)
     if node.items is not None:
         yield from _causes(node.items, f"{path}.items", _in_list(surround), is_object=False, in_meta=in_meta)

@@ -8,7 +8,7 @@ from sparsam.errors import Cause
 from sparsam.objects.shapes import ABSENT, Struct
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural import defaulting, embedded, lists, pruning, shaping
-from sparsam.objects.structural.checks import compile_checks
+from sparsam.objects.structural.checks import compile_rules, run
 from sparsam.objects.structural.nodes import Node, Uncompilable, parse
 from sparsam.objects.structural.patterns import BadPattern
 
@@ -19,7 +19,7 @@ class Structural:
     def __init__(self, schema: Obj) -> None:
         self.schema: Node = parse(schema)
         try:
-            self._check = compile_checks(schema)
+            self._rules = compile_rules(schema)[dict]
         except BadPattern as error:
             raise Uncompilable(str(error)) from error
 
@@ -38,7 +38,7 @@ class Structural:
     def validate(self, obj: Obj, old: Obj | None = None) -> list[Cause]:
         """Causes for an object, and for an update that replaces `old`: what it leaves as it was is forgiven."""
         causes: list[Cause] = []
-        self._check(obj, ABSENT if old is None else old, "", causes)
+        run(self._rules, obj, ABSENT if old is None else old, "", causes)
         causes += embedded.validate(self.schema, obj)
         found = list(lists.duplicates(self.schema, obj))
         if found and (old is None or not any(lists.duplicates(self.schema, old))):
