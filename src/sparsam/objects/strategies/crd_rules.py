@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sparsam.errors import Cause
-from sparsam.objects.fields import forbidden, invalid, not_supported, required
+from sparsam.objects.fields import internal_error, invalid, not_supported, required
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural.fieldpaths import BadFieldPath, resolve
 from sparsam.objects.structural.nodes import VALIDATIONS, Uncompilable, parse
+from sparsam.objects.structural.rules import compile_rule, self_type
 
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
 
 def rule_causes(
-    schema: Obj, path: str, uncorrelated: str, *, compiles: bool
+    schema: Obj, path: str, uncorrelated: str, *, is_root: bool, compiles: bool
 ) -> Iterator[tuple[list[Cause], list[Cause]]]:
-    """For each rule of one schema the causes for its words, and those for what it says, if it is to be compiled."""
+    """For each rule of one schema the causes for its words, and those for what it says, if it is to be compiled.
+
+    `uncorrelated` is the path from which on an old value cannot be found; empty where it can.
+    """
     for position, rule in enumerate(schema.get(VALIDATIONS) or []):
         here = f"{path}.{VALIDATIONS}[{position}]"
         words = [*_words(rule, here), *_field_path(rule, schema, here)]
-        yield words, [] if words or not compiles else _expressions(rule, here, uncorrelated)
+        compiled = () if words or not compiles else _expressions(rule, schema, here, uncorrelated, is_root=is_root)
+        yield words, list(compiled)
 
 
 def _words(rule: Obj, path: str) -> Iterator[Cause]:
@@ -61,5 +66,32 @@ def _has_lines(text: str) -> bool:
     return "\n" in text or "\r" in text
 
 
-def _expressions(_rule: Obj, path: str, _uncorrelated: str) -> list[Cause]:
-    return [forbidden(f"{path}.rule", "rules in CEL are not supported")]
+def _expressions(rule: Obj, schema: Obj, path: str, uncorrelated: str, *, is_root: bool) -> Iterator[Cause]:
+    kind = self_type(schema, is_root=is_root)
+    if kind is None:
+        detail = f"internal error: failed to retrieve type information for {VALIDATIONS}"
+        yield internal_error(path.rpartition("[")[0], detail)
+        return
+    compiled = compile_rule(rule, parse(schema), kind)
+    if compiled.problem:
+        yield invalid(f"{path}.rule", _shown(rule), compiled.problem)
+        return
+    if compiled.message_problem:
+        detail = f"messageExpression {compiled.message_problem}"
+        yield invalid(f"{path}.messageExpression", _shown(rule), detail)
+    if compiled.uses_old and uncorrelated:
+        detail = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
+        yield invalid(f"{path}.rule", rule["rule"], detail)
+    if not compiled.uses_old and rule.get("optionalOldSelf") is not None:
+        detail = "may not be set if oldSelf is not used in rule"
+        yield invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], detail)
+
+
+def _shown(rule: Obj) -> Obj:
+    """A rule as upstream prints it: its internal struct."""
+    texts = {name[0].upper() + name[1:]: rule.get(name, "") for name in ("rule", "message", "messageExpression")}
+    return texts | {
+        "Reason": rule.get("reason"),
+        "FieldPath": rule.get("fieldPath", ""),
+        "OptionalOldSelf": rule.get("optionalOldSelf"),
+    }

@@ -95,7 +95,8 @@ def _words(schema: Obj, path: str, place: _Place, rules: list[Cause] | None) -> 
         causes += _words(condition, here, replace(place, is_root=False), None)
     causes += _map_rules(schema, path)
     causes += _list_rules(schema, path)
-    for static, compiled in rule_causes(schema, path, place.uncorrelated, compiles=rules is not None and not causes):
+    compiles = rules is not None and not causes
+    for static, compiled in rule_causes(schema, path, place.uncorrelated, is_root=place.is_root, compiles=compiles):
         causes += static
         if rules is not None:
             rules += compiled

@@ -9,7 +9,7 @@ from typing import Any
 from sparsam.errors import Cause
 from sparsam.objects.fields import invalid
 from sparsam.objects.shapes import ABSENT
-from sparsam.objects.structural import embedded, pruning
+from sparsam.objects.structural import embedded, pruning, rules
 from sparsam.objects.structural.checks import compile_rules, run
 from sparsam.objects.structural.correlation import equal
 from sparsam.objects.structural.nodes import META_FIELDS, Node
@@ -37,6 +37,9 @@ def _causes(node: Node, path: str, surround: Surround, *, is_object: bool, in_me
         found: list[Cause] = []
         run(compile_rules(node.json)[node.default.__class__], node.default, ABSENT, "", found)
         yield from (_moved(cause, here) for cause in found)
+        tree = None if found else rules.compile_tree(node, is_root=False)
+        if tree is not None:
+            yield from rules.rule_causes(tree, node.default, ABSENT, [], here)
     if node.items is not None:
         yield from _causes(node.items, f"{path}.items", _in_list(surround), is_object=False, in_meta=in_meta)
     for name, child in node.properties.items():

@@ -58,6 +58,8 @@ class Node:
     """Whether there is an embedded resource somewhere below."""
     holds_lists: bool = False
     """Whether this is a list without duplicates, or holds one."""
+    holds_rules: bool = False
+    """Whether there are rules in the expression language here or below."""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -103,5 +105,6 @@ def parse(schema: Obj) -> Node:
         map_type=schema.get(MAP_TYPE) or "",
         defaults=tuple((name, each.default) for name, each in properties.items() if each.default is not ABSENT),
         holds_embedded=any(each.embedded or each.holds_embedded for each in below),
+        holds_rules=bool(schema.get(VALIDATIONS)) or any(each.holds_rules for each in below),
         holds_lists=schema.get(LIST_TYPE) in ("set", "map") or any(each.holds_lists for each in below),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 # Where Go words an error otherwise than the library.
 _GO_WORDS = {
@@ -29,10 +30,11 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
     """Whether a text holds the pattern, as a function that is true then; raises BadPattern."""
     import re2
 
-    options = re2.Options()
+    options: Any = re2.Options()
+    compile_with: Any = re2.compile
     options.log_errors = False
     try:
-        search: Callable[[str], object] = re2.compile(pattern, options).search
+        search: Callable[[str], object] = compile_with(pattern, options).search
     except re2.error as error:
         raise BadPattern(_in_go(error.args[0])) from None
     return search

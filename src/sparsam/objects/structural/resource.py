@@ -7,7 +7,7 @@ from functools import cached_property
 from sparsam.errors import Cause
 from sparsam.objects.shapes import ABSENT, Struct
 from sparsam.objects.strategy import Obj
-from sparsam.objects.structural import defaulting, embedded, lists, pruning, shaping
+from sparsam.objects.structural import defaulting, embedded, lists, pruning, rules, shaping
 from sparsam.objects.structural.checks import compile_rules, run
 from sparsam.objects.structural.nodes import Node, Uncompilable, parse
 from sparsam.objects.structural.patterns import BadPattern
@@ -43,11 +43,18 @@ class Structural:
         found = list(lists.duplicates(self.schema, obj))
         if found and (old is None or not any(lists.duplicates(self.schema, old))):
             causes += found
+        if self._tree is not None:
+            causes += rules.rule_causes(self._tree, obj, ABSENT if old is None else old, causes)
         return causes
 
     def shape(self) -> Struct:
         """How the fields of an object are owned and merged."""
         return self._shape
+
+    @cached_property
+    def _tree(self) -> rules.Ruled | None:
+        # Expressions are compiled when the first object is validated: many definitions are served and never used.
+        return rules.compile_tree(self.schema)
 
     @cached_property
     def _shape(self) -> Struct:
