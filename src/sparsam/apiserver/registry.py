@@ -23,7 +23,7 @@ from sparsam.clock import Clock, format_time
 from sparsam.errors import AlreadyExists, BadRequest, Cause, StatusError
 from sparsam.objects import applying, decode, ownership, pipeline
 from sparsam.objects.kinds import Resource
-from sparsam.objects.strategies import strategy_for
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Entry, KeyExists, KeyMissing, RevisionMismatch, Store
 
@@ -313,7 +313,7 @@ class Registry:
     async def delete(self, call: Call, options: DeleteOptions) -> Outcome:
         """Delete or mark an object; `removed` says whether it is gone."""
         resource = call.resource
-        strategy = strategy_for(resource)
+        strategy = type_of(resource).strategy
         await self._admitting(call, "DELETE", None)
         entry = await self.get(resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
@@ -351,7 +351,7 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         )
     version = metadata.get("resourceVersion") or "0"
     if version == "0":
-        if not strategy_for(call.resource).allow_unconditional_update:
+        if not type_of(call.resource).strategy.allow_unconditional_update:
             raise _version_required(call.resource, name)
         return
     if version != stored["resourceVersion"]:

@@ -27,6 +27,7 @@ class Resource:
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = STANDARD_VERBS
     subresources: tuple[str, ...] = ()
+    listed_as: str = ""
 
     @property
     def api_version(self) -> str:
@@ -37,6 +38,11 @@ class Resource:
     def singular_name(self) -> str:
         """The singular that kubectl accepts."""
         return self.singular or self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of objects."""
+        return self.listed_as or f"{self.kind}List"
 
     @property
     def group_resource(self) -> str:
