@@ -17,12 +17,13 @@ from sparsam.apiserver import openapiproto
 from sparsam.apiserver.http import JSON, Reply, Request
 from sparsam.apiserver.media import negotiate
 from sparsam.objects import openapi
+from sparsam.objects.catalog import Catalog
 from sparsam.objects.schema import kubernetes_version
 
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
-def paths() -> dict[str, Handler]:
+def paths(catalog: Catalog) -> dict[str, Handler]:
     """Handlers by path."""
     handlers = {"/openapi/v2": _whole_document, "/openapi/v3": _document(_index)}
     for group_version in openapi.group_versions():

@@ -105,7 +105,7 @@ class Subresources:
         return reply
 
     async def _patch_scale(self, request: Request, call: Call) -> Outcome:
-        patch_type = self._verbs.patch_type(request)
+        patch_type = self._verbs.patch_type(request, call.resource)
         force = forced(request.query, applying=patch_type == APPLY)
         raw = await self._verbs.patch_body(request)
         if patch_type == APPLY:

@@ -14,6 +14,7 @@ from sparsam.objects.strategy import Obj
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _RESOURCE_NAMES = (("plural", "PluralConflict"), ("singular", "SingularConflict"))
+_ALWAYS = ("plural", "kind")
 _KIND_NAMES = (("kind", "KindConflict"), ("listKind", "ListKindConflict"))
 
 
@@ -54,7 +55,7 @@ def _accepted(definition: Obj, others: Iterable[Obj]) -> tuple[Obj, tuple[str, s
                 names["shortNames"] = wanted.get("shortNames")
     names["categories"] = wanted.get("categories")
     order = ("plural", "singular", "shortNames", "kind", "listKind", "categories")
-    return {name: names[name] for name in order if names.get(name)}, conflict
+    return {name: names.get(name, "") for name in order if names.get(name) or name in _ALWAYS}, conflict
 
 
 def _taken(others: Iterable[Obj]) -> tuple[set[str], set[str]]:

@@ -112,6 +112,15 @@ class ObjectType(Protocol):
         """Add, in place, what is written though nothing was said of it."""
         ...
 
+    @property
+    def stored_as(self) -> str:
+        """The version of the API that is written down with stored objects; empty where it is always the same."""
+        ...
+
+    def settle(self, obj: Obj) -> None:
+        """Bring a stored object, in place, to what the schema wants by now."""
+        ...
+
     def problems(self, config: Obj) -> Iterator[str]:
         """Where a configuration for server-side apply does not fit, in the words of structured merge."""
         ...
@@ -128,6 +137,7 @@ class BuiltInType:
     scale_paths: ScalePaths | None = None
     printer_columns: tuple[PrinterColumn, ...] | None = None
     selectable_fields: tuple[str, ...] = ()
+    stored_as = ""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -180,6 +190,9 @@ class BuiltInType:
     def complete(self, obj: Obj) -> None:
         """The nulls that Go writes."""
         typed.complete(self._definition, obj)
+
+    def settle(self, obj: Obj) -> None:
+        """The schema stays as it is."""
 
     def problems(self, config: Obj) -> Iterator[str]:
         """By the schema."""

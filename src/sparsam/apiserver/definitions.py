@@ -1,0 +1,189 @@
+"""CustomResourceDefinitions as the API server follows them: names, conditions, the catalog, and the end of objects.
+
+Every server watches the store, its own writes included, so that all of them serve the same. What is written is decided
+from what is stored alone and written by compare and set: it does not matter which server is first. A definition's
+resources are served from the moment its names are accepted; that it is established is written after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from sparsam.apiserver import conversion
+from sparsam.apiserver.bootstrap import SELF
+from sparsam.apiserver.deletion import DeleteOptions
+from sparsam.apiserver.registry import Call, Registry
+from sparsam.apiserver.served import Served
+from sparsam.errors import NotFound, StatusError
+from sparsam.objects import crdnames
+from sparsam.objects.catalog import Catalog
+from sparsam.objects.customresources import CustomResource, resources_of
+from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS
+from sparsam.objects.strategy import Obj
+from sparsam.objects.structural import Uncompilable
+from sparsam.store.interface import Entry, Event, EventType, StoreError
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
+"""How long to wait for objects that finalizers hold before looking again."""
+
+
+class Definitions:
+    """Keeps what is served like the stored definitions say."""
+
+    def __init__(self, registry: Registry, served: Served) -> None:
+        self._registry, self._store, self._served = registry, registry.store, served
+        self._since = 0
+        self._known: dict[str, Obj] = {}
+        self._pending: set[str] = set()
+        self._woken = asyncio.Event()
+
+    async def read(self) -> None:
+        """Serve all that is stored, and go on from there when run."""
+        page = await self._store.list(CUSTOMRESOURCEDEFINITIONS.storage_prefix)
+        self._known = {obj["metadata"]["name"]: obj for obj in map(_decoded, page.entries)}
+        self._pending |= self._known.keys()
+        self._woken.set()
+        self._exchange()
+        self._since = page.revision
+
+    async def run(self) -> None:
+        """Follow the store until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="definitions")
+            group.create_task(self._work(), name="definition conditions")
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                prefix, since = CUSTOMRESOURCEDEFINITIONS.storage_prefix, self._since
+                async with self._store.watch(prefix, since=since) as batches:
+                    async for batch in batches:
+                        for event in batch:
+                            self._learn(event)
+                        if batch:
+                            self._exchange()
+            except StoreError as error:
+                log.warning("definitions are read again error=%s", error or type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(StoreError):
+                await self.read()
+
+    def _learn(self, event: Event) -> None:
+        definition = _decoded(event.entry)
+        name = definition["metadata"]["name"]
+        if event.type is EventType.DELETED:
+            self._known.pop(name, None)
+            # Its names are free now.
+            self._pending |= {each["metadata"]["name"] for each in self._group(definition["spec"]["group"])}
+        else:
+            self._known[name] = definition
+            self._pending.add(name)
+        self._woken.set()
+
+    def _group(self, group: str) -> list[Obj]:
+        return [each for each in self._known.values() if each["spec"]["group"] == group]
+
+    def _exchange(self) -> None:
+        custom: list[CustomResource] = []
+        for name, definition in sorted(self._known.items()):
+            try:
+                custom += resources_of(definition)
+            except (Uncompilable, KeyError, StopIteration):
+                # Stored by a version of this program, or by hands, that knew no better: the others are served.
+                log.exception("definition is not served name=%s", name)
+        if tuple(custom) != self._served.catalog.custom:
+            self._served.exchange(Catalog(custom))
+
+    async def _work(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            names, self._pending = sorted(self._pending), set()
+            for name in names:
+                try:
+                    await self._settle(name)
+                except NotFound:
+                    continue
+                except (StatusError, StoreError) as error:
+                    log.warning("definition will be looked at again name=%s error=%s", name, error)
+                    self._again(name)
+
+    def _again(self, name: str) -> None:
+        def wake() -> None:
+            self._pending.add(name)
+            self._woken.set()
+
+        asyncio.get_running_loop().call_later(AGAIN_SECONDS, wake)
+
+    async def _settle(self, name: str) -> None:
+        """Bring the status of one definition up to date; empty it when it is going."""
+        definition = self._known.get(name)
+        if definition is None:
+            return
+        metadata = definition["metadata"]
+        if "deletionTimestamp" in metadata:
+            if crdnames.FINALIZER in (metadata.get("finalizers") or ()):
+                await self._empty(definition)
+            return
+        others = [each for each in self._group(definition["spec"]["group"]) if each is not definition]
+        now = self._registry.now()
+        if crdnames.decide(definition, others, now) == definition.get("status"):
+            return
+
+        def decide(current: Obj) -> None:
+            # Of a newer state the watch will tell, and it must be served before it is called established.
+            if current["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
+                current["status"] = crdnames.decide(current, others, now)
+
+        await self._mutate(name, decide)
+
+    async def _empty(self, definition: Obj) -> None:
+        """Delete all objects of a definition that is going; let it go when none is left."""
+        name = definition["metadata"]["name"]
+        resources = resources_of(definition)
+        if resources:
+            await self._set_condition(name, crdnames.DELETION_IN_PROGRESS)
+            if await self._delete_objects(resources[0]):
+                self._again(name)
+                return
+        now = self._registry.now()
+
+        def let_go(current: Obj) -> None:
+            _put_condition(current, crdnames.DELETION_COMPLETED, now)
+            metadata = current["metadata"]
+            metadata["finalizers"] = [each for each in metadata.get("finalizers") or () if each != crdnames.FINALIZER]
+
+        await self._mutate(name, let_go)
+
+    async def _delete_objects(self, resource: CustomResource) -> int:
+        """How many are left, held by finalizers."""
+        prefix = resource.storage_prefix
+        for entry in (await self._store.list(prefix)).entries:
+            namespace, _, name = entry.key.removeprefix(prefix).rpartition("/")
+            try:
+                await self._registry.delete(Call(resource, namespace, name, SELF), DeleteOptions())
+            except NotFound:
+                continue
+        return len((await self._store.list(prefix)).entries)
+
+    async def _set_condition(self, name: str, condition: Obj) -> None:
+        now = self._registry.now()
+        await self._mutate(name, lambda current: _put_condition(current, condition, now))
+
+    async def _mutate(self, name: str, mutate: Callable[[Obj], None]) -> None:
+        await self._registry.mutate(Call(CUSTOMRESOURCEDEFINITIONS, "", name, SELF), mutate)
+
+
+def _put_condition(definition: Obj, condition: Obj, now: str) -> None:
+    status = definition.setdefault("status", {})
+    status["conditions"] = crdnames.with_condition(status.get("conditions") or [], condition, now)
+
+
+def _decoded(entry: Entry) -> Obj:
+    return conversion.decode(CUSTOMRESOURCEDEFINITIONS, entry.value, entry.revision)
