@@ -38,7 +38,7 @@ from sparsam.objects.ownership import (
     seen_by,
     without,
 )
-from sparsam.objects.shapes import Struct
+from sparsam.objects.shapes import NOBODYS, Struct
 from sparsam.objects.strategy import Obj
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -108,6 +108,8 @@ class _Merging:
         kind = type_of(writer.resource)
         self._shape, self._views = kind.shape, kind.views
         base = live if live is not None else kind.empty
+        # Whoever gives up the last field of the metadata that is anybody's does not take these along.
+        self._unowned = {name: value for name, value in base["metadata"].items() if name in NOBODYS}
         self._mine = writer.entry(APPLY, writer.own(_members(self._shape, config)))
         self._others, last = self._entries(live)
         self._merged = self._pruned(self._shape.merge(base, config), last)
@@ -170,7 +172,7 @@ class _Merging:
         entries = [left for entry, change in self._seen if (left := without(entry, change))]
         if self._mine["fieldsV1"]:
             entries.append(self._mine)
-        metadata = dict(self._merged.get("metadata") or {})
+        metadata = self._unowned | (self._merged.get("metadata") or {})
         metadata.pop("managedFields", None)
         if entries:
             metadata["managedFields"] = ordered(entries)

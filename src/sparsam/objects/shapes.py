@@ -385,7 +385,7 @@ def of_definition(name: str) -> Struct:
     return Struct(found.fields)
 
 
-_NOBODYS = frozenset(
+NOBODYS = frozenset(
     {
         "name",
         "namespace",
@@ -407,7 +407,7 @@ def of_object(name: str) -> Struct:
 
 def of_metadata(name: str = OBJECT_META) -> Struct:
     """The shape of a whole object's metadata."""
-    return Struct(definition(name).fields, _NOBODYS)
+    return Struct(definition(name).fields, NOBODYS)
 
 
 class _Object(Struct):
