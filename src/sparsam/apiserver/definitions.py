@@ -20,8 +20,9 @@ from sparsam.apiserver.served import Served
 from sparsam.errors import NotFound, StatusError
 from sparsam.objects import crdnames
 from sparsam.objects.catalog import Catalog
-from sparsam.objects.customresources import CustomResource, resources_of
+from sparsam.objects.customresources import resources_of
 from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS
+from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural import Uncompilable
 from sparsam.store.interface import Entry, Event, EventType, StoreError

@@ -109,9 +109,7 @@ def _group_entry(group: str, versions: Sequence[str]) -> Doc:
 def _resource_list(group: str, version: str, served: list[Resource]) -> Doc:
     document: Doc = {"kind": "APIResourceList", "apiVersion": "v1"} if group else {"kind": "APIResourceList"}
     document["groupVersion"] = f"{group}/{version}" if group else version
-    document["resources"] = [
-        entry for resource in served for entry in (_resource(resource), *_parts(resource))
-    ]
+    document["resources"] = [entry for resource in served for entry in (_resource(resource), *_parts(resource))]
     return document
 
 

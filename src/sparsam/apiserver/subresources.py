@@ -100,7 +100,9 @@ class Subresources:
             outcome = await self._patch_scale(request, self._verbs.call(request, route, resource, "PatchOptions"))
         else:
             outcome = await self._put_scale(request, self._verbs.call(request, route, resource, "UpdateOptions"))
-        reply = output.virtual(scale.view(resource, conversion.decode(resource, outcome.value, outcome.revision)), media)
+        reply = output.virtual(
+            scale.view(resource, conversion.decode(resource, outcome.value, outcome.revision)), media
+        )
         reply.headers = output.warning_headers(outcome.warnings)
         return reply
 

@@ -254,7 +254,9 @@ class Verbs:
         if content_type == protobuf.CONTENT_TYPE and not is_custom:
             return protobuf.to_json(await request.body(self._max_body_bytes)), "application/json"
         if content_type not in BODY_TYPES:
-            raise _unknown_format(["application/json", "application/yaml", *([] if is_custom else [protobuf.CONTENT_TYPE])])
+            raise _unknown_format(
+                ["application/json", "application/yaml", *([] if is_custom else [protobuf.CONTENT_TYPE])]
+            )
         return await request.body(self._max_body_bytes), content_type
 
     async def patch_body(self, request: Request) -> bytes:

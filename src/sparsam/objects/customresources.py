@@ -253,5 +253,7 @@ class CustomType:
 def _keep_metadata(new: Obj, old: Obj) -> None:
     """An update of the status of a custom resource changes nothing else, labels neither."""
     kept = {name: new["metadata"][name] for name in ("managedFields", "resourceVersion") if name in new["metadata"]}
-    others = {name: value for name, value in old["metadata"].items() if name not in ("managedFields", "resourceVersion")}
+    others = {
+        name: value for name, value in old["metadata"].items() if name not in ("managedFields", "resourceVersion")
+    }
     new["metadata"] = others | kept

@@ -96,6 +96,11 @@ class ObjectType(Protocol):
         """The fields that a definition lets selectors name, beyond those of metadata."""
         ...
 
+    @property
+    def schema(self) -> Obj:
+        """The OpenAPI schema that a definition gives; empty for kinds of the schema table."""
+        ...
+
     def read(self, value: Any) -> tuple[Obj, bool]:
         """A decoded body as an object, and whether unknown fields were dropped; raises Mismatch."""
         ...
@@ -138,6 +143,11 @@ class BuiltInType:
     printer_columns: tuple[PrinterColumn, ...] | None = None
     selectable_fields: tuple[str, ...] = ()
     stored_as = ""
+
+    @property
+    def schema(self) -> Obj:
+        """The table has it in another form."""
+        return {}
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
