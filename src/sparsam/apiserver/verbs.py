@@ -18,8 +18,8 @@ from sparsam.apiserver.media import essence, negotiate
 from sparsam.apiserver.options import delete_options, dry_run, field_manager, field_validation, forced
 from sparsam.apiserver.registry import Call, Outcome, Registry
 from sparsam.apiserver.routes import Route
-from sparsam.apiserver.served import Served
 from sparsam.apiserver.selection import Selection, parse_selection
+from sparsam.apiserver.served import Served
 from sparsam.apiserver.watching import Watch
 from sparsam.errors import MethodNotAllowed, NotFound, StatusError, UnsupportedMediaType
 from sparsam.objects import applying, pipeline

@@ -26,7 +26,7 @@ def definition_name(group: str, version: str, kind: str) -> str:
 
 
 def definitions(resource: CustomResource, prefix: str, version: int) -> Document:
-    """The schema of a resource's objects and of their list, by name; `prefix` stands before names that are referred to."""
+    """The schema of a resource's objects and of their list, by name; `prefix` stands before what is referred to."""
     name = definition_name(resource.group, resource.version, resource.kind)
     list_name = definition_name(resource.group, resource.version, resource.list_kind)
     return {

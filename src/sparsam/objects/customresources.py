@@ -229,9 +229,8 @@ class CustomType:
             obj.pop("status", None)
 
     def _validate(self, obj: Obj, old: Obj | None = None) -> list[Cause]:
-        group, version, name = self.kind
-        if obj.get("kind") != name:
-            return [invalid("kind", obj.get("kind"), f"must be {name}")]
+        if obj.get("kind") != self.kind[2]:
+            return [invalid("kind", obj.get("kind"), f"must be {self.kind[2]}")]
         return [*self.structural.validate(obj, old), *self._validate_scale(obj)]
 
     def _validate_scale(self, obj: Obj) -> Iterator[Cause]:

@@ -1,7 +1,8 @@
-"""OpenAPI documents of the served resources, from the schema table and definitions: version 2 whole, version 3 by group and version.
+"""OpenAPI documents of the served resources: version 2 whole, version 3 by group and version.
 
-Clients read them for field documentation (`kubectl explain`), client-side validation and how lists merge. The documents
-are large and stay as they are as long as the catalog does: callers cache their encoding.
+They are made from the schema table and, for custom resources, from definitions. Clients read them for field
+documentation (`kubectl explain`), client-side validation and how lists merge. The documents are large and stay as they
+are as long as the catalog does: callers cache their encoding.
 """
 
 from __future__ import annotations
