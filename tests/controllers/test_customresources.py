@@ -95,7 +95,7 @@ async def test_a_quota_counts_custom_resources_that_are_defined_after_it(tmp_pat
         await eventually(lambda: is_used("0"))
         await client.create(WIDGETS, widget("one"))
         assert await used() == "1"
-        with pytest.raises(Forbidden, match="exceeded quota: q, requested: count/widgets.example.com=1"):
+        with pytest.raises(Forbidden, match=r"exceeded quota: q, requested: count/widgets\.example\.com=1"):
             await client.create(WIDGETS, widget("two"))
         await client.delete(WIDGETS, "one", "default")
         await eventually(lambda: is_used("0"))

@@ -60,7 +60,9 @@ _ANNOTATION = "autoscaling.alpha.kubernetes.io/"
 def encode(resource: Resource, obj: Obj) -> bytes:
     """The stored form of an object of this resource."""
     if isinstance(resource, CustomResource):
-        return codec.encode(obj, stored_as=resource.type.stored_as)
+        # What needs more than another name is converted on its way into the store (`converting`).
+        kind = resource.type
+        return codec.encode(obj, stored_as=resource.api_version if kind.needs_conversion else kind.stored_as)
     pair = _pair(resource)
     return codec.encode(pair[0](obj) if pair else obj)
 

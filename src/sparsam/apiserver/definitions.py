@@ -21,10 +21,9 @@ from sparsam.errors import NotFound, StatusError
 from sparsam.objects import crdnames
 from sparsam.objects.catalog import Catalog
 from sparsam.objects.customresources import resources_of
-from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS
+from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS, Resource
 from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.strategy import Obj
-from sparsam.objects.structural import Uncompilable
 from sparsam.store.interface import Entry, Event, EventType, StoreError
 
 log = logging.getLogger(__name__)
@@ -95,8 +94,8 @@ class Definitions:
         for name, definition in sorted(self._known.items()):
             try:
                 custom += resources_of(definition)
-            except (Uncompilable, KeyError, StopIteration):
-                # Stored by a version of this program, or by hands, that knew no better: the others are served.
+            except Exception:
+                # What was stored by a program, or by hands, that knew no better must not cost the others theirs.
                 log.exception("definition is not served name=%s", name)
         if tuple(custom) != self._served.catalog.custom:
             self._served.exchange(Catalog(custom))
@@ -114,6 +113,8 @@ class Definitions:
                 except (StatusError, StoreError) as error:
                     log.warning("definition will be looked at again name=%s error=%s", name, error)
                     self._again(name)
+                except Exception:
+                    log.exception("definition is left as it is name=%s", name)
 
     def _again(self, name: str) -> None:
         def wake() -> None:
@@ -150,7 +151,8 @@ class Definitions:
         resources = resources_of(definition)
         if resources:
             await self._set_condition(name, crdnames.DELETION_IN_PROGRESS)
-            if await self._delete_objects(resources[0]):
+            kind = resources[0].type
+            if await self._delete_objects(kind.views[kind.stored_as]):
                 self._again(name)
                 return
         now = self._registry.now()
@@ -162,7 +164,7 @@ class Definitions:
 
         await self._mutate(name, let_go)
 
-    async def _delete_objects(self, resource: CustomResource) -> int:
+    async def _delete_objects(self, resource: Resource) -> int:
         """How many are left, held by finalizers."""
         prefix = resource.storage_prefix
         for entry in (await self._store.list(prefix)).entries:

@@ -109,7 +109,9 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         options = listing.parse_options(request.query)
         selection = parse_selection(resource, request.query)
-        listed = await listing.read(self._store, _prefix(resource, route, selection), options, selection)
+        listed = await listing.read(
+            self._registry.store_of(resource), _prefix(resource, route, selection), options, selection
+        )
         return output.many(resource, listed, media, request.query)
 
     async def watch(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -119,7 +121,7 @@ class Verbs:
         selection = parse_selection(resource, request.query)
         render = output.event_render(resource, media, request.query)
         prefix = _prefix(resource, route, selection)
-        watch = Watch(self._store, resource, prefix, options, selection, render)
+        watch = Watch(self._registry.store_of(resource), resource, prefix, options, selection, render)
         return StreamReply(
             watch.chunks(),
             content_type=media.content_type,
@@ -233,7 +235,9 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         options = await self._delete_options(request)
         selection = parse_selection(resource, request.query)
-        listed = await listing.read(self._store, _prefix(resource, route, selection), ListOptions(), selection)
+        listed = await listing.read(
+            self._registry.store_of(resource), _prefix(resource, route, selection), ListOptions(), selection
+        )
         prefix_length = len(resource.storage_prefix)
         for entry in listed.entries:
             namespace, _, name = entry.key[prefix_length:].rpartition("/")

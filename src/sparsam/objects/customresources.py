@@ -48,10 +48,16 @@ def _resources(text: bytes) -> tuple[CustomResource, ...]:
     spec, names, terminating = msgspec.json.decode(text)
     views: dict[str, Resource] = {}
     stored_as = next(f"{spec['group']}/{each['name']}" for each in spec["versions"] if each.get("storage"))
+    by_webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
     found = []
     for version in sorted(spec["versions"], key=lambda each: version_rank(each["name"]), reverse=True):
         kind = (spec["group"], version["name"], names["kind"])
-        resource = _resource(spec, names, CustomType(kind, version, stored_as, views), terminating=terminating)
+        resource = _resource(
+            spec,
+            names,
+            CustomType(kind, version, stored_as, views, needs_conversion=by_webhook),
+            terminating=terminating,
+        )
         # Versions that are not served any more are still those of stored objects and of managed fields.
         views[resource.api_version] = resource
         if version.get("served"):
@@ -91,13 +97,16 @@ class CustomType:
 
     is_custom = True
 
-    def __init__(self, kind: Kind, version: Obj, stored_as: str, views: Mapping[str, Resource]) -> None:
+    def __init__(
+        self, kind: Kind, version: Obj, stored_as: str, views: Mapping[str, Resource], *, needs_conversion: bool
+    ) -> None:
         self.kind = kind
         self.version = version
         """The entry of `spec.versions`."""
         self.stored_as = stored_as
         """The version of the API that objects are stored in."""
         self.views = views
+        self.needs_conversion = needs_conversion
         self.api_version = f"{kind[0]}/{kind[1]}"
 
     @cached_property

@@ -119,7 +119,12 @@ class ObjectType(Protocol):
 
     @property
     def stored_as(self) -> str:
-        """The version of the API that is written down with stored objects; empty where it is always the same."""
+        """The version of the API that objects are stored in; empty where there is no choice."""
+        ...
+
+    @property
+    def needs_conversion(self) -> bool:
+        """Whether versions differ in more than their name, so that a webhook must convert between them."""
         ...
 
     def settle(self, obj: Obj) -> None:
@@ -143,6 +148,7 @@ class BuiltInType:
     printer_columns: tuple[PrinterColumn, ...] | None = None
     selectable_fields: tuple[str, ...] = ()
     stored_as = ""
+    needs_conversion = False
 
     @property
     def schema(self) -> Obj:

@@ -162,8 +162,7 @@ class _Emitter:
         """Those named, and those of the custom resources among the served."""
         found = {name: self._definition(definition(name)) for name in names}
         for resource in served:
-            if isinstance(resource, CustomResource):
-                found |= customopenapi.definitions(resource, self._prefix, self._version)
+            found |= customopenapi.definitions(resource, openapi=self._version)
         for kind, name in _SPECIAL_NAMES.items():
             text = descriptions().get(name, ("", {}))[0]
             found[name] = {"description": text} | self._special(kind)
