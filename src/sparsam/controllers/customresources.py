@@ -20,7 +20,7 @@ _VERSION = ("name", "served", "storage", "subresources")
 def slim_definition(definition: Obj) -> Obj:
     """What of a definition says which resources there are, and what the garbage collector wants of any object."""
     spec, status = definition["spec"], definition.get("status") or {}
-    conditions = [{"type": each["type"], "status": each["status"]} for each in status.get("conditions") or ()]
+    conditions = [{name: each.get(name) for name in ("type", "status")} for each in status.get("conditions") or ()]
     versions = [{name: each[name] for name in _VERSION if name in each} for each in spec["versions"]]
     return {
         "metadata": {name: definition["metadata"][name] for name in _METADATA if name in definition["metadata"]},

@@ -24,7 +24,7 @@ def decide(definition: Obj, others: Iterable[Obj], now: str) -> Obj:
     accepted, conflict = _accepted(definition, others)
     names_condition = _condition("NamesAccepted", "False", *conflict) if conflict else _NO_CONFLICTS
     conditions = with_condition(status.get("conditions") or [], names_condition, now)
-    established = next((each for each in conditions if each["type"] == "Established"), None)
+    established = next((each for each in conditions if each.get("type") == "Established"), None)
     if established is None or established["status"] != "True":
         wanted = _NOT_ACCEPTED if conflict else _INSTALLING
         # What is served already (`Installing` was stored, so that every server knows) is told to clients.
@@ -90,7 +90,7 @@ DELETION_COMPLETED = _condition("Terminating", "False", "InstanceDeletionComplet
 
 def with_condition(conditions: list[Obj], condition: Obj, now: str) -> list[Obj]:
     """Conditions with one set; the time of its last transition changes with its status only."""
-    known = next((each for each in conditions if each["type"] == condition["type"]), None)
+    known = next((each for each in conditions if each.get("type") == condition["type"]), None)
     since: Any = now if known is None or known["status"] != condition["status"] else known.get("lastTransitionTime")
     entry = condition | {"lastTransitionTime": since}
     if known is None:

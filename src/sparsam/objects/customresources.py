@@ -31,7 +31,7 @@ _AGE = PrinterColumn("Age", "date", ".metadata.creationTimestamp", description="
 def condition_is_true(definition: Obj, kind: str) -> bool:
     """Whether a definition has this condition."""
     conditions = (definition.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == kind and each["status"] == "True" for each in conditions)
+    return any(each.get("type") == kind and each.get("status") == "True" for each in conditions)
 
 
 def resources_of(definition: Obj) -> tuple[CustomResource, ...]:
