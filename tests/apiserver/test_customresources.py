@@ -8,7 +8,7 @@ import pytest
 from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS
 from sparsam.store.memory import MemoryStore
 from tests.support.apiserver import serving
-from tests.support.definitions import OPEN, SCHEMA, definition, version, widget
+from tests.support.customresources import OPEN, SCHEMA, definition, version, widget
 from tests.support.http import http_client
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
