@@ -59,6 +59,6 @@ def version_rank(version: str) -> tuple[int, int, int, int, tuple[int, ...]]:
     """
     match = _VERSION.fullmatch(version)
     if match is None:
-        return 0, 0, 0, 0, tuple(-ord(character) for character in version)
+        return 0, 0, 0, 0, (*(-ord(character) for character in version), 1)
     major, stability, minor = match.groups()
     return 1, _STABILITY[stability], int(major), int(minor or 0), ()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sparsam.errors import BadRequest, Cause
-from sparsam.objects import diagnosis, shapeproblems, typed
+from sparsam.objects import diagnosis, typed
 from sparsam.objects.catalog import version_rank
 from sparsam.objects.fields import invalid, render
 from sparsam.objects.kinds import STANDARD_VERBS, Resource
@@ -22,7 +22,7 @@ from sparsam.objects.scalars import Mismatch
 from sparsam.objects.schema import OBJECT_META
 from sparsam.objects.shapes import Struct
 from sparsam.objects.strategy import Obj, Strategy
-from sparsam.objects.structural import Structural, compile_schema
+from sparsam.objects.structural import Structural, compile_schema, misfits
 
 _MAX_INT32 = (1 << 31) - 1
 _AGE = PrinterColumn("Age", "date", ".metadata.creationTimestamp", description="Time since the object was created.")
@@ -223,11 +223,8 @@ class CustomType:
         self.structural.default(obj)
 
     def problems(self, config: Obj) -> Iterator[str]:
-        """Fields that the schema does not know, and metadata that is none."""
-        for problem in shapeproblems.find(OBJECT_META, config.get("metadata")):
-            yield f".metadata{problem}"
-        for path in self.structural.unknown_fields(config):
-            yield f".{path}: field not declared in schema"
+        """By the schema."""
+        return misfits.find(self.structural.schema, config)
 
     def merge(self, old: Obj, patch: Obj) -> Obj:
         """Refused: without merge keys there is no strategy."""
