@@ -194,10 +194,12 @@ def _plan_namespace(obj: Obj, options: DeleteOptions, now: str) -> Deletion:
 
 
 def _hold_definition(obj: Obj, now: str) -> None:
-    """A definition goes after its objects: a finalizer holds it until they are gone."""
-    finalizers = obj["metadata"].get("finalizers") or []
+    """A definition goes after its objects: a finalizer holds it until they are gone. Its generation stays."""
+    metadata = obj["metadata"]
+    metadata["deletionTimestamp"] = now
+    finalizers = metadata.get("finalizers") or []
     if crdnames.FINALIZER not in finalizers:
-        obj["metadata"]["finalizers"] = [*finalizers, crdnames.FINALIZER]
+        metadata["finalizers"] = [*finalizers, crdnames.FINALIZER]
     status = obj.setdefault("status", {})
     conditions = status.get("conditions") or []
     status["conditions"] = crdnames.with_condition(conditions, crdnames.DELETION_PENDING, now)
