@@ -43,11 +43,11 @@ def test_what_a_definition_says_of_a_version_is_read_off_it():
     assert only(deprecated=True, deprecationWarning="gone soon").deprecation_warning == "gone soon"
 
 
-def test_the_same_text_makes_the_same_resources_and_another_schema_others():
+def test_the_same_text_makes_equal_resources_and_another_schema_others():
     first = accepted(definition())
     again = accepted(definition())
     again["status"]["conditions"].append({"type": "Other", "status": "False"})
-    assert resources_of(first)[0] is resources_of(again)[0]
+    assert resources_of(first)[0] == resources_of(again)[0]
     assert resources_of(accepted(definition(version(schema=OPEN))))[0] != resources_of(first)[0]
 
 

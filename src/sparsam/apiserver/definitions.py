@@ -40,15 +40,19 @@ class Definitions:
         self._registry, self._store, self._served = registry, registry.store, served
         self._since = 0
         self._known: dict[str, Obj] = {}
+        """Of each definition as much as is needed to settle it: schemas would fill the memory."""
+        self._resources: dict[str, tuple[CustomResource, ...]] = {}
         self._pending: set[str] = set()
         self._woken = asyncio.Event()
 
     async def read(self) -> None:
         """Serve all that is stored, and go on from there when run."""
         page = await self._store.list(CUSTOMRESOURCEDEFINITIONS.storage_prefix)
-        self._known = {obj["metadata"]["name"]: obj for obj in map(_decoded, page.entries)}
-        self._pending |= self._known.keys()
-        self._woken.set()
+        found = {obj["metadata"]["name"]: obj for obj in map(_decoded, page.entries)}
+        for name in self._known.keys() - found.keys():
+            self._forget(name)
+        for name, definition in found.items():
+            self._learn(name, definition)
         self._exchange()
         self._since = page.revision
 
@@ -65,7 +69,7 @@ class Definitions:
                 async with self._store.watch(prefix, since=since) as batches:
                     async for batch in batches:
                         for event in batch:
-                            self._learn(event)
+                            self._follow_event(event)
                         if batch:
                             self._exchange()
             except StoreError as error:
@@ -74,30 +78,44 @@ class Definitions:
             with contextlib.suppress(StoreError):
                 await self.read()
 
-    def _learn(self, event: Event) -> None:
+    def _follow_event(self, event: Event) -> None:
         definition = _decoded(event.entry)
         name = definition["metadata"]["name"]
         if event.type is EventType.DELETED:
-            self._known.pop(name, None)
-            # Its names are free now.
-            self._pending |= {each["metadata"]["name"] for each in self._group(definition["spec"]["group"])}
+            self._forget(name)
         else:
-            self._known[name] = definition
-            self._pending.add(name)
+            self._learn(name, definition)
+
+    def _forget(self, name: str) -> None:
+        gone = self._known.pop(name, None)
+        self._resources.pop(name, None)
+        if gone is not None:
+            # Its names are free now.
+            self._pending |= {each["metadata"]["name"] for each in self._group(gone["spec"]["group"])}
+            self._woken.set()
+
+    def _learn(self, name: str, definition: Obj) -> None:
+        before = self._resources.get(name, ())
+        try:
+            after = resources_of(definition)
+        except Exception:
+            # What was stored by a program, or by hands, that knew no better must not cost the others theirs.
+            log.exception("definition is not served name=%s", name)
+            after = ()
+        # What is equal stays, with what was compiled of it.
+        self._resources[name] = before if before == after else after
+        spec = {key: value for key, value in definition["spec"].items() if key in ("group", "names")}
+        metadata = {key: value for key, value in definition["metadata"].items() if key != "managedFields"}
+        self._known[name] = definition | {"metadata": metadata, "spec": spec}
+        self._pending.add(name)
         self._woken.set()
 
     def _group(self, group: str) -> list[Obj]:
         return [each for each in self._known.values() if each["spec"]["group"] == group]
 
     def _exchange(self) -> None:
-        custom: list[CustomResource] = []
-        for name, definition in sorted(self._known.items()):
-            try:
-                custom += resources_of(definition)
-            except Exception:
-                # What was stored by a program, or by hands, that knew no better must not cost the others theirs.
-                log.exception("definition is not served name=%s", name)
-        if tuple(custom) != self._served.catalog.custom:
+        custom = tuple(resource for _, resources in sorted(self._resources.items()) for resource in resources)
+        if custom != self._served.catalog.custom:
             self._served.exchange(Catalog(custom))
 
     async def _work(self) -> None:
@@ -148,7 +166,7 @@ class Definitions:
     async def _empty(self, definition: Obj) -> None:
         """Delete all objects of a definition that is going; let it go when none is left."""
         name = definition["metadata"]["name"]
-        resources = resources_of(definition)
+        resources = self._resources.get(name)
         if resources:
             await self._set_condition(name, crdnames.DELETION_IN_PROGRESS)
             kind = resources[0].type

@@ -1,13 +1,15 @@
 """From a CustomResourceDefinition to the resources that it adds, one for each served version. Pure.
 
-What is fixed about a version, its compiled schema foremost, is worked out once for as long as the definition says
-the same; a definition that says something else makes other resources.
+Resources are equal as long as the definition says the same: conditions come and go without anybody looking up anything
+anew, while a definition that says something else makes other resources. Schemas are large and most of them are not
+looked at for long: each is kept as text, and compiled when an object first needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -38,26 +40,17 @@ def resources_of(definition: Obj) -> tuple[CustomResource, ...]:
     """The resources of a stored definition, the preferred version first; none before its names are accepted."""
     if not (condition_is_true(definition, "NamesAccepted") or condition_is_true(definition, "Established")):
         return ()
-    names = definition["status"]["acceptedNames"]
-    return _resources(msgspec.json.encode([definition["spec"], names, "deletionTimestamp" in definition["metadata"]]))
-
-
-# Answers are the very same objects for the same text: conditions come and go, and nobody has to look up anything anew.
-@lru_cache(maxsize=1024)
-def _resources(text: bytes) -> tuple[CustomResource, ...]:
-    spec, names, terminating = msgspec.json.decode(text)
+    spec, names = definition["spec"], definition["status"]["acceptedNames"]
+    terminating = "deletionTimestamp" in definition["metadata"]
+    digest = sha256(msgspec.json.encode([spec, names, terminating])).digest()
     views: dict[str, Resource] = {}
     stored_as = next(f"{spec['group']}/{each['name']}" for each in spec["versions"] if each.get("storage"))
     by_webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
     found = []
     for version in sorted(spec["versions"], key=lambda each: version_rank(each["name"]), reverse=True):
         kind = (spec["group"], version["name"], names["kind"])
-        resource = _resource(
-            spec,
-            names,
-            CustomType(kind, version, stored_as, views, needs_conversion=by_webhook),
-            terminating=terminating,
-        )
+        own = CustomType(kind, version, stored_as, views, digest=digest, needs_conversion=by_webhook)
+        resource = _resource(spec, names, own, terminating=terminating)
         # Versions that are not served any more are still those of stored objects and of managed fields.
         views[resource.api_version] = resource
         if version.get("served"):
@@ -98,16 +91,33 @@ class CustomType:
     is_custom = True
 
     def __init__(
-        self, kind: Kind, version: Obj, stored_as: str, views: Mapping[str, Resource], *, needs_conversion: bool
+        self,
+        kind: Kind,
+        version: Obj,
+        stored_as: str,
+        views: Mapping[str, Resource],
+        *,
+        digest: bytes,
+        needs_conversion: bool,
     ) -> None:
         self.kind = kind
-        self.version = version
-        """The entry of `spec.versions`."""
+        self.version = {name: value for name, value in version.items() if name != "schema"}
+        """The entry of `spec.versions`, without the schema."""
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        self._schema = msgspec.json.encode(schema)
+        self.fields = ("apiVersion", "kind", "metadata", *(schema.get("properties") or ()))
+        self._identity = (digest, kind)
         self.stored_as = stored_as
         """The version of the API that objects are stored in."""
         self.views = views
         self.needs_conversion = needs_conversion
         self.api_version = f"{kind[0]}/{kind[1]}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomType) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
 
     @cached_property
     def structural(self) -> Structural:
@@ -117,8 +127,7 @@ class CustomType:
     @property
     def schema(self) -> Obj:
         """The schema as the definition has it."""
-        schema: Obj = self.version["schema"]["openAPIV3Schema"]
-        return schema
+        return msgspec.json.decode(self._schema, type=Obj)
 
     @cached_property
     def subresources(self) -> tuple[str, ...]:
@@ -181,11 +190,6 @@ class CustomType:
     def empty(self) -> Obj:
         """Nothing but what it is."""
         return {"apiVersion": self.api_version, "kind": self.kind[2], "metadata": {}}
-
-    @property
-    def fields(self) -> Collection[str]:
-        """Those that the schema names."""
-        return ("apiVersion", "kind", "metadata", *(self.schema.get("properties") or {}))
 
     def read(self, value: Any) -> tuple[Obj, bool]:
         """With what the schema does not know taken away; raises Mismatch for metadata that is none."""

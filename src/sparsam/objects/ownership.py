@@ -236,6 +236,8 @@ def _reach(resource: Resource, subresource: str) -> tuple[FieldSet, FieldSet]:
         return _REACHES[subresource], {}
     if not subresource:
         return {}, {"f:status": {}} if kind.strategy.has_status else {}
+    if kind.is_custom:
+        return {"f:status": {}}, {}
     own = ("apiVersion", "kind", "metadata", "status")
     others = [(f"f:{name}",) for name in kind.fields if name not in own]
     return {}, union(from_paths(others), _ALSO_RESET.get((resource.plural, subresource), {}))
