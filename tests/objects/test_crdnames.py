@@ -1,3 +1,5 @@
+import pytest
+
 from sparsam.objects.crdnames import decide, with_condition
 from tests.support.customresources import definition
 
@@ -55,3 +57,21 @@ def test_the_time_of_a_transition_changes_with_the_status_only():
     other = with_condition(before, {"type": "A", "status": "False", "reason": "y", "message": ""}, LATER)
     assert [each[0]["lastTransitionTime"] for each in (before, same, other)] == [NOW, NOW, LATER]
     assert len(with_condition(before, {"type": "B", "status": "True"}, LATER)) == 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "status", "reason", "message"),
+    [
+        (None, "False", "MissingAnnotation", "protected groups must have approval annotation"),
+        ("unapproved, a trial", "False", "UnapprovedAnnotation", 'not approved: "unapproved, a trial"'),
+        ("https://example.com/pull/1", "True", "ApprovedAnnotation", "approved in https://example.com/pull/1"),
+    ],
+)
+def test_groups_of_the_community_say_whether_it_approved(annotation, status, reason, message):
+    obj = definition(group="example.k8s.io")
+    if annotation:
+        obj["metadata"]["annotations"] = {"api-approved.kubernetes.io": annotation}
+    condition = decide(obj, [], NOW)["conditions"][-1]
+    assert (condition["type"], condition["status"]) == ("KubernetesAPIApprovalPolicyConformant", status)
+    assert condition["reason"] == reason
+    assert condition["message"].startswith(message)

@@ -118,13 +118,13 @@ class NamespaceController:
     async def _empty(self, name: str) -> Remains:
         remains = Remains()
         for resource in contents(self._custom.collections):
-            items = (await self._client.list(resource, name))["items"]
+            items = await self._contents(resource, name)
             if not items:
                 continue
             for item in items:
                 if "deletionTimestamp" not in item["metadata"]:
                     await self._delete(resource, item["metadata"]["name"], name)
-            left = (await self._client.list(resource, name))["items"]
+            left = await self._contents(resource, name)
             if left:
                 remains.objects[resource.group_resource] = len(left)
             for item in left:
@@ -134,6 +134,14 @@ class NamespaceController:
                 # Network policies, secrets and the like outlive the last pod.
                 break
         return remains
+
+    async def _contents(self, resource: Resource, namespace: str) -> list[Obj]:
+        try:
+            items: list[Obj] = (await self._client.list(resource, namespace))["items"]
+        except NotFound:
+            # Its definition is gone, hence its objects are.
+            return []
+        return items
 
     async def _delete(self, resource: Resource, name: str, namespace: str) -> None:
         try:

@@ -13,9 +13,16 @@ from sparsam.objects.fields import quote
 from sparsam.objects.strategy import Obj
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+APPROVAL = "api-approved.kubernetes.io"
+_PROTECTED = ("k8s.io", "kubernetes.io")
 _RESOURCE_NAMES = (("plural", "PluralConflict"), ("singular", "SingularConflict"))
 _ALWAYS = ("plural", "kind")
 _KIND_NAMES = (("kind", "KindConflict"), ("listKind", "ListKindConflict"))
+
+
+def is_protected(group: str) -> bool:
+    """Whether a group is one of the Kubernetes community (KEP-1111)."""
+    return any(group == each or group.endswith(f".{each}") for each in _PROTECTED)
 
 
 def decide(definition: Obj, others: Iterable[Obj], now: str) -> Obj:
@@ -31,7 +38,24 @@ def decide(definition: Obj, others: Iterable[Obj], now: str) -> Obj:
         if not conflict and established is not None and established["reason"] == _INSTALLING["reason"]:
             wanted = _ESTABLISHED
         conditions = with_condition(conditions, wanted, now)
+    approval = _approval(definition)
+    if approval is not None:
+        conditions = with_condition(conditions, approval, now)
     return {**status, "conditions": conditions, "acceptedNames": accepted}
+
+
+def _approval(definition: Obj) -> Obj | None:
+    """The condition that groups of the Kubernetes community have (KEP-1111); None for all others."""
+    if not is_protected(definition["spec"]["group"]):
+        return None
+    text = (definition["metadata"].get("annotations") or {}).get(APPROVAL, "")
+    kind, proposal = "KubernetesAPIApprovalPolicyConformant", "https://github.com/kubernetes/enhancements/pull/1111"
+    if not text:
+        message = f"protected groups must have approval annotation {quote(APPROVAL)}, see {proposal}"
+        return _condition(kind, "False", "MissingAnnotation", message)
+    if text.startswith("unapproved"):
+        return _condition(kind, "False", "UnapprovedAnnotation", f"not approved: {quote(text)}")
+    return _condition(kind, "True", "ApprovedAnnotation", f"approved in {text}")
 
 
 def _accepted(definition: Obj, others: Iterable[Obj]) -> tuple[Obj, tuple[str, str] | None]:

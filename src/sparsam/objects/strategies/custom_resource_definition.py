@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from sparsam.errors import Cause
+from sparsam.objects.crdnames import APPROVAL, is_protected
 from sparsam.objects.fields import forbidden, invalid, not_supported, required
 from sparsam.objects.names import dns1035_label_errors, dns_subdomain_errors, validate_immutable
 from sparsam.objects.strategies.common import one_of, text_causes
@@ -16,8 +17,6 @@ _SCOPES = ("Cluster", "Namespaced")
 _CONVERSIONS = ("None", "Webhook")
 _NAME_TEXT = 'must be spec.names.plural+"."+spec.group'
 _ONE_STORAGE = "must have exactly one version marked as storage version"
-_APPROVAL = "api-approved.kubernetes.io"
-_PROTECTED = ("k8s.io", "kubernetes.io")
 _PROPOSAL = "see https://github.com/kubernetes/enhancements/pull/1111"
 
 
@@ -201,19 +200,18 @@ def _status(definition: Obj) -> list[Cause]:
 
 def _approval(definition: Obj, old: Obj | None) -> list[Cause]:
     """Groups of the Kubernetes community need its word, or the admission that there is none (KEP-1111)."""
-    group = definition["spec"].get("group", "")
-    if not any(group == each or group.endswith(f".{each}") for each in _PROTECTED):
+    if not is_protected(definition["spec"].get("group", "")):
         return []
-    text = (definition["metadata"].get("annotations") or {}).get(_APPROVAL, "")
-    if old is not None and (old["metadata"].get("annotations") or {}).get(_APPROVAL, "") == text:
+    text = (definition["metadata"].get("annotations") or {}).get(APPROVAL, "")
+    if old is not None and (old["metadata"].get("annotations") or {}).get(APPROVAL, "") == text:
         return []
-    path = f"metadata.annotations[{_APPROVAL}]"
+    path = f"metadata.annotations[{APPROVAL}]"
     if not text:
-        return [required(path, f'protected groups must have approval annotation "{_APPROVAL}", {_PROPOSAL}')]
+        return [required(path, f'protected groups must have approval annotation "{APPROVAL}", {_PROPOSAL}')]
     if text.startswith("unapproved") or _is_url(text):
         return []
     detail = (
-        f'protected groups must have approval annotation "{_APPROVAL}" with either a URL or a reason starting with '
+        f'protected groups must have approval annotation "{APPROVAL}" with either a URL or a reason starting with '
         f'"unapproved", {_PROPOSAL}'
     )
     return [invalid(path, text, detail)]
