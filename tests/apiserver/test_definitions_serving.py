@@ -388,6 +388,37 @@ async def test_a_definition_goes_after_its_objects_and_watches_end(http):
     assert (await http("GET", WIDGETS))[0] == 404
 
 
+async def test_objects_of_a_definition_that_serves_nothing_go_with_it_and_another_one_is_served_meanwhile(http):
+    await define(http, definition())
+    held = widget("held")
+    held["metadata"]["finalizers"] = ["example.com/wait"]
+    await http("POST", WIDGETS, held)
+    patch = [{"op": "replace", "path": "/spec/versions/0/served", "value": False}]
+    await http("PATCH", CRD, patch, content_type=JSON)
+    await http("DELETE", CRD)
+
+    async def is_emptied():
+        return conditions((await http("GET", CRD))[1])["Terminating"] == ("True", "InstanceDeletionInProgress")
+
+    await until(is_emptied)
+    await define(http, definition(kind="Gadget"))
+    assert (await http("GET", WIDGETS))[0] == 404
+    served = [{"op": "replace", "path": "/spec/versions/0/served", "value": True}]
+    await http("PATCH", CRD, served, content_type=JSON)
+
+    async def is_there_again():
+        code, found = await http("GET", f"{WIDGETS}/held")
+        return code == 200 and "deletionTimestamp" in found["metadata"]
+
+    await until(is_there_again)
+    await http("PATCH", f"{WIDGETS}/held", {"metadata": {"finalizers": None}}, content_type=MERGE)
+
+    async def is_gone():
+        return (await http("GET", CRD))[0] == 404
+
+    await until(is_gone)
+
+
 async def test_what_was_served_is_served_at_once_after_a_restart_and_by_other_servers(tmp_path):
     store = await MemoryStore.open()
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from sparsam.apiserver import conversion
 from sparsam.apiserver.bootstrap import SELF
@@ -20,7 +20,7 @@ from sparsam.apiserver.served import Served
 from sparsam.errors import NotFound, StatusError
 from sparsam.objects import crdnames
 from sparsam.objects.catalog import Catalog
-from sparsam.objects.customresources import resources_of
+from sparsam.objects.customresources import resources_of, stored_resource
 from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS, Resource
 from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.strategy import Obj
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 AGAIN_SECONDS = 1.0
 """How long to wait for objects that finalizers hold before looking again."""
+AT_ONCE = 32
+"""How many objects are deleted together: one commit serves all that wait for it."""
 
 
 class Definitions:
@@ -43,6 +45,7 @@ class Definitions:
         """Of each definition as much as is needed to settle it: schemas would fill the memory."""
         self._resources: dict[str, tuple[CustomResource, ...]] = {}
         self._pending: set[str] = set()
+        self._emptying: set[str] = set()
         self._woken = asyncio.Event()
 
     async def read(self) -> None:
@@ -60,7 +63,7 @@ class Definitions:
         """Follow the store until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(), name="definitions")
-            group.create_task(self._work(), name="definition conditions")
+            group.create_task(self._work(group), name="definition conditions")
 
     async def _follow(self) -> None:
         while True:
@@ -118,21 +121,35 @@ class Definitions:
         if custom != self._served.catalog.custom:
             self._served.exchange(Catalog(custom))
 
-    async def _work(self) -> None:
+    async def _work(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._woken.wait()
             self._woken.clear()
             names, self._pending = sorted(self._pending), set()
             for name in names:
-                try:
-                    await self._settle(name)
-                except NotFound:
+                definition = self._known.get(name)
+                if definition is None or name in self._emptying:
                     continue
-                except (StatusError, StoreError) as error:
-                    log.warning("definition will be looked at again name=%s error=%s", name, error)
-                    self._again(name)
-                except Exception:
-                    log.exception("definition is left as it is name=%s", name)
+                if "deletionTimestamp" not in definition["metadata"]:
+                    await self._attempt(definition, self._settle)
+                elif crdnames.FINALIZER in (definition["metadata"].get("finalizers") or ()):
+                    # That can take long, and others wait to be established.
+                    self._emptying.add(name)
+                    group.create_task(self._attempt(definition, self._empty), name=f"emptying {name}")
+
+    async def _attempt(self, definition: Obj, act: Callable[[Obj], Awaitable[None]]) -> None:
+        name = definition["metadata"]["name"]
+        try:
+            await act(definition)
+        except NotFound:
+            pass
+        except (StatusError, StoreError) as error:
+            log.warning("definition will be looked at again name=%s error=%s", name, error)
+            self._again(name)
+        except Exception:
+            log.exception("definition is left as it is name=%s", name)
+        finally:
+            self._emptying.discard(name)
 
     def _again(self, name: str) -> None:
         def wake() -> None:
@@ -141,16 +158,9 @@ class Definitions:
 
         asyncio.get_running_loop().call_later(AGAIN_SECONDS, wake)
 
-    async def _settle(self, name: str) -> None:
-        """Bring the status of one definition up to date; empty it when it is going."""
-        definition = self._known.get(name)
-        if definition is None:
-            return
+    async def _settle(self, definition: Obj) -> None:
+        """Bring the status of one definition up to date."""
         metadata = definition["metadata"]
-        if "deletionTimestamp" in metadata:
-            if crdnames.FINALIZER in (metadata.get("finalizers") or ()):
-                await self._empty(definition)
-            return
         others = [each for each in self._group(definition["spec"]["group"]) if each is not definition]
         now = self._registry.now()
         if crdnames.decide(definition, others, now) == definition.get("status"):
@@ -161,19 +171,16 @@ class Definitions:
             if current["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
                 current["status"] = crdnames.decide(current, others, now)
 
-        await self._mutate(name, decide)
+        await self._mutate(metadata["name"], decide)
 
     async def _empty(self, definition: Obj) -> None:
         """Delete all objects of a definition that is going; let it go when none is left."""
-        name = definition["metadata"]["name"]
-        resources = self._resources.get(name)
-        if resources:
-            await self._set_condition(name, crdnames.DELETION_IN_PROGRESS)
-            kind = resources[0].type
-            if await self._delete_objects(kind.views[kind.stored_as]):
-                self._again(name)
-                return
-        now = self._registry.now()
+        name, now = definition["metadata"]["name"], self._registry.now()
+        await self._mutate(name, lambda current: _put_condition(current, crdnames.DELETION_IN_PROGRESS, now))
+        whole = await self._registry.read(CUSTOMRESOURCEDEFINITIONS, name)
+        if await self._delete_objects(stored_resource(whole)):
+            self._again(name)
+            return
 
         def let_go(current: Obj) -> None:
             _put_condition(current, crdnames.DELETION_COMPLETED, now)
@@ -185,17 +192,16 @@ class Definitions:
     async def _delete_objects(self, resource: Resource) -> int:
         """How many are left, held by finalizers."""
         prefix = resource.storage_prefix
-        for entry in (await self._store.list(prefix)).entries:
-            namespace, _, name = entry.key.removeprefix(prefix).rpartition("/")
-            try:
-                await self._registry.delete(Call(resource, namespace, name, SELF), DeleteOptions())
-            except NotFound:
-                continue
-        return len((await self._store.list(prefix)).entries)
 
-    async def _set_condition(self, name: str, condition: Obj) -> None:
-        now = self._registry.now()
-        await self._mutate(name, lambda current: _put_condition(current, condition, now))
+        async def delete(entry: Entry) -> None:
+            namespace, _, name = entry.key.removeprefix(prefix).rpartition("/")
+            with contextlib.suppress(NotFound):
+                await self._registry.delete(Call(resource, namespace, name, SELF), DeleteOptions())
+
+        entries = (await self._store.list(prefix)).entries
+        for start in range(0, len(entries), AT_ONCE):
+            await asyncio.gather(*map(delete, entries[start : start + AT_ONCE]))
+        return len((await self._store.list(prefix)).entries)
 
     async def _mutate(self, name: str, mutate: Callable[[Obj], None]) -> None:
         await self._registry.mutate(Call(CUSTOMRESOURCEDEFINITIONS, "", name, SELF), mutate)

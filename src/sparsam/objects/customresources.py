@@ -40,7 +40,19 @@ def resources_of(definition: Obj) -> tuple[CustomResource, ...]:
     """The resources of a stored definition, the preferred version first; none before its names are accepted."""
     if not (condition_is_true(definition, "NamesAccepted") or condition_is_true(definition, "Established")):
         return ()
-    spec, names = definition["spec"], definition["status"]["acceptedNames"]
+    versions = {version["name"] for version in definition["spec"]["versions"] if version.get("served")}
+    return tuple(each for each in _all(definition, definition["status"]["acceptedNames"]) if each.version in versions)
+
+
+def stored_resource(definition: Obj) -> CustomResource:
+    """The resource in the version that objects are stored in, whether it is served or not."""
+    return next(
+        each for each in _all(definition, definition["spec"]["names"]) if each.api_version == each.type.stored_as
+    )
+
+
+def _all(definition: Obj, names: Obj) -> tuple[CustomResource, ...]:
+    spec = definition["spec"]
     terminating = "deletionTimestamp" in definition["metadata"]
     digest = sha256(msgspec.json.encode([spec, names, terminating])).digest()
     views: dict[str, Resource] = {}
@@ -51,10 +63,9 @@ def resources_of(definition: Obj) -> tuple[CustomResource, ...]:
         kind = (spec["group"], version["name"], names["kind"])
         own = CustomType(kind, version, stored_as, views, digest=digest, needs_conversion=by_webhook)
         resource = _resource(spec, names, own, terminating=terminating)
+        found.append(resource)
         # Versions that are not served any more are still those of stored objects and of managed fields.
         views[resource.api_version] = resource
-        if version.get("served"):
-            found.append(resource)
     return tuple(found)
 
 
