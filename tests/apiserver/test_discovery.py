@@ -4,6 +4,7 @@ import pytest
 
 from sparsam.apiserver.discovery import paths, subresource_verbs
 from sparsam.apiserver.http import Request
+from sparsam.objects.catalog import BUILT_IN
 from sparsam.objects.kinds import CONFIGMAPS, DEPLOYMENTS, PODS, RESOURCES
 
 AGGREGATED = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -12,7 +13,7 @@ AGGREGATED = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryL
 async def ask(path, accept=b"application/json", **headers):
     pairs = [(b"accept", accept), *((key.encode(), value.encode()) for key, value in headers.items())]
     scope = {"type": "http", "method": "GET", "path": path, "headers": pairs, "query_string": b""}
-    return await paths("192.0.2.1:6443")[path](Request(scope, None))
+    return await paths(BUILT_IN, "192.0.2.1:6443")[path](Request(scope, None))
 
 
 async def test_every_resource_is_listed_once():

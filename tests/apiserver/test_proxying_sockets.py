@@ -9,6 +9,7 @@ from sparsam.apiserver import routes
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.proxying import Proxying
 from sparsam.errors import NotFound, ServiceUnavailable
+from sparsam.objects.catalog import BUILT_IN
 from sparsam.objects.kinds import SERVICES
 from tests.support.apiserver import free_port
 
@@ -84,7 +85,7 @@ async def connect(tmp_path, objects, client, path, *, query=b""):
     proxying = Proxying(objects, link, max_body_bytes=1)
     try:
         async with asyncio.timeout(20):
-            await proxying.websocket(routes.parse(path), scope, client.receive, client.send)
+            await proxying.websocket(routes.parse(path, BUILT_IN), scope, client.receive, client.send)
     finally:
         await link.close()
 

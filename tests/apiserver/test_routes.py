@@ -1,6 +1,7 @@
 import pytest
 
 from sparsam.apiserver.routes import parse
+from sparsam.objects.catalog import BUILT_IN
 
 
 @pytest.mark.parametrize(
@@ -19,20 +20,20 @@ from sparsam.apiserver.routes import parse
     ],
 )
 def test_a_path_names_group_resource_namespace_name_and_subresource(path, expected):
-    route = parse(path)
+    route = parse(path, BUILT_IN)
     assert (route.group, route.plural, route.namespace, route.name, route.subresource) == expected
     assert route.resource is not None
 
 
 def test_what_follows_a_subresource_is_kept_for_proxies():
-    assert parse("/api/v1/namespaces/d/pods/p/proxy/a/b").rest == "a/b"
+    assert parse("/api/v1/namespaces/d/pods/p/proxy/a/b", BUILT_IN).rest == "a/b"
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/healthz", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1/"]
 )
 def test_paths_above_resources_are_no_routes(path):
-    assert parse(path) is None
+    assert parse(path, BUILT_IN) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_paths_above_resources_are_no_routes(path):
     ],
 )
 def test_nothing_is_served_at_other_places(path):
-    assert parse(path).resource is None
+    assert parse(path, BUILT_IN).resource is None
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_nothing_is_served_at_other_places(path):
     ],
 )
 def test_method_and_path_make_the_verb(method, path, watch, verb):
-    assert parse(path).verb(method, watch=watch) == verb
+    assert parse(path, BUILT_IN).verb(method, watch=watch) == verb

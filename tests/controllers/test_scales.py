@@ -8,6 +8,7 @@ from sparsam.controllers.scales import NoMatch, NoScale, Scales
 from sparsam.errors import Conflict
 from sparsam.objects.kinds import REPLICASETS
 from tests.support.controllers import controlled
+from tests.support.customresources import definition, established, version, widget
 
 
 async def test_a_scale_is_found_by_kind_read_and_changed(tmp_path: Any):
@@ -33,3 +34,14 @@ async def test_kinds_that_are_not_there_or_have_no_scale_are_told_apart(tmp_path
         for group in ("none.example", "apps", ""):
             with pytest.raises(NoMatch, match=f'no matches for kind "Thing" in group "{group}"'):
                 await scales.resource(group, "Thing")
+
+
+async def test_custom_resources_are_scaled_where_their_definition_says(tmp_path: Any):
+    parts = {"scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}}
+    async with controlled(tmp_path) as client:
+        await established(client, definition(version(subresources=parts)))
+        scales = Scales(client)
+        resource = await scales.resource("example.com", "Widget")
+        await client.create(resource, widget("w", replicas=1))
+        await scales.resize(resource, await scales.get(resource, "w", "default"), 4)
+        assert (await client.get(resource, "w", "default"))["spec"]["replicas"] == 4

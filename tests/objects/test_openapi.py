@@ -4,6 +4,9 @@ import re
 import pytest
 
 from sparsam.objects import openapi
+from sparsam.objects.catalog import Catalog
+from sparsam.objects.customresources import resources_of
+from tests.support.customresources import accepted, definition, version
 
 
 def references(document, prefix):
@@ -42,3 +45,22 @@ def test_each_document_of_version_three_is_closed(group_version):
 def test_an_unknown_group_has_no_document():
     with pytest.raises(KeyError):
         openapi.openapi_v3("apis/nope/v1")
+
+
+def test_custom_resources_have_paths_and_schemas_in_both_versions():
+    wanted = definition(version(subresources={"status": {}}), listKind="WidgetSet")
+    catalog = Catalog(resources_of(accepted(wanted)))
+    base = "/apis/example.com/v1/namespaces/{namespace}/widgets"
+    whole = openapi.openapi_v2(catalog)
+    assert {base, f"{base}/{{name}}", f"{base}/{{name}}/status", "/apis/example.com/v1/widgets"} <= whole[
+        "paths"
+    ].keys()
+    assert {"com.example.v1.Widget", "com.example.v1.WidgetSet"} <= whole["definitions"].keys()
+    part = openapi.openapi_v3("apis/example.com/v1", catalog)
+    schemas = part["components"]["schemas"]
+    assert schemas["com.example.v1.Widget"]["properties"]["spec"]["properties"]["color"]["default"] == "red"
+    listing = part["paths"][base]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert listing == {"$ref": "#/components/schemas/com.example.v1.WidgetSet"}
+    assert references(part, "#/components/schemas/") <= schemas.keys()
+    assert "apis/example.com/v1" in openapi.group_versions(catalog)
+    assert "apis/example.com/v1" not in openapi.group_versions()

@@ -4,13 +4,14 @@ from hypothesis import given
 from sparsam.errors import BadRequest, Invalid, RequestEntityTooLarge, StatusError
 from sparsam.objects import patches
 from sparsam.objects.kinds import DEPLOYMENTS, PODS
+from sparsam.objects.objecttypes import type_of
 from tests.support.objects import body, json_objects, json_values
 
 POD = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}, {"name": "d", "image": "i"}]}}
 
 
 def strategic(obj, patch, resource=PODS):
-    return patches.apply(resource, obj, "strategic", body(patch))
+    return patches.apply(type_of(resource), obj, "strategic", body(patch))
 
 
 def test_the_merge_patch_of_the_rfc_removes_nulls_and_replaces_lists():
@@ -49,7 +50,7 @@ def test_an_empty_patch_of_any_kind_changes_nothing(obj):
 def test_any_patch_gives_an_object_or_a_status(obj, patch):
     for kind in ("json", "merge", "strategic"):
         try:
-            assert isinstance(patches.apply(PODS, obj, kind, body(patch)), dict)
+            assert isinstance(patches.apply(type_of(PODS), obj, kind, body(patch)), dict)
         except StatusError as error:
             assert error.code in (400, 413, 422)
 
@@ -177,4 +178,4 @@ def test_a_strategic_patch_that_makes_no_sense_is_a_bad_request(patch):
 
 def test_a_patch_that_is_no_json_is_a_bad_request():
     with pytest.raises(BadRequest):
-        patches.apply(PODS, POD, "merge", b"{")
+        patches.apply(type_of(PODS), POD, "merge", b"{")

@@ -2,7 +2,7 @@ import pytest
 
 from sparsam.errors import BadRequest, Conflict, Invalid
 from sparsam.objects import scale
-from sparsam.objects.kinds import DEPLOYMENTS
+from sparsam.objects.kinds import DEPLOYMENTS, REPLICATIONCONTROLLERS
 
 DEPLOYMENT = {
     "kind": "Deployment",
@@ -21,7 +21,7 @@ DEPLOYMENT = {
 
 
 def test_a_scale_shows_wish_state_and_selector():
-    assert scale.view(DEPLOYMENT) == {
+    assert scale.view(DEPLOYMENTS, DEPLOYMENT) == {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {
@@ -41,7 +41,7 @@ def test_a_controllers_selector_is_a_plain_map():
         "kind": "ReplicationController",
         "spec": {"replicas": 0, "selector": {"b": "2", "a": "1"}},
     }
-    shown = scale.view(controller)
+    shown = scale.view(REPLICATIONCONTROLLERS, controller)
     assert shown["status"]["selector"] == "a=1,b=2"
     assert shown["spec"] == {}
 
@@ -62,7 +62,7 @@ def test_negative_replicas_are_invalid_for_the_scale():
 
 
 def test_an_old_scale_is_a_conflict():
-    old = scale.view(DEPLOYMENT) | {"metadata": {"resourceVersion": "3"}}
+    old = scale.view(DEPLOYMENTS, DEPLOYMENT) | {"metadata": {"resourceVersion": "3"}}
     with pytest.raises(Conflict):
         scale.update(DEPLOYMENTS, DEPLOYMENT, old)
 

@@ -224,7 +224,7 @@ def _is_emptiness(step: Step) -> bool:
 # Why steps disagree, the first that holds: reasons that concern the answer, then those of messages alone.
 CAUSES: tuple[tuple[str, Callable[[Step], bool]], ...] = (
     ("the recorded server projects a ConfigMap of OpenShift's into every token volume", _of_openshift),
-    ("custom resources are not served", lambda step: step.resource == "customresourcedefinitions" and not step.levels["full"]),
+    ("a definition is looked at before or after its controller was there", lambda step: step.resource == "customresourcedefinitions" and not step.levels["full"]),
     ("a StorageClass and a CSIDriver of our own are there", _of_storage),
     ("ControllerRevisions keep the bytes of their data", lambda step: step.resource == "controllerrevisions"),
     ("bootstrap roles and role bindings are not created", lambda step: step.case == "table" and "role" in step.resource),

@@ -40,6 +40,7 @@ from sparsam.client.informer import Informer
 from sparsam.clock import Clock, format_time
 from sparsam.errors import NotFound, StatusError
 from sparsam.objects.kinds import PODS
+from sparsam.objects.objecttypes import type_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class StaticApi(PodApi):
         known = self._pods.get(pod["metadata"]["uid"])
         if known is None:
             return await self._inner.patch_status(pod, patch)
-        merged = patches.apply(PODS, known, "strategic", msgspec.json.encode({"status": patch}))
+        merged = patches.apply(type_of(PODS), known, "strategic", msgspec.json.encode({"status": patch}))
         revision = str(int(known["metadata"]["resourceVersion"]) + 1)
         updated = {**merged, "metadata": {**known["metadata"], "resourceVersion": revision}}
         self.add(updated)

@@ -7,7 +7,7 @@ import base64
 import binascii
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import msgspec
@@ -30,6 +30,7 @@ from sparsam.apiserver.http import (
 )
 from sparsam.apiserver.impersonation import impersonated
 from sparsam.apiserver.routes import Route
+from sparsam.apiserver.served import Served
 from sparsam.apiserver.server import STATE_USER
 from sparsam.apiserver.socketstream import EVENTS, Framing, log_framing, serve_stream
 from sparsam.errors import (
@@ -45,7 +46,6 @@ from sparsam.store.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-PathHandler = Callable[[Request], Awaitable[Answer]]
 RouteHandler = Callable[[Request, Route], Awaitable[Answer]]
 SocketHandler = Callable[[Route, Scope, Receive, Send], Awaitable[None]]
 
@@ -53,21 +53,21 @@ NOT_FOUND_PAGE = Reply(b"404 page not found\n", 404, TEXT, [("x-content-type-opt
 
 
 class App:
-    """Dispatches requests. `paths` are exact paths, `resources` answers everything below a group and version."""
+    """Dispatches requests. `served` knows what there is, `resources` answers everything below a group and version."""
 
     def __init__(
         self,
         *,
         authenticator: Authenticator,
         authorizer: Authorizer,
-        paths: Mapping[str, PathHandler],
+        served: Served,
         resources: RouteHandler,
         sockets: SocketHandler,
         send_seconds: float,
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
-        self._paths = paths
+        self._served = served
         self._resources = resources
         self._sockets = sockets
         self._send_seconds = send_seconds
@@ -100,14 +100,14 @@ class App:
         if not request.path.startswith("/"):
             # `OPTIONS *` and the like: asked of a proxy, or of no resource at all.
             raise BadRequest("the request is not for a path")
-        route = routes.parse(request.path)
+        route = routes.parse(request.path, self._served.catalog)
         if route is None:
             return await self._plain_path(request)
         action = route.action(request.method, watch="watch" in request.query and request.flag("watch"))
         if not self._authorizer.allows(request.user, action):
             raise denial(request.user, action)
         if route.resource is None:
-            return _unserved(request.path)
+            return self._unserved(request.path)
         return await self._resources(request, route)
 
     async def _plain_path(self, request: Request) -> Answer:
@@ -116,12 +116,18 @@ class App:
         if not self._authorizer.allows(request.user, action):
             raise denial(request.user, action)
         path = request.path.rstrip("/") or "/"
-        handler = self._paths.get(path)
+        handler = self._served.paths().get(path)
         if handler is None:
-            return _unserved(path)
+            return self._unserved(path)
         if request.method not in ("GET", "HEAD"):
             raise method_not_allowed()
         return await handler(request)
+
+    def _unserved(self, path: str) -> Reply:
+        parts = path.split("/")
+        if parts[1] == "api" or (parts[1] == "apis" and len(parts) > 2 and parts[2] in self._served.catalog.groups):
+            raise not_served()
+        return NOT_FOUND_PAGE
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -131,7 +137,8 @@ class App:
                 request.header(b"authorization") or _socket_token(scope), state.get(STATE_USER)
             )
             request.user = impersonated(user, request.headers, self._authorizer)
-            route = routes.parse(request.path) if request.path.startswith("/") else None
+            catalog = self._served.catalog
+            route = routes.parse(request.path, catalog) if request.path.startswith("/") else None
             if route is None or route.resource is None:
                 raise not_served()
             watch = not route.subresource and "watch" in request.query and request.flag("watch")
@@ -163,6 +170,8 @@ class App:
         await send(_start(answer.status, answer.content_type, answer.headers, None))
         pump = asyncio.ensure_future(self._pump(answer, send))
         ends = [asyncio.ensure_future(request.gone()), asyncio.ensure_future(self.stopping.wait())]
+        if answer.until is not None:
+            ends.append(asyncio.ensure_future(answer.until.wait()))
         try:
             await asyncio.wait({pump, *ends}, timeout=answer.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             client_left = ends[0].done()
@@ -230,13 +239,6 @@ def not_served() -> NotFound:
 def method_not_allowed() -> MethodNotAllowed:
     """What upstream says of a verb that a resource does not have."""
     return MethodNotAllowed("the server does not allow this method on the requested resource", details={})
-
-
-def _unserved(path: str) -> Reply:
-    parts = path.split("/")
-    if parts[1] == "api" or (parts[1] == "apis" and len(parts) > 2 and parts[2] in routes.GROUPS):
-        raise not_served()
-    return NOT_FOUND_PAGE
 
 
 def _socket_token(scope: Scope) -> str:

@@ -1,17 +1,20 @@
-"""Two resources, one stored form: events in both groups, and autoscalers in both versions. Pure.
+"""Several resources, one stored form: events in both groups, autoscalers in both versions, versions of a definition.
 
-Everything is stored as the first of each pair; a request on the other one sees it converted.
+Events and autoscalers are stored as the first of each pair; a request on the other one sees them converted. Custom
+resources are stored as their definition says, and are brought to its present schema when they are read. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from sparsam.objects import codec
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.strategy import Obj
 
 Convert = Callable[[Obj], Obj]
@@ -56,6 +59,10 @@ _ANNOTATION = "autoscaling.alpha.kubernetes.io/"
 
 def encode(resource: Resource, obj: Obj) -> bytes:
     """The stored form of an object of this resource."""
+    if isinstance(resource, CustomResource):
+        # What needs more than another name is converted on its way into the store (`converting`).
+        kind = resource.type
+        return codec.encode(obj, stored_as=resource.api_version if kind.needs_conversion else kind.stored_as)
     pair = _pair(resource)
     return codec.encode(pair[0](obj) if pair else obj)
 
@@ -63,19 +70,28 @@ def encode(resource: Resource, obj: Obj) -> bytes:
 def decode(resource: Resource, value: bytes, revision: int) -> Obj:
     """A stored object as this resource shows it."""
     obj = codec.decode_stored(value, revision, resource)
+    if isinstance(resource, CustomResource):
+        # The only conversion there is between versions of a definition: they differ in name.
+        obj["apiVersion"] = resource.api_version
+        resource.type.settle(obj)
+        return obj
     pair = _pair(resource)
     return pair[1](obj) if pair else obj
 
 
 def wire(resource: Resource, value: bytes, revision: int) -> bytes:
     """A stored object as clients of this resource see it."""
+    if isinstance(resource, CustomResource):
+        return _wire_custom(resource, value, revision)
     if _pair(resource) is None:
         return codec.wire(value, revision, resource)
     return msgspec.json.encode(decode(resource, value, revision))
 
 
 def wire_items(resource: Resource, values: list[tuple[bytes, int]]) -> list[bytes]:
-    """Stored objects as they stand in a list: without kind and apiVersion."""
+    """Stored objects as they stand in a list: without kind and apiVersion, which custom resources keep."""
+    if isinstance(resource, CustomResource):
+        return [_wire_custom(resource, value, revision) for value, revision in values]
     if _pair(resource) is None:
         return [codec.wire(value, revision) for value, revision in values]
     return [_item(decode(resource, value, revision)) for value, revision in values]
@@ -83,9 +99,17 @@ def wire_items(resource: Resource, values: list[tuple[bytes, int]]) -> list[byte
 
 def between(resource: Resource, obj: Obj, other: Resource) -> Obj:
     """An object of this resource as another resource of the same stored form shows it."""
+    if isinstance(resource, CustomResource):
+        return obj | {"apiVersion": other.api_version}
     here, there = _pair(resource), _pair(other)
     stored = here[0](obj) if here else obj
     return there[1](stored) if there else stored
+
+
+# A schema may have changed since an object was stored. All watchers of one version are told the same bytes.
+@lru_cache(maxsize=256)
+def _wire_custom(resource: CustomResource, value: bytes, revision: int) -> bytes:
+    return msgspec.json.encode(decode(resource, value, revision))
 
 
 def _pair(resource: Resource) -> tuple[Convert, Convert] | None:

@@ -9,7 +9,8 @@ from typing import Any
 from sparsam.apiserver.statuses import conflict, invalid_options
 from sparsam.clock import format_time, parse_time
 from sparsam.errors import Cause, Conflict
-from sparsam.objects.kinds import NAMESPACES, Resource
+from sparsam.objects import crdnames
+from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS, NAMESPACES, Resource
 from sparsam.objects.strategy import Obj, Strategy
 
 ORPHAN = "orphan"
@@ -81,6 +82,8 @@ def plan(resource: Resource, strategy: Strategy, obj: Obj, options: DeleteOption
         return _plan_namespace(obj, options, now)
     before = _marks(obj)
     _set_finalizers(obj["metadata"], options)
+    if resource is CUSTOMRESOURCEDEFINITIONS and "deletionTimestamp" not in obj["metadata"]:
+        _hold_definition(obj, now)
     pending = False
     if strategy.grace_seconds is not None:
         pending = _begin_grace(strategy.grace_seconds(obj), obj, options, now)
@@ -188,6 +191,18 @@ def _plan_namespace(obj: Obj, options: DeleteOptions, now: str) -> Deletion:
     if is_finished(NAMESPACES, obj):
         return Deletion(remove=True, changed=obj)
     return Deletion(remove=False, changed=obj if _marks(obj) != before else None)
+
+
+def _hold_definition(obj: Obj, now: str) -> None:
+    """A definition goes after its objects: a finalizer holds it until they are gone. Its generation stays."""
+    metadata = obj["metadata"]
+    metadata["deletionTimestamp"] = now
+    finalizers = metadata.get("finalizers") or []
+    if crdnames.FINALIZER not in finalizers:
+        metadata["finalizers"] = [*finalizers, crdnames.FINALIZER]
+    status = obj.setdefault("status", {})
+    conditions = status.get("conditions") or []
+    status["conditions"] = crdnames.with_condition(conditions, crdnames.DELETION_PENDING, now)
 
 
 def _later(moment: str, seconds: int) -> str:

@@ -1,20 +1,21 @@
 """What is served, told to clients: /api, /apis, their groups and versions, and the aggregated form of both.
 
-Everything is rendered once; the documents never change while the server runs.
+Everything is rendered once for a catalog; the documents change when the next one takes its place.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from sparsam.apiserver.http import Reply, Request
 from sparsam.apiserver.media import negotiate
-from sparsam.objects.kinds import RESOURCES, Resource
+from sparsam.objects.catalog import Catalog
+from sparsam.objects.kinds import Resource
 
 # Subresources whose kind is not their parent's, or whose verbs are not get, patch and update.
 _WRITE_PART = ("get", "patch", "update")
@@ -35,27 +36,23 @@ _SUBRESOURCES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 Doc = dict[str, Any]
+Groups = Mapping[str, Sequence[str]]
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
-def paths(server_address: str) -> dict[str, Handler]:
+def paths(catalog: Catalog, server_address: str) -> dict[str, Handler]:
     """Handlers by path."""
-    group_versions: dict[str, list[str]] = {}
-    for resource in RESOURCES:
-        versions = group_versions.setdefault(resource.group, [])
-        if resource.version not in versions:
-            versions.append(resource.version)
-    groups = {group: versions for group, versions in group_versions.items() if group}
+    groups = {group: versions for group, versions in catalog.groups.items() if group}
     handlers = {
-        "/api": _either(_api_versions(server_address), _aggregated({"": group_versions[""]})),
-        "/apis": _either(_group_list(groups), _aggregated(groups)),
+        "/api": _either(_api_versions(server_address), _aggregated(catalog, {"": catalog.groups[""]})),
+        "/apis": _either(_group_list(groups), _aggregated(catalog, groups)),
     }
-    for group, versions in group_versions.items():
+    for group, versions in catalog.groups.items():
         base = f"/apis/{group}" if group else "/api"
         if group:
             handlers[base] = _plain(_group(group, versions))
         for version in versions:
-            handlers[f"{base}/{version}"] = _plain(_resource_list(group, version))
+            handlers[f"{base}/{version}"] = _plain(_resource_list(group, version, catalog.served(group, version)))
     return handlers
 
 
@@ -95,26 +92,24 @@ def _api_versions(server_address: str) -> Doc:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": by_client}
 
 
-def _group_list(groups: dict[str, list[str]]) -> Doc:
+def _group_list(groups: Groups) -> Doc:
     entries = [_group_entry(group, versions) for group, versions in groups.items()]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": entries}
 
 
-def _group(group: str, versions: list[str]) -> Doc:
+def _group(group: str, versions: Sequence[str]) -> Doc:
     return {"kind": "APIGroup", "apiVersion": "v1", **_group_entry(group, versions)}
 
 
-def _group_entry(group: str, versions: list[str]) -> Doc:
+def _group_entry(group: str, versions: Sequence[str]) -> Doc:
     entries = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
     return {"name": group, "versions": entries, "preferredVersion": entries[0]}
 
 
-def _resource_list(group: str, version: str) -> Doc:
+def _resource_list(group: str, version: str, served: list[Resource]) -> Doc:
     document: Doc = {"kind": "APIResourceList", "apiVersion": "v1"} if group else {"kind": "APIResourceList"}
     document["groupVersion"] = f"{group}/{version}" if group else version
-    document["resources"] = [
-        entry for resource in _served(group, version) for entry in (_resource(resource), *_parts(resource))
-    ]
+    document["resources"] = [entry for resource in served for entry in (_resource(resource), *_parts(resource))]
     return document
 
 
@@ -155,13 +150,13 @@ def _part(resource: Resource, subresource: str) -> tuple[str, str, tuple[str, ..
     return known or ("", resource.kind, _WRITE_PART)
 
 
-def _aggregated(groups: dict[str, list[str]]) -> Doc:
+def _aggregated(catalog: Catalog, groups: Groups) -> Doc:
     items = []
     for group, versions in groups.items():
         entries = [
             {
                 "version": version,
-                "resources": [_aggregated_resource(resource) for resource in _served(group, version)],
+                "resources": [_aggregated_resource(resource) for resource in catalog.served(group, version)],
                 "freshness": "Current",
             }
             for version in versions
@@ -200,10 +195,6 @@ def _aggregated_part(resource: Resource, subresource: str) -> Doc:
         "responseKind": {"group": group, "version": version, "kind": kind},
         "verbs": verbs,
     }
-
-
-def _served(group: str, version: str) -> list[Resource]:
-    return [each for each in RESOURCES if (each.group, each.version) == (group, version)]
 
 
 def _storage_hash(resource: Resource) -> str:

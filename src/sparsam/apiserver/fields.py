@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.strategy import Obj
 
 _EVENT_FIELDS = (
@@ -68,6 +69,9 @@ _ELSEWHERE = {
 
 def selectable(resource: Resource) -> tuple[str, ...]:
     """The fields of a kind that a selector may name."""
+    kind = type_of(resource)
+    if kind.is_custom:
+        return (*(GENERIC if resource.namespaced else GENERIC[:1]), *kind.selectable_fields)
     return (*GENERIC, *SELECTABLE.get((resource.group, resource.kind), ()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,9 +44,12 @@ class StreamReply:
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
     timeout_seconds: float | None = None
+    until: asyncio.Event | None = None
+    """Ends the stream when set: what it tells of is not served any more."""
 
 
 Answer = Reply | StreamReply
+PathHandler = Callable[["Request"], Awaitable[Answer]]
 
 
 class Request:

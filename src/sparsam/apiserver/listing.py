@@ -182,7 +182,7 @@ def _decode_token(options: ListOptions, prefix: str) -> tuple[str, int | None]:
 def wire(listed: Listed, resource: Resource) -> bytes:
     """A list object: stored bytes spliced one after the other, nothing encoded again."""
     head = [
-        f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{'
+        f'{{"kind":"{resource.list_kind}","apiVersion":"{resource.api_version}","metadata":{{'
         f'"resourceVersion":"{listed.revision}"'
     ]
     if listed.token:

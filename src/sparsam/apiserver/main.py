@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -27,20 +28,23 @@ from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
 from sparsam.apiserver.admission.signing import requester_identity
 from sparsam.apiserver.agents import AgentLink
-from sparsam.apiserver.app import App, PathHandler
+from sparsam.apiserver.app import App
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
 from sparsam.apiserver.authorization import Authorizer, ComponentAuthorizer
 from sparsam.apiserver.bootstrap import api_service_ip, bootstrap
 from sparsam.apiserver.bootstraptokens import BootstrapTokens
 from sparsam.apiserver.config import ApiServerConfig
-from sparsam.apiserver.http import TEXT, Reply, Request
+from sparsam.apiserver.definitions import Definitions
+from sparsam.apiserver.http import TEXT, PathHandler, Reply, Request
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry, Reserver
 from sparsam.apiserver.resources import Resources
 from sparsam.apiserver.roles import RoleAuthorizer
+from sparsam.apiserver.served import Served
 from sparsam.apiserver.server import bind, make_server, serve
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.clock import Clock, SystemClock
+from sparsam.objects.catalog import Catalog
 from sparsam.objects.kinds import SERVICES, Resource
 from sparsam.store.interface import Store
 from sparsam.store.sqlite import SqliteStore
@@ -94,24 +98,33 @@ async def serve_store(
     """Serve any store until cancelled; `ready` is set once requests are answered."""
     sockets, link = bind(config.listen), AgentLink(config.pki_dir)
     authorizer = RoleAuthorizer(ComponentAuthorizer(), store)
-    app = await make_app(store, config, clock or SystemClock(), link, authorizer)
+    app, definitions = await make_app(store, config, clock or SystemClock(), link, authorizer)
     server = make_server(app, config)
     for listener in sockets:
         listener.listen(2048)
     log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
     if ready:
         ready.set()
-    roles = asyncio.create_task(authorizer.run(), name="roles")
+    followers = [
+        asyncio.create_task(authorizer.run(), name="roles"),
+        asyncio.create_task(definitions.run(), name="definitions"),
+    ]
     try:
         await serve(server, sockets, before_stop=app.stopping)
     finally:
-        roles.cancel()
-        await asyncio.gather(roles, return_exceptions=True)
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
         await link.close()
 
 
-async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink, authorizer: Authorizer) -> App:
-    """The application over a store, with the cluster's first objects in place."""
+async def make_app(
+    store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink, authorizer: Authorizer
+) -> tuple[App, Definitions]:
+    """The application over a store, with the cluster's first objects in place, and what keeps custom resources served.
+
+    All custom resources that are stored are served already.
+    """
     reader = StoreReader(store)
     addresses = ServiceAddresses(
         config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
@@ -126,8 +139,12 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
     if config.token_file:
         known.append(StaticTokens(config.token_file))
     authenticator = Authenticator(tuple(known))
+    served = Served(partial(_paths, config, tokens))
+    definitions = Definitions(registry, served)
+    await definitions.read()
     resources = Resources(
         registry=registry,
+        served=served,
         reader=reader,
         tokens=tokens,
         authenticator=authenticator,
@@ -136,20 +153,25 @@ async def make_app(store: Store, config: ApiServerConfig, clock: Clock, link: Ag
         clock=clock,
         config=config,
     )
-    return App(
+    app = App(
         authenticator=authenticator,
         authorizer=authorizer,
-        paths=_paths(config, tokens),
+        served=served,
         resources=resources,
         sockets=resources.socket,
         send_seconds=config.watch_send_seconds,
     )
+    return app, definitions
 
 
-def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens) -> dict[str, PathHandler]:
+def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens, catalog: Catalog) -> dict[str, PathHandler]:
     host, port = config.advertised
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    paths: dict[str, PathHandler] = {**discovery.paths(address), **openapi.paths(), **openid.paths(tokens, address)}
+    paths: dict[str, PathHandler] = {
+        **discovery.paths(catalog, address),
+        **openapi.paths(catalog),
+        **openid.paths(tokens, address),
+    }
     for name in ("/healthz", "/livez", "/readyz"):
         paths[name] = _fixed(Reply(b"ok", content_type=TEXT))
         paths[f"{name}/ping"] = paths[name]

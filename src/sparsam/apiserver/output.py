@@ -157,8 +157,9 @@ def virtual_list(resource: Resource, objects: list[Obj], media: Media) -> Reply:
     if media.kind == "Table":
         return _encoded(tables.render(resource, objects, {}, version=media.version), media)
     items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
-    kind = f"{resource.kind}List"
-    return virtual({"kind": kind, "apiVersion": resource.api_version, "metadata": {}, "items": items}, media)
+    return virtual(
+        {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": {}, "items": items}, media
+    )
 
 
 def virtual(obj: Obj, media: Media, *, status: int = 200) -> Reply:

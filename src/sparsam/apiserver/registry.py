@@ -18,12 +18,13 @@ import msgspec
 from sparsam.apiserver import conversion, deletion, statuses
 from sparsam.apiserver.admission import Admission, Attributes
 from sparsam.apiserver.authentication import User
+from sparsam.apiserver.converting import Convert, ConvertingStore, refuse
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.clock import Clock, format_time
 from sparsam.errors import AlreadyExists, BadRequest, Cause, StatusError
 from sparsam.objects import applying, decode, ownership, pipeline
 from sparsam.objects.kinds import Resource
-from sparsam.objects.strategies import strategy_for
+from sparsam.objects.objecttypes import CustomResource, type_of
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Entry, KeyExists, KeyMissing, RevisionMismatch, Store
 
@@ -101,9 +102,15 @@ class Registry:
     """Create, change and delete objects."""
 
     def __init__(
-        self, store: Store, clock: Clock, admission: Admission, reservers: Mapping[Resource, Reserver]
+        self,
+        store: Store,
+        clock: Clock,
+        admission: Admission,
+        reservers: Mapping[Resource, Reserver],
+        convert: Convert = refuse,
     ) -> None:
         self.store = store
+        self._convert = convert
         self._clock = clock
         self._admission = admission
         self._reservers = reservers
@@ -112,9 +119,15 @@ class Registry:
         """The time to write down."""
         return format_time(self._clock.now())
 
+    def store_of(self, resource: Resource) -> Store:
+        """The store as this version of a resource sees it."""
+        if isinstance(resource, CustomResource) and resource.type.needs_conversion:
+            return ConvertingStore(self.store, resource, self._convert)
+        return self.store
+
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Entry:
         """The stored object; raises NotFound."""
-        entry = await self.store.get(resource.key(name, namespace))
+        entry = await self.store_of(resource).get(resource.key(name, namespace))
         if entry is None:
             raise statuses.not_found(resource, name)
         return entry
@@ -181,13 +194,14 @@ class Registry:
         return Outcome(entry.value, entry.revision, warnings, created=True)
 
     async def _insert(self, call: Call, obj: Obj, *, generated: bool) -> Entry:
+        store = self.store_of(call.resource)
         for attempt in range(NAME_ATTEMPTS):
             metadata = obj["metadata"]
             key = call.resource.key(metadata["name"], call.namespace)
             value = conversion.encode(call.resource, obj)
             try:
                 if not call.dry_run:
-                    return await self.store.create(key, value)
+                    return await store.create(key, value)
                 if await self.store.get(key) is None:
                     return Entry(key, value, 0, 0)
             except KeyExists:
@@ -298,13 +312,13 @@ class Registry:
         try:
             if deletion.is_finished(call.resource, new):
                 return await self._remove(call.resource, new, entry, value)
-            return await self.store.update(entry.key, value, expected=entry.revision)
+            return await self.store_of(call.resource).update(entry.key, value, expected=entry.revision)
         except KeyMissing:
             raise statuses.not_found(call.resource, call.name) from None
 
     async def _remove(self, resource: Resource, obj: Obj, entry: Entry, value: bytes) -> Entry:
         # The last marks are told to the caller only: watchers see the object as it was stored, as upstream has it.
-        removed = await self.store.delete(entry.key, expected=entry.revision)
+        removed = await self.store_of(resource).delete(entry.key, expected=entry.revision)
         reserver = self._reservers.get(resource)
         if reserver:
             reserver.release(obj)
@@ -313,7 +327,7 @@ class Registry:
     async def delete(self, call: Call, options: DeleteOptions) -> Outcome:
         """Delete or mark an object; `removed` says whether it is gone."""
         resource = call.resource
-        strategy = strategy_for(resource)
+        strategy = type_of(resource).strategy
         await self._admitting(call, "DELETE", None)
         entry = await self.get(resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
@@ -329,7 +343,7 @@ class Registry:
                 if decision.remove:
                     gone = await self._remove(resource, decision.changed, entry, value)
                     return Outcome(value, gone.revision, removed=True)
-                stored = await self.store.update(entry.key, value, expected=entry.revision)
+                stored = await self.store_of(resource).update(entry.key, value, expected=entry.revision)
             except RevisionMismatch as mismatch:
                 entry = mismatch.current
                 continue
@@ -351,7 +365,7 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         )
     version = metadata.get("resourceVersion") or "0"
     if version == "0":
-        if not strategy_for(call.resource).allow_unconditional_update:
+        if not type_of(call.resource).strategy.allow_unconditional_update:
             raise _version_required(call.resource, name)
         return
     if version != stored["resourceVersion"]:

@@ -15,6 +15,7 @@ from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry
 from sparsam.apiserver.reviews import KINDS, Reviews
 from sparsam.apiserver.routes import Route
+from sparsam.apiserver.served import Served
 from sparsam.apiserver.subresources import Subresources
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.apiserver.verbs import Verbs
@@ -22,6 +23,7 @@ from sparsam.clock import Clock
 from sparsam.errors import StatusError, UnsupportedMediaType
 from sparsam.objects import pipeline
 from sparsam.objects.kinds import ENDPOINTS, Resource
+from sparsam.objects.objecttypes import CustomResource
 
 ENDPOINTS_WARNING = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 
@@ -33,6 +35,7 @@ class Resources:
         self,
         *,
         registry: Registry,
+        served: Served,
         reader: StoreReader,
         tokens: ServiceAccountTokens,
         authenticator: Authenticator,
@@ -42,7 +45,7 @@ class Resources:
         config: ApiServerConfig,
     ) -> None:
         self._registry = registry
-        self._verbs = Verbs(registry, authorizer, max_body_bytes=config.max_body_bytes)
+        self._verbs = Verbs(registry, served, authorizer, max_body_bytes=config.max_body_bytes)
         self._subresources = Subresources(self._verbs, registry, reader, tokens)
         self._reviews = Reviews(authenticator, authorizer, tokens)
         self._metrics = metrics.Metrics(reader, link, clock)
@@ -55,6 +58,8 @@ class Resources:
             raise not_served()
         if resource.group == metrics.GROUP:
             return await self._metrics(request, route, resource)
+        if isinstance(resource, CustomResource):
+            return await self._custom(request, route, resource)
         if route.subresource:
             if route.subresource in PARTS:
                 return await self._proxying.http(request, route, resource)
@@ -64,12 +69,19 @@ class Resources:
         if resource.kind == "Binding" and request.method == "POST" and route.namespace and not route.name:
             return await self._subresources.create_binding(request, route)
         if resource is ENDPOINTS:
-            return await self._deprecated(request, route)
+            return await self._deprecated(request, route, ENDPOINTS_WARNING)
         return await self._verbs(request, route)
 
-    async def _deprecated(self, request: Request, route: Route) -> Answer:
+    async def _custom(self, request: Request, route: Route, resource: CustomResource) -> Answer:
+        if route.subresource:
+            return await self._subresources(request, route, resource)
+        if resource.deprecation_warning:
+            return await self._deprecated(request, route, resource.deprecation_warning)
+        return await self._verbs(request, route)
+
+    async def _deprecated(self, request: Request, route: Route, text: str) -> Answer:
         """The answer with the warning that goes with a deprecated kind, errors included."""
-        warning = output.warning_headers([ENDPOINTS_WARNING])
+        warning = output.warning_headers([text])
         try:
             answer = await self._verbs(request, route)
         except UnsupportedMediaType:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsam.apiserver.authorization import Action
-from sparsam.objects.kinds import NAMESPACES, RESOURCES, Resource, find
-
-GROUPS = frozenset(resource.group for resource in RESOURCES)
+from sparsam.objects.catalog import Catalog
+from sparsam.objects.kinds import NAMESPACES, Resource
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -46,8 +45,8 @@ class Route:
         return "deletecollection" if method == "DELETE" else _VERBS.get(method, "")
 
 
-def parse(path: str) -> Route | None:
-    """The route of a path, or None when it does not lie below a group and version."""
+def parse(path: str, catalog: Catalog) -> Route | None:
+    """The route of a path to what is served, or None when it does not lie below a group and version."""
     parts = path.split("/")
     if parts[1] == "api" and len(parts) > 3:
         group, version, tail = "", parts[2], parts[3:]
@@ -59,15 +58,15 @@ def parse(path: str) -> Route | None:
         tail.pop()
     if not tail[0]:
         return None
-    return _route(group, version, tail)
+    return _route(group, version, tail, catalog)
 
 
-def _route(group: str, version: str, tail: list[str]) -> Route:
+def _route(group: str, version: str, tail: list[str], catalog: Catalog) -> Route:
     namespace = ""
     if len(tail) > 2 and tail[0] == "namespaces" and not _is_namespace_subresource(group, tail):
         namespace, tail = tail[1], tail[2:]
     plural, name, subresource, *rest = (*tail, "", "") if len(tail) < 3 else tail
-    resource = find(group, version, plural)
+    resource = catalog.find(group, version, plural)
     if resource is not None and namespace and not resource.namespaced:
         resource = None
     if resource is not None and not namespace and name and resource.namespaced:

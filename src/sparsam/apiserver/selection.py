@@ -11,6 +11,7 @@ import msgspec
 from sparsam.apiserver.fields import GENERIC, read_field, selectable
 from sparsam.errors import BadRequest
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
 from sparsam.store.interface import Entry
 
@@ -86,6 +87,6 @@ def parse_selection(resource: Resource, query: Mapping[str, str]) -> Selection:
 def _unknown_field(resource: Resource, path: str) -> BadRequest:
     if resource.group in _VERSIONED_MESSAGES:
         return BadRequest(f'field label "{path}" not supported for {resource.group}{resource.version}.{resource.kind}')
-    if len(selectable(resource)) > len(GENERIC):
+    if type_of(resource).is_custom or len(selectable(resource)) > len(GENERIC):
         return BadRequest(f"field label not supported: {path}")
     return BadRequest(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')

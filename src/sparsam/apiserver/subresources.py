@@ -94,17 +94,20 @@ class Subresources:
     async def _scale(self, request: Request, route: Route, resource: Resource) -> Answer:
         media = negotiate(request.header(b"accept"))
         if request.method in ("GET", "HEAD"):
-            return output.virtual(scale.view(await self._registry.read(resource, route.name, route.namespace)), media)
+            found = await self._registry.read(resource, route.name, route.namespace)
+            return output.virtual(scale.view(resource, found), media)
         if request.method == "PATCH":
             outcome = await self._patch_scale(request, self._verbs.call(request, route, resource, "PatchOptions"))
         else:
             outcome = await self._put_scale(request, self._verbs.call(request, route, resource, "UpdateOptions"))
-        reply = output.virtual(scale.view(conversion.decode(resource, outcome.value, outcome.revision)), media)
+        reply = output.virtual(
+            scale.view(resource, conversion.decode(resource, outcome.value, outcome.revision)), media
+        )
         reply.headers = output.warning_headers(outcome.warnings)
         return reply
 
     async def _patch_scale(self, request: Request, call: Call) -> Outcome:
-        patch_type = self._verbs.patch_type(request)
+        patch_type = self._verbs.patch_type(request, call.resource)
         force = forced(request.query, applying=patch_type == APPLY)
         raw = await self._verbs.patch_body(request)
         if patch_type == APPLY:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -19,10 +19,12 @@ from sparsam.apiserver.options import delete_options, dry_run, field_manager, fi
 from sparsam.apiserver.registry import Call, Outcome, Registry
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.selection import Selection, parse_selection
+from sparsam.apiserver.served import Served
 from sparsam.apiserver.watching import Watch
-from sparsam.errors import NotFound, StatusError, UnsupportedMediaType
+from sparsam.errors import MethodNotAllowed, NotFound, StatusError, UnsupportedMediaType
 from sparsam.objects import applying, pipeline
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.strategy import Obj
 
 Handler = Callable[[Request, Route, Resource], Awaitable[Answer]]
@@ -69,8 +71,9 @@ def _never() -> None:
 class Verbs:
     """Generic handlers for every resource."""
 
-    def __init__(self, registry: Registry, authorizer: Authorizer, *, max_body_bytes: int) -> None:
+    def __init__(self, registry: Registry, served: Served, authorizer: Authorizer, *, max_body_bytes: int) -> None:
         self._registry = registry
+        self._served = served
         self._authorizer = authorizer
         self._store = registry.store
         self._max_body_bytes = max_body_bytes
@@ -82,7 +85,7 @@ class Verbs:
             raise not_served()
         verb = route.verb(request.method, watch="watch" in request.query and request.flag("watch"))
         if verb not in resource.verbs:
-            raise method_not_allowed()
+            raise _not_while_terminating(verb) if _is_terminating(resource) else method_not_allowed()
         if (verb in ON_COLLECTIONS) == bool(route.name):
             raise method_not_allowed()
         if resource.namespaced and not route.namespace and verb not in ("list", "watch"):
@@ -106,7 +109,9 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         options = listing.parse_options(request.query)
         selection = parse_selection(resource, request.query)
-        listed = await listing.read(self._store, _prefix(resource, route, selection), options, selection)
+        listed = await listing.read(
+            self._registry.store_of(resource), _prefix(resource, route, selection), options, selection
+        )
         return output.many(resource, listed, media, request.query)
 
     async def watch(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -116,14 +121,19 @@ class Verbs:
         selection = parse_selection(resource, request.query)
         render = output.event_render(resource, media, request.query)
         prefix = _prefix(resource, route, selection)
-        watch = Watch(self._store, resource, prefix, options, selection, render)
-        return StreamReply(watch.chunks(), content_type=media.content_type, timeout_seconds=options.timeout_seconds)
+        watch = Watch(self._registry.store_of(resource), resource, prefix, options, selection, render)
+        return StreamReply(
+            watch.chunks(),
+            content_type=media.content_type,
+            timeout_seconds=options.timeout_seconds,
+            until=self._served.end_of(resource) if isinstance(resource, CustomResource) else None,
+        )
 
     async def create(self, request: Request, route: Route, resource: Resource) -> Answer:
         """POST to a collection."""
         media = negotiate(request.header(b"accept"))
         call = self._call(request, route, resource, "CreateOptions")
-        raw, content_type = await self.object_body(request)
+        raw, content_type = await self.object_body(request, resource)
         obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
         with _telling(warnings):
             outcome = await self._registry.create(call, obj, warnings)
@@ -133,14 +143,14 @@ class Verbs:
         """PUT of an object."""
         media = negotiate(request.header(b"accept"))
         call = self._call(request, route, resource, "UpdateOptions")
-        raw, content_type = await self.object_body(request)
+        raw, content_type = await self.object_body(request, resource)
         outcome = await self.put(call, raw, content_type)
         return output.written(resource, outcome, media, request.query)
 
     async def patch(self, request: Request, route: Route, resource: Resource) -> Answer:
         """PATCH of an object."""
         media = negotiate(request.header(b"accept"))
-        patch_type = self.patch_type(request)
+        patch_type = self.patch_type(request, resource)
         call = self._call(request, route, resource, "PatchOptions")
         force = forced(request.query, applying=patch_type == APPLY)
         raw = await self.patch_body(request)
@@ -204,7 +214,7 @@ class Verbs:
         options = await self._delete_options(request)
         call = replace(self._call(request, route, resource, "DeleteOptions"), dry_run=options.dry_run)
         outcome = await self.remove(call, options)
-        if outcome.removed and resource.plural not in RETURNS_DELETED:
+        if outcome.removed and not _returns_deleted(resource):
             return Reply(_deleted_status(resource, outcome), headers=output.warning_headers(outcome.warnings))
         return output.written(resource, outcome, media, request.query)
 
@@ -225,7 +235,9 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         options = await self._delete_options(request)
         selection = parse_selection(resource, request.query)
-        listed = await listing.read(self._store, _prefix(resource, route, selection), ListOptions(), selection)
+        listed = await listing.read(
+            self._registry.store_of(resource), _prefix(resource, route, selection), ListOptions(), selection
+        )
         prefix_length = len(resource.storage_prefix)
         for entry in listed.entries:
             namespace, _, name = entry.key[prefix_length:].rpartition("/")
@@ -236,15 +248,18 @@ class Verbs:
                 continue
         return output.many(resource, listed, media, request.query)
 
-    async def object_body(self, request: Request) -> tuple[bytes, str]:
-        """The body and its type; raises UnsupportedMediaType for what is not read here."""
+    async def object_body(self, request: Request, resource: Resource | None = None) -> tuple[bytes, str]:
+        """The body and its type; raises UnsupportedMediaType for what is not read here.
+
+        There is no protobuf of custom resources, hence their `resource` must be told.
+        """
         content_type = essence(request.header(b"content-type")) or "application/json"
-        if content_type == protobuf.CONTENT_TYPE:
+        is_custom = isinstance(resource, CustomResource)
+        if content_type == protobuf.CONTENT_TYPE and not is_custom:
             return protobuf.to_json(await request.body(self._max_body_bytes)), "application/json"
         if content_type not in BODY_TYPES:
-            accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-            raise UnsupportedMediaType(
-                f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+            raise _unknown_format(
+                ["application/json", "application/yaml", *([] if is_custom else [protobuf.CONTENT_TYPE])]
             )
         return await request.body(self._max_body_bytes), content_type
 
@@ -252,9 +267,14 @@ class Verbs:
         """The body of a patch."""
         return await request.body(self._max_body_bytes)
 
-    def patch_type(self, request: Request) -> str:
+    def patch_type(self, request: Request, resource: Resource) -> str:
         """The kind of patch; raises UnsupportedMediaType."""
         content_type = essence(request.header(b"content-type"))
+        if isinstance(resource, CustomResource):
+            # Lists of custom resources have no merge keys, hence there are no strategic patches.
+            offered = [each for each, kind in PATCH_TYPES.items() if kind != "strategic"]
+            if content_type not in offered:
+                raise _unknown_format(offered)
         if content_type not in PATCH_TYPES:
             raise UnsupportedMediaType("415: Unsupported Media Type", details={})
         return PATCH_TYPES[content_type]
@@ -278,6 +298,23 @@ class Verbs:
         )
 
     call = _call
+
+
+def _returns_deleted(resource: Resource) -> bool:
+    return resource.plural in RETURNS_DELETED and not isinstance(resource, CustomResource)
+
+
+def _unknown_format(accepted: Sequence[str]) -> UnsupportedMediaType:
+    text = "the body of the request was in an unknown format - accepted media types include"
+    return UnsupportedMediaType(f"{text}: {', '.join(accepted)}")
+
+
+def _is_terminating(resource: Resource) -> bool:
+    return isinstance(resource, CustomResource) and resource.terminating
+
+
+def _not_while_terminating(verb: str) -> MethodNotAllowed:
+    return MethodNotAllowed(f"{verb} not allowed while custom resource definition is terminating", details={})
 
 
 def _prefix(resource: Resource, route: Route, selection: Selection) -> str:

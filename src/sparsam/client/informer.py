@@ -181,6 +181,7 @@ class InformerFactory:
         self._informers: dict[Resource, Informer] = {}
         self._slim: dict[Resource, Informer] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
 
     def informer(self, resource: Resource) -> Informer:
         """The informer of whole objects of a resource, over all namespaces."""
@@ -196,6 +197,14 @@ class InformerFactory:
             self._slim[resource] = self._begin(Informer(self._client, resource, transform=transform))
         return self._slim[resource]
 
+    def drop(self, resource: Resource) -> None:
+        """Stop following a resource that is not served any more."""
+        for known in (self._informers, self._slim):
+            informer = known.pop(resource, None)
+            task = self._tasks.pop(informer, None) if informer is not None else None
+            if task is not None:
+                task.cancel()
+
     def start(self, group: asyncio.TaskGroup) -> None:
         """Run every informer, also those asked for later, in a task group."""
         self._group = group
@@ -209,7 +218,8 @@ class InformerFactory:
 
     def _begin(self, informer: Informer) -> Informer:
         if self._group is not None:
-            self._group.create_task(informer.run(), name=f"informer {informer.resource.plural}")
+            name = f"informer {informer.resource.plural}"
+            self._tasks[informer] = self._group.create_task(informer.run(), name=name)
         return informer
 
 

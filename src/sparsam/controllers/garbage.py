@@ -7,14 +7,17 @@ Source: Kubernetes documentation "Garbage Collection"; upstream's garbage collec
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sparsam.client.informer import DELETED
+from sparsam.client.informer import DELETED, Informer
+from sparsam.controllers.customresources import CustomResources, slim_definition
 from sparsam.controllers.runtime import Context, Controller, Key, Obj
 from sparsam.errors import Conflict, NotFound
-from sparsam.objects.kinds import EVENTS, RESOURCES, Resource, by_kind
+from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS, EVENTS, RESOURCES, Resource
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,10 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 ABSENT_SECONDS = 30.0
 """How long a uid that was looked up and found absent is taken as absent; uids never come back."""
+
+
+LISTED_SECONDS = 30.0
+"""How long an object that is going waits for custom resources to be listed: its dependents may be among them."""
 
 
 def watched_resources() -> list[Resource]:
@@ -65,10 +72,27 @@ class GarbageCollector:
         self._dependents: dict[str, set[str]] = {}
         self._absent: dict[str, float] = {}
         self.controller = Controller("garbage-collector", context, self.sync, workers=8)
+        self._informers = context.informers
+        self._custom_informers: dict[Resource, Informer] = {}
+        self._custom = CustomResources(context, self._on_custom)
         for resource in watched_resources():
-            informer = context.informers.metadata_informer(resource, slim)
-            self.controller.needs(informer)
-            informer.add_handler(self._observer(resource))
+            self.controller.needs(self._observe(resource))
+
+    def _observe(self, resource: Resource) -> Informer:
+        transform = slim_definition if resource is CUSTOMRESOURCEDEFINITIONS else slim
+        informer = self._informers.metadata_informer(resource, transform)
+        informer.add_handler(self._observer(resource))
+        return informer
+
+    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource]) -> None:
+        for resource in went:
+            informer = self._custom_informers.pop(resource, None)
+            if informer is not None:
+                self._informers.drop(resource)
+                for obj in informer.items():
+                    self._forget(obj["metadata"]["uid"])
+        for resource in came:
+            self._custom_informers[resource] = self._observe(resource)
 
     async def sync(self, key: Key) -> None:
         """Look at one object: its owners if it has any, its dependents if it is going."""
@@ -130,6 +154,7 @@ class GarbageCollector:
                     del self._dependents[owner["uid"]]
 
     async def _going(self, item: Item) -> None:
+        await self._know_dependents()
         if ORPHAN in item.finalizers:
             for uid in list(self._dependents.get(item.uid, ())):
                 await self._drop_owner(self._items[uid], {item.uid})
@@ -142,6 +167,14 @@ class GarbageCollector:
                     self.controller.queue.add(("", dependent.uid))
             if not any(_blocks(dependent, item.uid) for dependent in dependents):
                 await self._drop_finalizer(item, FOREGROUND)
+
+    async def _know_dependents(self) -> None:
+        """Wait until all custom resources were listed, but not forever for one that cannot be."""
+        behind = [each for each in self._custom_informers.values() if not each.synced.is_set()]
+        if behind:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTED_SECONDS):
+                    await asyncio.gather(*(informer.synced.wait() for informer in behind))
 
     async def _check_owners(self, item: Item) -> None:
         solid: list[Obj] = []
@@ -183,7 +216,7 @@ class GarbageCollector:
         now = self._clock.monotonic()
         if now - self._absent.get(uid, -ABSENT_SECONDS) < ABSENT_SECONDS:
             return False
-        resource = by_kind(owner["apiVersion"], owner["kind"])
+        resource = self._custom.catalog.by_kind(owner["apiVersion"], owner["kind"])
         if resource is None:
             return True  # a kind that is not served here: no proof of absence
         try:

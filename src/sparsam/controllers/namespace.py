@@ -5,9 +5,11 @@ Source: upstream's namespace controller; conditions and their texts are its.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sparsam.clock import format_time
+from sparsam.controllers.customresources import CustomResources
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, own_key
 from sparsam.errors import MethodNotAllowed, NotFound
 from sparsam.objects.kinds import NAMESPACES, PODS, RESOURCES, Resource
@@ -27,11 +29,14 @@ class Remains:
     finalizers: dict[str, int] = field(default_factory=dict)
 
 
-def contents() -> list[Resource]:
-    """Every namespaced resource that can be emptied; pods first, as long as what they need is still there."""
+def contents(custom: Iterable[Resource] = ()) -> list[Resource]:
+    """Every namespaced resource, these custom ones among them, that can be emptied.
+
+    Pods come first, as long as what they need is still there.
+    """
     found = [
         resource
-        for resource in RESOURCES
+        for resource in (*RESOURCES, *custom)
         if resource.namespaced
         and {"list", "delete", "deletecollection"} <= set(resource.verbs)
         and (resource.group, resource.plural) not in _SECOND_VIEWS
@@ -90,8 +95,10 @@ class NamespaceController:
     def __init__(self, context: Context) -> None:
         self._client, self._clock = context.client, context.clock
         self._namespaces = context.informer(NAMESPACES)
+        self._custom = CustomResources(context)
         self.controller = Controller("namespace", context, self.sync, workers=2)
         self.controller.watch(self._namespaces, own_key)
+        self.controller.needs(self._custom.informer)
 
     async def sync(self, key: Key) -> None:
         """Empty a namespace that is going; when nothing is left, take our finalizer off."""
@@ -110,14 +117,14 @@ class NamespaceController:
 
     async def _empty(self, name: str) -> Remains:
         remains = Remains()
-        for resource in contents():
-            items = (await self._client.list(resource, name))["items"]
+        for resource in contents(self._custom.collections):
+            items = await self._contents(resource, name)
             if not items:
                 continue
             for item in items:
                 if "deletionTimestamp" not in item["metadata"]:
                     await self._delete(resource, item["metadata"]["name"], name)
-            left = (await self._client.list(resource, name))["items"]
+            left = await self._contents(resource, name)
             if left:
                 remains.objects[resource.group_resource] = len(left)
             for item in left:
@@ -127,6 +134,14 @@ class NamespaceController:
                 # Network policies, secrets and the like outlive the last pod.
                 break
         return remains
+
+    async def _contents(self, resource: Resource, namespace: str) -> list[Obj]:
+        try:
+            items: list[Obj] = (await self._client.list(resource, namespace))["items"]
+        except NotFound:
+            # Its definition is gone, hence its objects are.
+            return []
+        return items
 
     async def _delete(self, resource: Resource, name: str, namespace: str) -> None:
         try:

@@ -6,9 +6,11 @@ Source: upstream's resource quota controller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sparsam.client.informer import Informer
+from sparsam.controllers.customresources import CustomResources
 from sparsam.controllers.runtime import Context, Controller, Key, Obj, key_of
 from sparsam.errors import NotFound
 from sparsam.objects import quotas
@@ -59,6 +61,17 @@ class ResourceQuotaController:
         self.controller = Controller("resourcequota-controller", context, self.sync)
         self.controller.needs(self._quotas)
         self._quotas.add_handler(self._on_quota)
+        self._custom = CustomResources(context, self._on_custom)
+        self.controller.needs(self._custom.informer)
+
+    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource]) -> None:
+        for resource in went:
+            if self._counted.pop(resource, None) is not None:
+                self._informers.drop(resource)
+        for quota in self._quotas.items():
+            hard = (quota.get("spec") or {}).get("hard") or {}
+            if any(quotas.matching(resource, hard) for resource in came):
+                self.controller.queue.add(key_of(quota))
 
     def _on_quota(self, _kind: str, old: Obj | None, new: Obj | None) -> None:
         # Charges change the status all the time; they are no reason to count.
@@ -72,7 +85,10 @@ class ResourceQuotaController:
             return
         self.controller.queue.add_after(key, RESYNC_SECONDS)
         hard = (quota.get("spec") or {}).get("hard") or {}
-        objects = {resource: await self._objects(resource, key[0]) for resource in quotas.counted_by(hard)}
+        objects = {
+            resource: await self._objects(resource, key[0])
+            for resource in quotas.counted_by(hard, self._custom.collections)
+        }
         status = status_of(quota, quotas.total(quota, objects, self._clock.now()))
         if same_amounts(status, quota.get("status") or {}):
             return

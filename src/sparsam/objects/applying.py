@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sparsam.errors import BadRequest, Cause, Conflict
-from sparsam.objects import documents, shapeproblems
+from sparsam.objects import documents
 from sparsam.objects.fields import quote
 from sparsam.objects.fieldsets import (
     FieldSet,
@@ -25,23 +25,20 @@ from sparsam.objects.fieldsets import (
     union,
 )
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import ObjectType, type_of
 from sparsam.objects.ownership import (
     APPLY,
     UPDATE,
     Entry,
     Writer,
     compared,
-    empty,
     entries_of,
     identity,
     ordered,
     seen_by,
-    shape_of,
-    view,
     without,
 )
-from sparsam.objects.schema import for_resource, kind_definition
-from sparsam.objects.shapes import Struct
+from sparsam.objects.shapes import NOBODYS, Struct
 from sparsam.objects.strategy import Obj
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -88,8 +85,7 @@ def apply(writer: Writer, live: Obj | None, config: Obj, *, force: bool = False)
 
     Raises Conflict and BadRequest. The outcome still has to be decoded, defaulted and validated.
     """
-    resource = writer.resource
-    check((resource.group, resource.version, resource.kind), config)
+    check(type_of(writer.resource), config)
     merging = _Merging(writer, live, config)
     clashes = merging.clashes
     if clashes and live is not None and writer.manager == KUBECTL:
@@ -109,8 +105,11 @@ class _Merging:
 
     def __init__(self, writer: Writer, live: Obj | None, config: Obj) -> None:
         self._writer = writer
-        self._shape = shape_of(writer.resource)
-        base = live if live is not None else empty(writer.resource)
+        kind = type_of(writer.resource)
+        self._shape, self._views = kind.shape, kind.views
+        base = live if live is not None else kind.empty
+        # Whoever gives up the last field of the metadata that is anybody's does not take these along.
+        self._unowned = {name: value for name, value in base["metadata"].items() if name in NOBODYS}
         self._mine = writer.entry(APPLY, writer.own(_members(self._shape, config)))
         self._others, last = self._entries(live)
         self._merged = self._pruned(self._shape.merge(base, config), last)
@@ -132,19 +131,19 @@ class _Merging:
 
     def _pruned(self, merged: Obj, last: Entry | None) -> Obj:
         """Without what was applied last time, is not now, and nobody else owns."""
-        there = view(self._writer.resource, last["apiVersion"]) if last else None
+        there = self._views.get(last["apiVersion"]) if last else None
         if last is None or there is None:
             return merged
-        before = shape_of(there).with_parents(last["fieldsV1"])
+        before = type_of(there).shape.with_parents(last["fieldsV1"])
         pruned = self._without(merged, before, there)
         for version, claimed in self._claims(first=last["apiVersion"]):
             # What others, or the new configuration, own comes back as their version of the API names it.
-            shape, whole = shape_of(version), self._shown(merged, version)
+            shape, whole = type_of(version).shape, self._shown(merged, version)
             kept = _union_of_members(shape, self._shown(pruned, version), claimed)
             gone = difference(shape.with_parents(_members(shape, whole)), kept)
             pruned = self._without(merged, gone, version)
         # Below what goes there may be fields that this manager never had: they, and what leads to them, stay.
-        shape, whole = shape_of(there), self._shown(merged, there)
+        shape, whole = type_of(there).shape, self._shown(merged, there)
         left = shape.with_parents(_members(shape, self._shown(pruned, there)))
         gone = difference(shape.with_parents(_members(shape, whole)), left)
         return self._without(merged, intersection(gone, before), there)
@@ -155,7 +154,7 @@ class _Merging:
         for entry in (self._mine, *self._others):
             version = entry["apiVersion"]
             claims[version] = union(claims.get(version, {}), entry["fieldsV1"])
-        views = ((view(self._writer.resource, version), claimed) for version, claimed in claims.items())
+        views = ((self._views.get(version), claimed) for version, claimed in claims.items())
         return [(resource, claimed) for resource, claimed in views if resource is not None]
 
     def _shown(self, obj: Obj, there: Resource) -> Obj:
@@ -165,7 +164,7 @@ class _Merging:
     def _without(self, obj: Obj, fields: FieldSet, there: Resource) -> Obj:
         """An object without fields that another version of the API names."""
         here = self._writer.resource
-        pruned: Obj = shape_of(there).prune(self._shown(obj, there), fields) or {}
+        pruned: Obj = type_of(there).shape.prune(self._shown(obj, there), fields) or {}
         return pruned if there is here else self._writer.convert(there, pruned, here)
 
     def outcome(self) -> Obj:
@@ -173,7 +172,7 @@ class _Merging:
         entries = [left for entry, change in self._seen if (left := without(entry, change))]
         if self._mine["fieldsV1"]:
             entries.append(self._mine)
-        metadata = dict(self._merged.get("metadata") or {})
+        metadata = self._unowned | (self._merged.get("metadata") or {})
         metadata.pop("managedFields", None)
         if entries:
             metadata["managedFields"] = ordered(entries)
@@ -204,12 +203,11 @@ def _once_applied(writer: Writer, live: Obj) -> FieldSet:
         config = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
     except msgspec.MsgspecError:
         return {}
-    if config.get("apiVersion") != writer.resource.api_version or any(
-        shapeproblems.find(for_resource(writer.resource).name, config)
-    ):
+    kind = type_of(writer.resource)
+    if config.get("apiVersion") != writer.resource.api_version or any(kind.problems(config)):
         return {}
     change = compared(writer, live, config)
-    members = _members(shape_of(writer.resource), config)
+    members = _members(kind.shape, config)
     return difference(difference(members, change.touched), change.removed)
 
 
@@ -230,15 +228,16 @@ def _union_of_members(shape: Struct, obj: Obj, claimed: FieldSet) -> FieldSet:
     return union(shape.with_parents(_members(shape, obj)), shape.with_parents(claimed))
 
 
-def check(kind: tuple[str, str, str], config: Obj) -> None:
-    """Raises BadRequest unless the configuration is one for this group, version and kind."""
+def check(kind: ObjectType, config: Obj) -> None:
+    """Raises BadRequest unless the configuration is one for objects of this type."""
     metadata = config.get("metadata")
     said = _kind_of(config)
-    if said != f"{kind[0]}/{kind[1]}, Kind={kind[2]}":
+    group, version, name = kind.kind
+    if said != f"{group}/{version}, Kind={name}":
         raise BadRequest(f"invalid object type: {said}")
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
-    problems = list(shapeproblems.find(kind_definition(*kind), config))
+    problems = list(kind.problems(config))
     if problems:
         listed = problems[0] if len(problems) == 1 else "\n  ".join(["errors:", *problems])
         named = metadata if isinstance(metadata, dict) else {}

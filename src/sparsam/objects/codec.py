@@ -20,10 +20,12 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 _PREFIX = b'{"metadata":{'
 
 
-def encode(obj: Obj) -> bytes:
-    """The stored form of an object."""
+def encode(obj: Obj, *, stored_as: str = "") -> bytes:
+    """The stored form of an object; `stored_as` is written down with those whose versions may differ in more."""
     metadata = {name: value for name, value in (obj.get("metadata") or {}).items() if name != "resourceVersion"}
     rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
+    if stored_as:
+        rest["apiVersion"] = stored_as
     head = b'{"metadata":' + _encoder.encode(metadata)
     return head + b"," + _encoder.encode(rest)[1:] if rest else head + b"}"
 

@@ -27,6 +27,7 @@ class Resource:
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = STANDARD_VERBS
     subresources: tuple[str, ...] = ()
+    listed_as: str = ""
 
     @property
     def api_version(self) -> str:
@@ -37,6 +38,11 @@ class Resource:
     def singular_name(self) -> str:
         """The singular that kubectl accepts."""
         return self.singular or self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of objects."""
+        return self.listed_as or f"{self.kind}List"
 
     @property
     def group_resource(self) -> str:
@@ -409,6 +415,7 @@ SUBJECTACCESSREVIEWS = _known("authorization.k8s.io", "v1", "subjectaccessreview
 PRIORITYCLASSES = _known("scheduling.k8s.io", "v1", "priorityclasses")
 CLUSTERTRUSTBUNDLES = _known("certificates.k8s.io", "v1", "clustertrustbundles")
 CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesigningrequests")
+CUSTOMRESOURCEDEFINITIONS = _known("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
 POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")
 NODEPOWERS = _known("power.sparsam.dev", "v1alpha1", "nodepowers")

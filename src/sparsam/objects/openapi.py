@@ -1,7 +1,8 @@
-"""OpenAPI documents of the served resources, from the schema table: version 2 whole, version 3 by group and version.
+"""OpenAPI documents of the served resources: version 2 whole, version 3 by group and version.
 
-Clients read them for field documentation (`kubectl explain`), client-side validation and how lists merge. The documents
-are large and never change: callers cache their encoding.
+They are made from the schema table and, for custom resources, from definitions. Clients read them for field
+documentation (`kubectl explain`), client-side validation and how lists merge. The documents are large and stay as they
+are as long as the catalog does: callers cache their encoding.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from sparsam.objects import customopenapi
+from sparsam.objects.catalog import BUILT_IN, Catalog
 from sparsam.objects.kinds import RESOURCES, Resource
+from sparsam.objects.objecttypes import CustomResource
 from sparsam.objects.schema import Definition, Field, definition, definition_names, descriptions, kind_definition
 from sparsam.objects.schema import kubernetes_version as schema_version
 
@@ -72,31 +76,31 @@ _SUBRESOURCE_KINDS = {
 }
 
 
-def group_versions() -> list[str]:
+def group_versions(catalog: Catalog = BUILT_IN) -> list[str]:
     """The paths of all OpenAPI v3 documents: `api/v1`, `apis/apps/v1`, ..."""
-    return list(dict.fromkeys(_root(resource).removeprefix("/") for resource in RESOURCES))
+    return list(dict.fromkeys(_root(resource).removeprefix("/") for resource in catalog.resources))
 
 
-def openapi_v2() -> Document:
+def openapi_v2(catalog: Catalog = BUILT_IN) -> Document:
     """The whole API as one Swagger 2.0 document."""
-    emitter = _Emitter("#/definitions/", version=2)
+    emitter = _Emitter("#/definitions/", catalog, version=2)
     paths: Document = {}
-    for resource in RESOURCES:
+    for resource in catalog.resources:
         paths |= emitter.paths(resource)
     return {
         "swagger": "2.0",
         "info": _info(),
         "paths": paths,
-        "definitions": emitter.definitions(definition_names()),
+        "definitions": emitter.definitions(definition_names(), catalog.resources),
     }
 
 
-def openapi_v3(group_version: str) -> Document:
+def openapi_v3(group_version: str, catalog: Catalog = BUILT_IN) -> Document:
     """The OpenAPI 3.0 document of one `api/v1` or `apis/<group>/<version>`; raises KeyError when there is none."""
-    served = [resource for resource in RESOURCES if _root(resource) == f"/{group_version}"]
+    served = [resource for resource in catalog.resources if _root(resource) == f"/{group_version}"]
     if not served:
         raise KeyError(group_version)
-    emitter = _Emitter("#/components/schemas/", version=3)
+    emitter = _Emitter("#/components/schemas/", catalog, version=3)
     paths: Document = {}
     for resource in served:
         paths |= emitter.paths(resource)
@@ -105,7 +109,7 @@ def openapi_v3(group_version: str) -> Document:
         "openapi": "3.0.0",
         "info": _info(),
         "paths": paths,
-        "components": {"schemas": emitter.definitions(names)},
+        "components": {"schemas": emitter.definitions(names, served)},
     }
 
 
@@ -120,12 +124,13 @@ def _root(resource: Resource) -> str:
 def _kinds_of(resource: Resource) -> list[str]:
     kinds = [
         (resource.group, resource.version, resource.kind),
-        (resource.group, resource.version, f"{resource.kind}List"),
+        (resource.group, resource.version, resource.list_kind),
         ("", "v1", "Status"),
         ("", "v1", "DeleteOptions"),
         *(_SUBRESOURCE_KINDS[name] for name in resource.subresources if name in _SUBRESOURCE_KINDS),
     ]
-    return [name for name in (kind_definition(*kind) for kind in kinds) if name]
+    metadata = [_META + "ObjectMeta", _META + "ListMeta"] if isinstance(resource, CustomResource) else []
+    return metadata + [name for name in (kind_definition(*kind) for kind in kinds) if name]
 
 
 def _reachable(names: Iterable[str]) -> list[str]:
@@ -141,13 +146,23 @@ def _reachable(names: Iterable[str]) -> list[str]:
 class _Emitter:
     """Writes one document's schemas and paths; the two versions differ in where things stand."""
 
-    def __init__(self, prefix: str, *, version: int) -> None:
+    def __init__(self, prefix: str, catalog: Catalog, *, version: int) -> None:
         self._prefix = prefix
         self._version = version
         self._kinds = _kinds_by_definition()
+        self._custom = {
+            (resource.group, resource.version, kind): customopenapi.definition_name(
+                resource.group, resource.version, kind
+            )
+            for resource in catalog.custom
+            for kind in (resource.kind, resource.list_kind)
+        }
 
-    def definitions(self, names: Iterable[str]) -> Document:
+    def definitions(self, names: Iterable[str], served: Iterable[Resource]) -> Document:
+        """Those named, and those of the custom resources among the served."""
         found = {name: self._definition(definition(name)) for name in names}
+        for resource in served:
+            found |= customopenapi.definitions(resource, openapi=self._version)
         for kind, name in _SPECIAL_NAMES.items():
             text = descriptions().get(name, ("", {}))[0]
             found[name] = {"description": text} | self._special(kind)
@@ -236,7 +251,7 @@ class _Emitter:
             scope = "Namespaced" if resource.namespaced and not everywhere else ""
             suffix = "ForAllNamespaces" if everywhere else ""
             name = f"{action}{_camel(resource)}{scope}{resource.kind}{suffix}"
-            answer = f"{resource.kind}List" if verb == "list" else resource.kind
+            answer = resource.list_kind if verb == "list" else resource.kind
             path = f"{base}/{{name}}" if single else base
             yield path, method, self._operation(name, action, method, kind, answer)
 
@@ -255,10 +270,13 @@ class _Emitter:
             found[path] = item
         return found
 
+    def _name(self, group: str, version: str, kind: str) -> str:
+        return self._custom.get((group, version, kind)) or kind_definition(group, version, kind)
+
     def _operation(self, name: str, action: str, method: str, kind: tuple[str, str, str], answer: str) -> Document:
         group, version, word = kind
-        body = kind_definition(group, version, word)
-        reply = kind_definition(group, version, answer) or body
+        body = self._name(group, version, word)
+        reply = self._name(group, version, answer) or body
         operation: Document = {
             "operationId": name,
             "tags": [f"{group.partition('.')[0] or 'core'}_{version}"],

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
-from sparsam.objects import typed
 from sparsam.objects.fieldsets import FieldSet, difference, from_paths, only_trees, parse, union, without_trees
-from sparsam.objects.kinds import RESOURCES, Resource
-from sparsam.objects.schema import for_resource
-from sparsam.objects.shapes import Struct, of_object
-from sparsam.objects.strategies import strategy_for
+from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.strategy import Obj
 
 Entry = dict[str, Any]
@@ -149,7 +146,7 @@ def seen_by(writer: Writer, entries: Iterable[Entry], change: Change) -> Iterato
     for entry in entries:
         version = entry["apiVersion"]
         if version not in changes:
-            there = view(writer.resource, version)
+            there = type_of(writer.resource).views.get(version)
             if there is None:
                 continue
             new = writer.convert(writer.resource, change.new, there)
@@ -158,33 +155,11 @@ def seen_by(writer: Writer, entries: Iterable[Entry], change: Change) -> Iterato
         yield entry, changes[version]
 
 
-@cache
-def view(resource: Resource, version: str) -> Resource | None:
-    """The view of the same stored objects that has this version of the API; None where there is none."""
-    others = (each for each in RESOURCES if each.storage_prefix == resource.storage_prefix)
-    return next((each for each in others if each.api_version == version), None)
-
-
 def compared(writer: Writer, new: Obj, old: Obj | None) -> Change:
     """What a write changes, of the fields that it may own."""
-    touched, removed = shape_of(writer.resource).compare(empty(writer.resource) if old is None else old, new)
+    kind = type_of(writer.resource)
+    touched, removed = kind.shape.compare(kind.empty if old is None else old, new)
     return Change(new, old, writer.own(touched or {}), writer.own(removed or {}))
-
-
-@cache
-def shape_of(resource: Resource) -> Struct:
-    """How objects of a resource are owned."""
-    return of_object(for_resource(resource).name)
-
-
-@cache
-def empty(resource: Resource) -> Obj:
-    """An object of which nothing was said, as Go writes it; not to be changed."""
-    name = for_resource(resource).name
-    obj, _ = typed.read(name, {})
-    typed.complete(name, obj)
-    obj.setdefault("metadata", {})
-    return obj
 
 
 def capped(entries: list[Entry]) -> list[Entry]:
@@ -251,13 +226,18 @@ _REACHES = {
 }
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _reach(resource: Resource, subresource: str) -> tuple[FieldSet, FieldSet]:
     """The only fields that a write may own (none named: all), and those that it may not."""
+    kind = type_of(resource)
+    if subresource == "scale" and kind.scale_paths is not None:
+        return from_paths([tuple(f"f:{name}" for name in kind.scale_paths.spec_replicas)]), {}
     if subresource in _REACHES:
         return _REACHES[subresource], {}
     if not subresource:
-        return {}, {"f:status": {}} if strategy_for(resource).has_status else {}
+        return {}, {"f:status": {}} if kind.strategy.has_status else {}
+    if kind.is_custom:
+        return {"f:status": {}}, {}
     own = ("apiVersion", "kind", "metadata", "status")
-    others = [(f"f:{name}",) for name in for_resource(resource).fields if name not in own]
+    others = [(f"f:{name}",) for name in kind.fields if name not in own]
     return {}, union(from_paths(others), _ALSO_RESET.get((resource.plural, subresource), {}))

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from sparsam.errors import BadRequest, Invalid, RequestEntityTooLarge, StatusError
-from sparsam.objects import documents, strategic
-from sparsam.objects.kinds import Resource
-from sparsam.objects.schema import definition, kind_definition
+from sparsam.objects import documents
+from sparsam.objects.objecttypes import ObjectType
 from sparsam.objects.strategy import Obj
 
 MAX_OPERATIONS = 10_000
@@ -25,11 +24,10 @@ _KINDS = {
 }
 
 
-def apply(resource: Resource, old: Obj, patch_type: str, raw: bytes, kind: tuple[str, str, str] | None = None) -> Obj:
-    """`old` with the patch (`json`, `merge`, `strategic`, or their media types) applied.
+def apply(kind: ObjectType, old: Obj, patch_type: str, raw: bytes) -> Obj:
+    """`old`, an object of this type, with the patch (`json`, `merge`, `strategic`, or their media types) applied.
 
-    `kind` is (group, version, kind) of `old` where it is not the resource's own. Raises BadRequest for a patch that
-    makes no sense and Invalid for one that does not fit the object.
+    Raises BadRequest for a patch that makes no sense and Invalid for one that does not fit the object.
     """
     patch_type = _KINDS.get(patch_type, patch_type)
     try:
@@ -46,8 +44,7 @@ def apply(resource: Resource, old: Obj, patch_type: str, raw: bytes, kind: tuple
         else:
             if not isinstance(patch, dict):
                 raise BadRequest("invalid patch: the patch must be an object")
-            name = kind_definition(*(kind or (resource.group, resource.version, resource.kind)))
-            patched = strategic.merge(old, patch, definition(name))
+            patched = kind.merge(old, patch)
     except RecursionError:
         raise BadRequest("the patch is nested too deeply") from None
     if not isinstance(patched, dict):

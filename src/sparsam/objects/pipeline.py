@@ -12,11 +12,10 @@ from typing import Any
 
 from sparsam.errors import Cause
 from sparsam.objects import decode as decoding
-from sparsam.objects import metadata, ownership, patches, typed
+from sparsam.objects import metadata, ownership, patches
 from sparsam.objects.fields import invalid_object
 from sparsam.objects.kinds import Resource
-from sparsam.objects.schema import for_resource
-from sparsam.objects.strategies import strategy_for
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.strategies.pod_subresources import validate_ephemeral_containers, validate_resize
 from sparsam.objects.strategy import Obj, Strategy
 
@@ -66,7 +65,8 @@ def decode(
 
 def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     """A decoded object made ready to be stored for the first time, and warnings. Changes `obj` in place."""
-    strategy = strategy_for(resource)
+    kind = type_of(resource)
+    strategy = kind.strategy
     meta = _metadata(obj)
     if resource.namespaced and not meta.get("namespace"):
         meta["namespace"] = ctx.namespace
@@ -86,17 +86,19 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     strategy.prepare_create(obj)
     ctx.settle(obj, None)
     causes = metadata.validate_metadata(meta, namespaced=resource.namespaced, name_rule=strategy.name_rule)
-    causes += metadata.validate_kube_finalizers(meta)
+    if not kind.is_custom:
+        causes += metadata.validate_kube_finalizers(meta)
     causes += strategy.validate(obj)
     _raise_if_invalid(resource, meta, causes)
     warnings = strategy.warnings(obj, None)
-    typed.complete(for_resource(resource).name, obj)
+    kind.complete(obj)
     return obj, warnings
 
 
 def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource: str = "") -> tuple[Obj, list[str]]:
     """`new` made ready to replace `old`, and warnings. Restores what an update may not change."""
-    strategy = strategy_for(resource)
+    kind = type_of(resource)
+    strategy = kind.strategy
     meta, old_meta = _metadata(new), old["metadata"]
     _restore_identity(resource, meta, old_meta)
     strategy.default(new)
@@ -107,7 +109,7 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     causes = _validate_meta_update(resource, new, old) + causes
     _raise_if_invalid(resource, old_meta, causes)
     warnings = strategy.warnings(new, old)
-    typed.complete(for_resource(resource).name, new)
+    kind.complete(new)
     ownership.settle(new, old)
     return new, warnings
 
@@ -120,7 +122,7 @@ def apply_patch(
     The result still has to go through `update`.
     """
     entries = old["metadata"].get("managedFields")
-    patched = patches.apply(resource, old, patch_type, raw)
+    patched = patches.apply(type_of(resource), old, patch_type, raw)
     metadata = patched.get("metadata")
     if entries and isinstance(metadata, dict) and metadata.get("managedFields") is entries:
         # Untouched by the patch: read from the stored object again, which is cheaper than checking them.
@@ -209,7 +211,12 @@ def _keep_all_but_status(new: Obj, old: Obj) -> None:
 
 
 def _raise_generation(strategy: Strategy, new: Obj, old: Obj) -> None:
-    if strategy.has_generation and any(new.get(name) != old.get(name) for name in strategy.generation_fields):
+    if not strategy.has_generation:
+        return
+    names = strategy.generation_fields
+    if names is None:
+        names = tuple((new.keys() | old.keys()) - {"apiVersion", "kind", "metadata"})
+    if any(new.get(name) != old.get(name) for name in names):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 

@@ -68,11 +68,11 @@ def _has_old_count(resource: Resource) -> bool:
     return not resource.group and resource.plural in _OLD_COUNTS
 
 
-def counted_by(names: Iterable[str]) -> list[Resource]:
-    """The resources that a quota with these names has to look at, each once."""
+def counted_by(names: Iterable[str], custom: Iterable[Resource] = ()) -> list[Resource]:
+    """The resources, these custom ones among them, that a quota with these names has to look at, each once."""
     wanted = list(names)
     found: dict[str, Resource] = {}
-    for resource in RESOURCES:
+    for resource in (*RESOURCES, *custom):
         if is_counted(resource) and matching(resource, wanted):
             found.setdefault(resource.storage_prefix, resource)
     return list(found.values())

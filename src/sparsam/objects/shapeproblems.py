@@ -26,13 +26,13 @@ def _problems(field: Field, value: Any) -> Iterator[str]:
         yield from _list_problems(field, value)
     elif field.type.startswith(("@", "map[string]")):
         yield from _map_problems(field, value)
-    elif problem := _scalar_problem(field.type, value):
+    elif problem := scalar_problem(field.type, value):
         yield f": {problem}"
 
 
 def _map_problems(field: Field, value: Any) -> Iterator[str]:
     if not isinstance(value, dict):
-        yield f": expected map, got &{{{_shown(value)}}}"
+        yield f": expected map, got &{{{shown(value)}}}"
         return
     declared = definition(field.definition).fields if field.type.startswith("@") else None
     for name, item in value.items():
@@ -45,14 +45,14 @@ def _map_problems(field: Field, value: Any) -> Iterator[str]:
 
 def _list_problems(field: Field, value: Any) -> Iterator[str]:
     if not isinstance(value, list):
-        yield f": expected list, got &{{{_shown(value)}}}"
+        yield f": expected list, got &{{{shown(value)}}}"
         return
     shape, element = of_field(field), Field(field.element)
     seen = set()
     for place, item in enumerate(value):
         step = f"[{place}]"
         if isinstance(shape, List):
-            if problem := _item_problem(shape, item):
+            if problem := item_problem(shape, item):
                 yield f": element {place}: {problem}"
                 continue
             step = format_step(shape.step(item))
@@ -63,7 +63,7 @@ def _list_problems(field: Field, value: Any) -> Iterator[str]:
         yield from (f"{step}{problem}" for problem in _problems(element, item))
 
 
-def _item_problem(shape: List, item: Any) -> str:
+def item_problem(shape: List, item: Any) -> str:
     """Why nothing tells an item from the others; empty where something does."""
     if not shape.is_keyed:
         if isinstance(item, dict):
@@ -83,13 +83,14 @@ def _item_problem(shape: List, item: Any) -> str:
     )
 
 
-def _scalar_problem(kind: str, value: Any) -> str:
+def scalar_problem(kind: str, value: Any) -> str:
+    """Why a value is not of a plain type; empty where it is."""
     if kind in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
         return f"expected numeric (int or float), got {_go_type(value)}"
     if kind in _TEXTS and not isinstance(value, str):
-        return f"expected string, got &value.valueUnstructured{{Value:{_shown(value)}}}"
+        return f"expected string, got &value.valueUnstructured{{Value:{shown(value)}}}"
     if kind == "bool" and not isinstance(value, bool):
-        return f"expected boolean, got &{{{_shown(value)}}}"
+        return f"expected boolean, got &{{{shown(value)}}}"
     return ""
 
 
@@ -98,12 +99,12 @@ def _go_type(value: Any) -> str:
     return names[value.__class__]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as Go's `%v` prints it."""
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{name}:{_shown(item)}" for name, item in sorted(value.items())) + "]"
+        return "map[" + " ".join(f"{name}:{shown(item)}" for name, item in sorted(value.items())) + "]"
     if isinstance(value, list):
-        return "[" + " ".join(map(_shown, value)) + "]"
+        return "[" + " ".join(map(shown, value)) + "]"
     if value is None:
         return "<nil>"
     return value if isinstance(value, str) else render(value)

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from sparsam.objects.fieldsets import SELF, FieldSet, closed, has_self, keyed, valued
-from sparsam.objects.schema import JSON_PROPS, Definition, Field, definition
+from sparsam.objects.schema import JSON_PROPS, OBJECT_META, Definition, Field, definition
 
 Nodes = tuple[FieldSet | None, FieldSet | None]
 """What of a new value is not, or other, in the old one, and what of the old one is gone."""
@@ -385,7 +385,7 @@ def of_definition(name: str) -> Struct:
     return Struct(found.fields)
 
 
-_NOBODYS = frozenset(
+NOBODYS = frozenset(
     {
         "name",
         "namespace",
@@ -405,10 +405,14 @@ def of_object(name: str) -> Struct:
     return _Object(definition(name))
 
 
+def of_metadata(name: str = OBJECT_META) -> Struct:
+    """The shape of a whole object's metadata."""
+    return Struct(definition(name).fields, NOBODYS)
+
+
 class _Object(Struct):
     __slots__ = ()
 
     def __init__(self, kind: Definition) -> None:
         super().__init__(kind.fields, frozenset({"apiVersion", "kind"}))
-        metadata = definition(kind.fields["metadata"].definition)
-        self._parts["metadata"] = "f:metadata", Struct(metadata.fields, _NOBODYS)
+        self._parts["metadata"] = "f:metadata", of_metadata(kind.fields["metadata"].definition)

@@ -59,8 +59,8 @@ class Strategy:
     """Whether the main resource ignores status (it has a status subresource)."""
     has_generation: bool = False
     """Whether metadata.generation starts at 1 and rises when the spec changes."""
-    generation_fields: tuple[str, ...] = ("spec",)
-    """Top-level fields whose change raises the generation."""
+    generation_fields: tuple[str, ...] | None = ("spec",)
+    """Top-level fields whose change raises the generation; None for all but the metadata."""
     allow_unconditional_update: bool = True
     """Whether an update without resourceVersion is taken."""
     allow_create_on_update: bool = False

@@ -204,7 +204,7 @@ def test_a_wrong_field_is_named(group, plural, obj, cause):
         (STORAGE, "volumeattributesclasses", {"parameters": {"a": "c"}}, ("Invalid", "parameters")),
         ("scheduling.k8s.io", "priorityclasses", {"value": 2}, ("Forbidden", "value")),
         ("node.k8s.io", "runtimeclasses", {"handler": "other"}, ("Invalid", "handler")),
-        (EXTENSIONS, "customresourcedefinitions", spec(DEFINITION, scope="Namespaced"), ("Invalid", "spec.scope")),
+        (EXTENSIONS, "customresourcedefinitions", spec(DEFINITION, group="z.y"), ("Invalid", "spec.group")),
         (DEVICES, "resourceclaims", spec({"devices": {}}), ("Invalid", "spec")),
     ],
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsam.apiserver.tables import cluster, measured, pods, policies
+from sparsam.apiserver.tables import cluster, custom, measured, pods, policies
 from sparsam.apiserver.tables.columns import NAME, Column, Printer, name_of
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import type_of
 from sparsam.objects.strategy import Obj
 
 _GENERIC = Printer(
@@ -32,7 +33,8 @@ def render(
     headers: bool = True,
 ) -> Obj:
     """A Table of `objects`; `include` (None, Metadata, Object) says what each row carries besides its cells."""
-    printer = PRINTERS.get((resource.group, resource.kind), _GENERIC)
+    columns = type_of(resource).printer_columns
+    printer = custom.printer(columns) if columns else PRINTERS.get((resource.group, resource.kind), _GENERIC)
     now = datetime.now(UTC)
     rows = [_row(obj, printer.row(obj, now), include, version) for obj in objects]
     return {

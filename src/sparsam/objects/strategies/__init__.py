@@ -28,7 +28,11 @@ def strategies() -> dict[tuple[str, str], Strategy]:
     return merged
 
 
-@lru_cache(maxsize=256)
 def strategy_for(resource: Resource) -> Strategy:
-    """The behaviour of a resource's kind; one that only obeys the schema when none is registered."""
-    return strategies().get((resource.group, resource.kind), _DEFAULT)
+    """The behaviour of a built-in resource's kind."""
+    return strategy_of(resource.group, resource.kind)
+
+
+def strategy_of(group: str, kind: str) -> Strategy:
+    """The behaviour of a built-in kind; one that only obeys the schema when none is registered."""
+    return strategies().get((group, kind), _DEFAULT)

@@ -1,157 +1,240 @@
-"""Schemas within CustomResourceDefinitions: the rules that make one structural, and defaults that fit their type."""
+"""Schemas within CustomResourceDefinitions: what OpenAPI and Kubernetes' extensions of it allow.
+
+Upstream looks at a schema three times, and so does this: whether it is structural, whether its defaults are valid,
+and what each word of it may say. The first two stand in `sparsam.objects.structural`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, replace
 
 from sparsam.errors import Cause
-from sparsam.objects.fields import forbidden, invalid, not_supported, required, type_invalid
+from sparsam.objects.fields import forbidden, invalid, not_supported, required
+from sparsam.objects.strategies.crd_rules import rule_causes
 from sparsam.objects.strategy import Obj
+from sparsam.objects.structural.defaultrules import default_causes
+from sparsam.objects.structural.nodes import (
+    EMBEDDED,
+    JUNCTORS,
+    LIST_KEYS,
+    LIST_TYPE,
+    MAP_TYPE,
+    META_FIELDS,
+    PRESERVE,
+    VALIDATIONS,
+    Uncompilable,
+    parse,
+)
+from sparsam.objects.structural.structure import structure_causes
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_INT_OR_STRING = "x-kubernetes-int-or-string"
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
-_EMBEDDED = "x-kubernetes-embedded-resource"
-_LIST_TYPE = "x-kubernetes-list-type"
-_LIST_KEYS = "x-kubernetes-list-map-keys"
-_MAP_TYPE = "x-kubernetes-map-type"
-_UNSUPPORTED = ("id", "$ref", "definitions", "dependencies", "patternProperties", "additionalItems")
-_JUNCTORS = ("allOf", "anyOf", "oneOf")
-# What only the structure itself may say, not a condition within `allOf` and its like.
-_STRUCTURE_ONLY = ("type", "description", "title", "default", "nullable", _PRESERVE, _EMBEDDED, _INT_OR_STRING)
-_STRICT_SCHEMA_NOTE = "must be empty to be structural"
+_UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+# What keeps its meaning when the schema of the status is taken out of the whole.
+_AT_ROOT_BESIDE_STATUS = (
+    "description type format title maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern "
+    f"maxItems minItems uniqueItems multipleOf required items properties externalDocs example {PRESERVE} {VALIDATIONS}"
+).split()
+_AT_ROOT_NAMES = (
+    "Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern "
+    "MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields "
+    "XValidations"
+)
 
 
-def validate_schema(schema: Obj, path: str) -> list[Cause]:
-    """Causes for the schema of one version."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What holds at a place of the schema because of where it stands."""
+
+    is_root: bool = False
+    in_metadata: bool = False
+    no_default: str = ""
+    """Why a default may not stand here; empty where it may."""
+    uncorrelated: str = ""
+    """The path from which on an old value cannot be found; empty where it can."""
+
+
+def validate_schema(schema: Obj, path: str, *, has_status: bool = False) -> list[Cause]:
+    """Causes for the schema of one version; `has_status`: the version has the status subresource."""
+    causes = list(_at_root(schema, path)) if has_status else []
+    if schema.get("nullable"):
+        causes.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
+    unreadable: list[Cause] = []
+    is_sound = False
+    try:
+        root = parse(schema)
+    except Uncompilable as error:
+        unreadable.append(invalid(path, "", str(error)))
+    else:
+        found = structure_causes(root, path) or default_causes(root, path)
+        is_sound = not found
+        causes += found
+    rules: list[Cause] = []
+    causes += _words(schema, path, _Place(is_root=True), rules if is_sound else None)
+    # What cannot be read has most often been told by its word already.
+    return (causes + rules) or unreadable
+
+
+def _at_root(schema: Obj, path: str) -> Iterator[Cause]:
+    if schema.get("type", "object") != "object":
+        detail = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+        yield invalid(f"{path}.type", schema["type"], detail)
+    elif any(value and name not in _AT_ROOT_BESIDE_STATUS for name, value in schema.items()):
+        detail = (
+            f"only [{_AT_ROOT_NAMES}] fields are allowed at the root of the schema if the status subresource is enabled"
+        )
+        yield invalid(path, schema, detail)
+
+
+def _words(schema: Obj, path: str, place: _Place, rules: list[Cause] | None) -> list[Cause]:
+    """Causes for a schema and all schemas within it; those of compiled rules go into `rules`, unless it is None."""
+    causes = list(_own_words(schema, path, place))
+    for child, here, inner in _children(schema, path, place):
+        causes += _words(child, here, inner, rules)
+    for condition, here in _conditions(schema, path):
+        causes += _words(condition, here, replace(place, is_root=False), None)
+    causes += _map_rules(schema, path)
+    causes += _list_rules(schema, path)
+    compiles = rules is not None and not causes
+    for static, compiled in rule_causes(schema, path, place.uncorrelated, is_root=place.is_root, compiles=compiles):
+        causes += static
+        if rules is not None:
+            rules += compiled
+    return causes
+
+
+def _own_words(schema: Obj, path: str, place: _Place) -> Iterator[Cause]:
     kind = schema.get("type", "")
-    causes: list[Cause] = []
-    if not kind:
-        causes.append(required(f"{path}.type", "must not be empty at the root"))
-    elif kind != "object":
-        causes.append(invalid(f"{path}.type", kind, "must be object at the root"))
-    for child, here, noun in _children(schema, path):
-        causes += _structure(child, here, noun)
-    causes += _defaults(schema, path)
-    return causes + _rules(schema, path)
-
-
-def _children(schema: Obj, path: str) -> Iterator[tuple[Obj, str, str]]:
-    for name, child in (schema.get("properties") or {}).items():
-        yield child, f"{path}.properties[{name}]", "object fields"
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield schema["additionalProperties"], f"{path}.additionalProperties", "object fields"
-    if isinstance(schema.get("items"), dict):
-        yield schema["items"], f"{path}.items", "array items"
-
-
-def _structure(schema: Obj, path: str, noun: str) -> list[Cause]:
-    """Each value has a type, unless it may have any."""
-    causes: list[Cause] = []
-    if not schema.get("type") and not schema.get(_INT_OR_STRING) and not schema.get(_PRESERVE):
-        causes.append(required(f"{path}.type", f"must not be empty for specified {noun}"))
-    if schema.get("type") and schema.get(_INT_OR_STRING):
-        causes.append(invalid(f"{path}.type", schema["type"], "must be empty if x-kubernetes-int-or-string is true"))
-    if schema.get("type") == "array" and schema.get("items") is None:
-        causes.append(required(f"{path}.items", "must be specified"))
-    for child, here, inner in _children(schema, path):
-        causes += _structure(child, here, inner)
-    return causes + _conditions(schema, path)
-
-
-def _conditions(schema: Obj, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    places = [(each, f"{path}.{name}[{i}]") for name in _JUNCTORS for i, each in enumerate(schema.get(name) or [])]
-    if schema.get("not") is not None:
-        places.append((schema["not"], f"{path}.not"))
-    for condition, here in places:
-        if schema.get(_INT_OR_STRING) and set(condition) == {"type"}:
-            continue
-        causes += [forbidden(f"{here}.{name}", _STRICT_SCHEMA_NOTE) for name in _STRUCTURE_ONLY if condition.get(name)]
-        causes += _conditions(condition, here)
-    return causes
-
-
-def _defaults(schema: Obj, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    if schema.get("default") is not None:
-        causes += _typed(schema["default"], schema, f"{path}.default")
-    for child, here, _noun in _children(schema, path):
-        causes += _defaults(child, here)
-    return causes
-
-
-def _typed(value: Any, schema: Obj, path: str) -> list[Cause]:
-    kind, actual = schema.get("type", ""), _type_of(value)
-    if not kind or kind == actual or (kind == "number" and actual == "integer"):
-        return []
-    causes = [type_invalid(path, actual, f' in body must be of type {kind}: "{actual}"')]
-    if kind == "integer" and actual == "number":
-        causes.append(invalid(path, "", "Checked value must be of type integer (default format) in "))
-    return causes
-
-
-def _type_of(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return "integer"
-    if isinstance(value, float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _rules(schema: Obj, path: str) -> list[Cause]:
-    """What a schema may not use, wherever it stands."""
-    kind = schema.get("type", "")
-    causes = [forbidden(f"{path}.{name}", f"{name} is not supported") for name in _UNSUPPORTED if schema.get(name)]
     if kind and kind not in _TYPES:
-        causes.append(not_supported(f"{path}.type", kind, _TYPES))
+        yield not_supported(f"{path}.type", kind, _TYPES)
+    if schema.get("default") is not None and place.no_default:
+        yield forbidden(f"{path}.default", f"must not be set {place.no_default}")
+    for name in _UNSUPPORTED:
+        if schema.get(name):
+            yield forbidden(f"{path}.{name}", f"{name} is not supported")
+    if kind == "null":
+        yield forbidden(f"{path}.type", "type cannot be set to null, use nullable as an alternative")
+    if isinstance(schema.get("items"), list):
+        yield forbidden(f"{path}.items", "items must be a schema object and not an array")
+    if place.in_metadata and schema.get(EMBEDDED):
+        yield forbidden(f"{path}.{EMBEDDED}", "must not be used inside of resource meta")
     if schema.get("uniqueItems"):
         detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        causes.append(forbidden(f"{path}.uniqueItems", detail))
-    if schema.get("additionalProperties") is not None and schema.get("properties"):
+        yield forbidden(f"{path}.uniqueItems", detail)
+    others = schema.get("additionalProperties")
+    if schema.get("properties") and others is not None and others is not True:
         detail = "additionalProperties and properties are mutual exclusive"
-        causes.append(forbidden(f"{path}.additionalProperties", detail))
-    if isinstance(schema.get("items"), list):
-        causes.append(forbidden(f"{path}.items", "items must be a schema object and not an array"))
-    causes += _lists(schema, path)
-    map_type = schema.get(_MAP_TYPE)
-    if map_type is not None and map_type not in ("atomic", "granular"):
-        causes.append(not_supported(f"{path}.{_MAP_TYPE}", map_type, ("atomic", "granular")))
-    for child, here, _noun in _children(schema, path):
-        causes += _rules(child, here)
-    for name in _JUNCTORS:
-        for position, each in enumerate(schema.get(name) or []):
-            causes += _rules(each, f"{path}.{name}[{position}]")
-    return causes + (_rules(schema["not"], f"{path}.not") if schema.get("not") is not None else [])
+        yield forbidden(f"{path}.additionalProperties", detail)
 
 
-def _lists(schema: Obj, path: str) -> list[Cause]:
-    kind, keys = schema.get(_LIST_TYPE), schema.get(_LIST_KEYS) or []
-    causes: list[Cause] = []
-    if kind is None:
-        if keys:
-            detail = "must be map if x-kubernetes-list-map-keys is non-empty"
-            causes.append(required(f"{path}.{_LIST_TYPE}", detail))
-        return causes
-    if schema.get("type") != "array":
-        detail = "must be array if x-kubernetes-list-type is specified"
-        causes.append(invalid(f"{path}.type", schema.get("type", ""), detail))
-    if kind not in ("atomic", "map", "set"):
-        causes.append(not_supported(f"{path}.{_LIST_TYPE}", kind, ("atomic", "map", "set")))
-    if kind != "map":
-        return causes
-    if not keys:
-        detail = "must not be empty if x-kubernetes-list-type is map"
-        causes.append(required(f"{path}.{_LIST_KEYS}", detail))
+def _children(schema: Obj, path: str, place: _Place) -> Iterator[tuple[Obj, str, _Place]]:
+    inner = replace(place, is_root=False)
+    if isinstance(schema.get("additionalProperties"), dict):
+        reason = "inside additionalProperties applying to object metadata" if place.in_metadata else place.no_default
+        yield schema["additionalProperties"], f"{path}.additionalProperties", replace(inner, no_default=reason)
+    for name, child in (schema.get("properties") or {}).items():
+        here = inner
+        if name in META_FIELDS and (place.is_root or schema.get(EMBEDDED)):
+            reason = f"in top-level {name}" if place.is_root else place.no_default
+            here = replace(inner, in_metadata=True, no_default=reason)
+        yield child, f"{path}.properties[{name}]", here
     items = schema.get("items")
-    properties = (items.get("properties") or {}) if isinstance(items, dict) else {}
-    for position, name in enumerate(keys):
-        if name not in properties:
-            detail = "entries must all be names of item properties"
-            causes.append(invalid(f"{path}.{_LIST_KEYS}[{position}]", name, detail))
-    return causes
+    if isinstance(items, dict):
+        # Only the items of keyed lists have a history.
+        lost = place.uncorrelated or ("" if schema.get(LIST_TYPE) == "map" else path)
+        yield items, f"{path}.items", replace(inner, uncorrelated=lost)
+
+
+def _conditions(schema: Obj, path: str) -> Iterator[tuple[Obj, str]]:
+    if schema.get("not") is not None:
+        yield schema["not"], f"{path}.not"
+    for name in (JUNCTORS[0], JUNCTORS[2], JUNCTORS[1]):
+        for position, each in enumerate(schema.get(name) or []):
+            yield each, f"{path}.{name}[{position}]"
+
+
+def _map_rules(schema: Obj, path: str) -> Iterator[Cause]:
+    if schema.get(PRESERVE) is False:
+        yield invalid(f"{path}.{PRESERVE}", False, "must be true or undefined")
+    kind = schema.get(MAP_TYPE)
+    if kind is None:
+        return
+    if schema.get("type") != "object":
+        yield from _wrong_type(schema, path, "must be object if x-kubernetes-map-type is specified")
+    if kind not in ("atomic", "granular"):
+        yield not_supported(f"{path}.{MAP_TYPE}", kind, ("atomic", "granular"))
+
+
+def _wrong_type(schema: Obj, path: str, detail: str) -> Iterator[Cause]:
+    kind = schema.get("type")
+    yield invalid(f"{path}.type", kind, detail) if kind else required(f"{path}.type", detail)
+
+
+def _list_rules(schema: Obj, path: str) -> Iterator[Cause]:
+    kind, keys, items = schema.get(LIST_TYPE), schema.get(LIST_KEYS) or [], schema.get("items")
+    if kind is not None and schema.get("type") != "array":
+        yield from _wrong_type(schema, path, "must be array if x-kubernetes-list-type is specified")
+    elif kind == "set" and isinstance(items, dict):
+        yield from _set_items(items, f"{path}.items")
+    if kind is not None and kind not in ("atomic", "set", "map"):
+        yield not_supported(f"{path}.{LIST_TYPE}", kind, ("atomic", "set", "map"))
+    if keys and kind != "map":
+        detail = "must be map if x-kubernetes-list-map-keys is non-empty"
+        here = f"{path}.{LIST_TYPE}"
+        yield required(here, detail) if kind is None else invalid(here, kind, detail)
+    if kind == "map":
+        yield from _keyed_list(keys, items, path)
+    if kind in ("map", "set") and isinstance(items, dict):
+        if items.get("nullable"):
+            yield forbidden(f"{path}.items.nullable", f"cannot be nullable when x-kubernetes-list-type is {kind}")
+        if kind == "map":
+            yield from _key_properties(keys, items, f"{path}.items")
+
+
+def _set_items(items: Obj, path: str) -> Iterator[Cause]:
+    detail = "must be atomic as item of a list with x-kubernetes-list-type=set"
+    if items.get("type") == "array" and items.get(LIST_TYPE) not in (None, "atomic"):
+        yield invalid(f"{path}.{LIST_TYPE}", items[LIST_TYPE], detail)
+    if items.get("type") == "object" and items.get(MAP_TYPE) != "atomic":
+        # Upstream prints the type of a list here, too.
+        yield invalid(f"{path}.{MAP_TYPE}", items.get(LIST_TYPE), detail)
+
+
+def _keyed_list(keys: list[str], items: Obj | list[Obj] | None, path: str) -> Iterator[Cause]:
+    here = f"{path}.{LIST_KEYS}"
+    if not keys:
+        yield required(here, "must not be empty if x-kubernetes-list-type is map")
+    if items is None:
+        yield required(f"{path}.items", "must have a schema if x-kubernetes-list-type is map")
+    elif isinstance(items, list):
+        yield invalid(f"{path}.items", items, "must only have a single schema if x-kubernetes-list-type is map")
+    elif items.get("type") != "object":
+        detail = "must be object if parent array's x-kubernetes-list-type is map"
+        yield invalid(f"{path}.items.type", items.get("type", ""), detail)
+    else:
+        properties = items.get("properties") or {}
+        for position, name in enumerate(keys):
+            if name not in properties:
+                yield invalid(here, keys, "entries must all be names of item properties")
+            elif properties[name].get("type") in ("array", "object"):
+                detail = "must be a scalar type if parent array's x-kubernetes-list-type is map"
+                yield invalid(f"{path}.items.properties[{name}].type", items["type"], detail)
+            if name in keys[:position]:
+                yield invalid(here, keys, "must not contain duplicate entries")
+
+
+def _key_properties(keys: list[str], items: Obj, path: str) -> Iterator[Cause]:
+    """Keys tell items apart, hence each item must have them."""
+    for name in keys:
+        key = (items.get("properties") or {}).get(name)
+        if key is None:
+            continue
+        here = f"{path}.properties[{name}]"
+        if name not in (items.get("required") or []) and key.get("default") is None:
+            detail = (
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            )
+            yield required(f"{here}.default", detail)
+        if key.get("nullable"):
+            detail = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"
+            yield forbidden(f"{here}.nullable", detail)

@@ -1,0 +1,24 @@
+"""All functions of Kubernetes' CEL environment by name."""
+
+from __future__ import annotations
+
+from sparsam.objects.cel.declarations import merged
+from sparsam.objects.cel.functions import (
+    authorization,
+    collections,
+    formats,
+    network,
+    quantities,
+    standard,
+    strings,
+)
+
+FUNCTIONS = merged(
+    standard.FUNCTIONS,
+    strings.FUNCTIONS,
+    collections.FUNCTIONS,
+    network.FUNCTIONS,
+    quantities.FUNCTIONS,
+    formats.FUNCTIONS,
+    authorization.FUNCTIONS,
+)

@@ -1,0 +1,202 @@
+"""What values must fulfil: a schema compiled to nested closures that find causes, in upstream's words.
+
+For each type that a value may have, compiling decides once which rules apply; a value without rules costs one
+look-up. The words are those of kube-openapi's validator as the API server prints them. Where an update leaves a
+value as it was, its causes are forgiven (KEP-4008, "CRD Validation Ratcheting").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sparsam.errors import Cause
+from sparsam.objects.fields import invalid, quote, required, type_invalid
+from sparsam.objects.shapes import ABSENT
+from sparsam.objects.strategy import Obj
+from sparsam.objects.structural import scalars
+from sparsam.objects.structural.correlation import equal, old_items
+from sparsam.objects.structural.nodes import INT_OR_STRING, JUNCTORS
+from sparsam.objects.structural.scalars import NOWHERE, TYPES, json_type
+
+Check = Callable[[Any, Any, str, list[Cause]], None]
+"""(value, the old value or ABSENT, path, causes found so far): adds causes."""
+Rules = dict[type, tuple[Check, ...]]
+"""What a value must fulfil, by its Python type."""
+_CLASSES: tuple[type, ...] = (dict, list, str, int, float, bool, type(None))
+
+
+def compile_rules(schema: Obj) -> Rules:
+    """The rules of a schema; raises BadPattern."""
+    return {kind: _rules_for(schema, kind) for kind in _CLASSES}
+
+
+_EMPTY: Obj = {}
+_NO_RULES: Rules = dict.fromkeys(_CLASSES, ())
+
+
+def run(rules: tuple[Check, ...], value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+    """Add the causes for a value, unless the old one was the same."""
+    before = len(causes)
+    for rule in rules:
+        rule(value, old, path, causes)
+    if old is not ABSENT and len(causes) > before and equal(old, value):
+        del causes[before:]
+
+
+def _rules_for(schema: Obj, kind: type) -> tuple[Check, ...]:
+    """The rules that a value of a Python type must fulfil, in upstream's order."""
+    rules = list(_type_rules(schema, kind))
+    if kind is not type(None):
+        rules += _junctors(schema)
+        if kind in scalars.RULES:
+            rules += scalars.RULES[kind](schema)
+        elif kind is list:
+            rules += _list_rules(schema)
+    rules += scalars.enum_rules(schema)
+    if kind is dict:
+        rules += _object_rules(schema)
+    return tuple(rules)
+
+
+def _type_rules(schema: Obj, kind: type) -> Iterable[Check]:
+    types = ("integer", "string") if schema.get(INT_OR_STRING) else tuple(filter(None, (schema.get("type"),)))
+    if not types or (kind is type(None) and schema.get("nullable")):
+        return
+    actual = TYPES[kind]
+    if actual in types or (actual == "integer" and "number" in types):
+        return
+    expected = ",".join(types)
+
+    def wrong_type(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
+        found = json_type(value)
+        if found not in types:
+            detail = f"{path} in body must be of type {expected}: {quote(found)}"
+            causes.append(type_invalid(path, found, detail))
+
+    yield wrong_type
+
+
+def _list_rules(schema: Obj) -> Iterable[Check]:
+    rules = compile_rules(schema["items"]) if schema.get("items") is not None else _NO_RULES
+    if rules != _NO_RULES:
+
+        def check_items(value: list[Any], old: Any, path: str, causes: list[Cause]) -> None:
+            olds = old_items(schema, value, old) if old is not ABSENT else None
+            for position, item in enumerate(value):
+                if found := rules[item.__class__]:
+                    run(found, item, ABSENT if olds is None else olds[position], f"{path}[{position}]", causes)
+
+        yield check_items
+    yield from scalars.size_rules(schema)
+
+
+def _object_rules(schema: Obj) -> Iterable[Check]:
+    properties = {name: compile_rules(each) for name, each in (schema.get("properties") or {}).items()}
+    additional = schema.get("additionalProperties")
+    others = compile_rules(additional) if isinstance(additional, dict) else _NO_RULES
+    needed = tuple(schema.get("required") or ())
+    has_rules = any(rules != _NO_RULES for rules in (others, *properties.values()))
+    counts = scalars.property_count(schema)
+
+    def check_fields(value: Obj, old: Any, path: str, causes: list[Cause]) -> None:
+        if counts is not None and counts(value, path, causes):
+            return
+        prefix = f"{path}." if path else ""
+        if has_rules:
+            before = old if old.__class__ is dict else _EMPTY
+            for name, item in value.items():
+                if found := properties.get(name, others)[item.__class__]:
+                    run(found, item, before.get(name, ABSENT), prefix + name, causes)
+        causes += [required(prefix + name) for name in needed if name not in value]
+
+    if has_rules or needed or counts is not None:
+        yield check_fields
+    if additional is False:
+        yield _closed(frozenset(properties))
+
+
+def _closed(known: frozenset[str]) -> Check:
+    def check(value: Obj, _old: Any, path: str, causes: list[Cause]) -> None:
+        for name in value.keys() - known:
+            causes += [invalid(path or NOWHERE, name, f"{path}.{name} in body is a forbidden property")]
+
+    return check
+
+
+def _junctors(schema: Obj) -> Iterable[Check]:
+    all_of, any_of, one_of = (tuple(_branch(each) for each in schema.get(name) or ()) for name in JUNCTORS)
+    if any_of:
+        yield _any_of(any_of)
+    if one_of:
+        yield _one_of(one_of)
+    if all_of:
+        yield _all_of(all_of)
+    if schema.get("not") is not None:
+        yield _not(_branch(schema["not"]))
+
+
+def _branch(schema: Obj) -> Check:
+    rules = compile_rules(schema)
+
+    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        run(rules[value.__class__], value, old, path, causes)
+
+    return check
+
+
+def _any_of(branches: tuple[Check, ...]) -> Check:
+    def any_of(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        first: list[Cause] | None = None
+        for branch in branches:
+            found: list[Cause] = []
+            branch(value, old, path, found)
+            if not found:
+                return
+            first = found if first is None else first
+        causes.append(invalid(NOWHERE, "", f"{quote(path)} must validate at least one schema (anyOf)"))
+        causes += first or []
+
+    return any_of
+
+
+def _one_of(branches: tuple[Check, ...]) -> Check:
+    def one_of(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        valid, first = 0, None
+        for branch in branches:
+            found: list[Cause] = []
+            branch(value, old, path, found)
+            if not found:
+                valid += 1
+            elif first is None:
+                first = found
+        if valid != 1:
+            note = f"Found {valid} valid alternatives" if valid else "Found none valid"
+            causes.append(invalid(NOWHERE, "", f"{quote(path)} must validate one and only one schema (oneOf). {note}"))
+            causes += (first or []) if not valid else []
+
+    return one_of
+
+
+def _all_of(branches: tuple[Check, ...]) -> Check:
+    def all_of(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        valid = 0
+        for branch in branches:
+            before = len(causes)
+            branch(value, old, path, causes)
+            valid += len(causes) == before
+        if valid != len(branches):
+            note = "" if valid else ". None validated"
+            causes.append(invalid(NOWHERE, "", f"{quote(path)} must validate all the schemas (allOf){note}"))
+
+    return all_of
+
+
+def _not(branch: Check) -> Check:
+    def negated(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        found: list[Cause] = []
+        branch(value, old, path, found)
+        if not found:
+            causes.append(invalid(NOWHERE, "", f"{quote(path)} must not validate the schema (not)"))
+
+    return negated
