@@ -12,6 +12,7 @@ import argparse
 import csv
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -21,8 +22,9 @@ import numpy as np
 from sparsam.cli.serverfiles import read_servers
 from sparsam.power.calibration import level_errors
 from sparsam.power.catalogue import Profile, format_populations, format_profiles
+from sparsam.power.curves import Floats
 from sparsam.power.description import KNOWLEDGE, cpu_key, cpu_series
-from sparsam.power.model import fit_model
+from sparsam.power.model import LevelError, fit_model
 from sparsam.power.priors import learn
 from sparsam.power.selection import Collection, Comparison, Score, compare
 
@@ -125,8 +127,8 @@ def performance_variant(base: Profile, date: str) -> Profile:
     """The same server with its BIOS set to performance: modelled, not measured."""
     load = np.arange(11) / 10.0
     watts = np.array([base.model.watts(one) for one in load])
-    watts += (PERFORMANCE_IDLE_RATIO - 1.0) * watts[0] * (1.0 - load)
-    model = fit_model("idle_exponential", load, watts, source=SOURCE, date=date, server_id=base.model.server_id)
+    added = (PERFORMANCE_IDLE_RATIO - 1.0) * watts[0] * (1.0 - load)
+    model = fit_model("idle_exponential", load, watts + added, source=SOURCE, date=date, server_id=base.model.server_id)
     more = f"{PERFORMANCE_IDLE_RATIO - 1.0:.0%}"
     return msgspec.structs.replace(
         base,
@@ -134,9 +136,21 @@ def performance_variant(base: Profile, date: str) -> Profile:
         bias="performance",
         derivation=(
             f"modelled, not measured: {base.name} with {more} more at idle, falling linearly to none at full load; the "
-            "idle from Dell, 'Optimal BIOS settings for HPC with Dell PowerEdge 12th generation servers', section 5.1"
+            "idle from Dell, 'Optimal BIOS settings for HPC with Dell PowerEdge 12th generation servers', section 5.1; "
+            "errors are the measured server's and all that was added"
         ),
-        model=msgspec.structs.replace(model, estimated=True),
+        model=msgspec.structs.replace(
+            model, estimated=True, error_by_level=_doubted(base.model.error_by_level, load, added / (watts + added))
+        ),
+    )
+
+
+def _doubted(errors: Sequence[LevelError], load: Floats, added_ratio: Floats) -> tuple[LevelError, ...]:
+    """The errors of a model to whose watts something was added that may as well be nothing or twice as much."""
+    more = [round(float(np.interp(each.load, load, added_ratio)), 4) for each in errors]
+    return tuple(
+        LevelError(each.load, each.mean_ratio + ratio, each.p90_ratio + ratio)
+        for each, ratio in zip(errors, more, strict=True)
     )
 
 

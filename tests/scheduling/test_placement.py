@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparsam.power.catalogue import profiles
+from sparsam.power.model import encode
+from sparsam.power.server import MODEL_ANNOTATION
 from sparsam.scheduling.demand import compile_pod
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.policy import KubeDefault
@@ -47,6 +50,14 @@ def test_equal_nodes_are_filled_evenly():
     snap = snapshot(*(node(f"n{i}") for i in range(3)))
     placed = bound_to(snap, *(pod(f"p{i}", cpu="500m") for i in range(6)))
     assert sorted(placed) == ["n0", "n0", "n1", "n1", "n2", "n2"]
+
+
+def test_where_opening_a_server_costs_watts_the_fullest_takes_the_next_pod():
+    [model] = [one.model for one in profiles() if one.name == "epyc-7742-2s"]
+    epyc = {MODEL_ANNOTATION: encode(model).decode()}
+    servers = [node(f"n{i}", cpu="256", memory="256Gi", annotations=epyc) for i in range(3)]
+    bound = [pod("big", cpu="200", nodeName="n1"), pod("small", cpu="60", nodeName="n2")]
+    assert set(bound_to(snapshot(*servers, bound=bound), *(pod(f"p{i}", cpu="1") for i in range(5)))) == {"n1"}
 
 
 def test_upstreams_words_for_a_pod_that_fits_nowhere():

@@ -33,7 +33,7 @@ from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
-NEARER, EMPTIER = 1e-3, 1e-4
+OPENING, FILLING = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
 PACKED = 0.5
 """What filling a node's devices counts beside what the pod takes of others' room there."""
@@ -130,9 +130,18 @@ class SparsamPolicy:
             "performance": self._performance(power, rows, peak).astype(np.float32),
             "devices": self._rooms.taken(snapshot, demand, rows).astype(np.float32),
             "packed": packed(snapshot, demand, rows).astype(np.float32),
-            # At equal prices fill the server that comes nearer to its best load by it, else the one with most room.
-            "tie": (NEARER * (price - marginal) - EMPTIER * (load + added)).astype(np.float32),
+            "tie": self._tie(marginal, price, load + added).astype(np.float32),
         }
+
+    def _tie(self, marginal: Floats, price: Floats, filled: Floats) -> Floats:
+        """What decides at equal prices: first that no server has to be opened.
+
+        Where opening one costs watts, then the fullest, so that those with little to do end up with nothing (best fit);
+        else the emptiest, whose tasks have most room.
+        """
+        opening = marginal - price
+        packs = (np.abs(opening) > 10.0**-DIGITS * price) | self.weights.sleeps
+        return np.asarray(FILLING * np.where(packs, filled, -filled) - OPENING * np.maximum(opening, 0.0))
 
     def _performance(self, power: PowerColumns, rows: Rows | slice, peak: Floats) -> Floats:
         """100 where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
