@@ -29,7 +29,7 @@ def test_help_explains_itself(command):
         (("status", "--data-dir", "/nowhere"), "no cluster in /nowhere"),
         (("images", "build", "x", "--dir", "/", "--account", "a=1"), "go with --packages"),
         (("images", "build", "x", "--packages", "a", "--account", "a"), "is not NAME=NUMBER"),
-        (("images", "build", "x"), "either --dir or --packages"),
+        (("images", "build", "x"), "give --dir or --packages"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_non_zero_exit(arguments, words):

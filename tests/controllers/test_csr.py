@@ -6,17 +6,27 @@ from functools import partial
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sparsam.client.api import ApiClient
 from sparsam.client.config import load_kubeconfig
 from sparsam.clock import SystemClock
-from sparsam.controllers.csr import CertificateController, Malformed, load_signer, may_ask, read_request
+from sparsam.controllers.csr import (
+    CertificateController,
+    Malformed,
+    load_signer,
+    may_ask,
+    read_request,
+    read_user_request,
+)
 from sparsam.controllers.tokencleaner import TokenCleaner
-from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES, SECRETS
+from sparsam.errors import Forbidden
+from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, CLUSTERROLEBINDINGS, NODES, PODS, SECRETS
 from tests.support.apiserver import serving
 from tests.support.controllers import eventually, gone, running
-from tests.support.joining import CLIENT_SIGNER, SERVING_SIGNER, signing_request, token_secret
+from tests.support.joining import CLIENT_SIGNER, SERVING_SIGNER, USER_SIGNER, signing_request, token_secret
 
 
 def spec(**wishes):
@@ -69,6 +79,18 @@ def test_a_request_that_is_no_csr_is_malformed(request_text):
 def test_who_may_ask_for_which_certificate(signer, user, groups, allowed):
     wish = spec(signer=signer, sans=("n1",) if signer == SERVING_SIGNER else ())
     assert may_ask({**wish, "username": user, "groups": list(groups)}, read_request(wish)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("usages", "words"),
+    [
+        (("digital signature", "server auth", "client auth"), "invalid usage for client certificate: server auth"),
+        (("digital signature",), "missing required usage for client certificate: client auth"),
+    ],
+)
+def test_a_users_certificate_is_for_clients(usages, words):
+    with pytest.raises(Malformed, match=words):
+        read_user_request(spec(signer=USER_SIGNER, usages=usages))
 
 
 @contextlib.asynccontextmanager
@@ -162,3 +184,53 @@ async def test_expired_tokens_are_removed(tmp_path):
         await admin.create(SECRETS, token_secret("expire", expiration="2020-01-01T00:00:00Z"))
         await gone(lambda: admin.get(SECRETS, "bootstrap-token-expire", "kube-system"))
         assert await admin.get(SECRETS, "bootstrap-token-abcdef", "kube-system")
+
+
+async def approve(client, name):
+    request = await client.get(CERTIFICATESIGNINGREQUESTS, name)
+    condition = {"type": "Approved", "status": "True", "reason": "KubectlApprove", "message": "by hand"}
+    request["status"] = {"conditions": [condition]}
+    await client.update(CERTIFICATESIGNINGREQUESTS, request, subresource="approval")
+
+
+async def test_a_user_gets_a_certificate_once_it_is_approved_and_may_what_roles_say(tmp_path):
+    async with signing_cluster(tmp_path) as (admin, _joiner, _node):
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = signing_request("jane", user="jane", groups=("dev",), signer=USER_SIGNER, key=key)
+        request["spec"]["expirationSeconds"] = 600
+        await admin.create(CERTIFICATESIGNINGREQUESTS, request)
+        bad = signing_request("bad", user="jane", groups=(), signer=USER_SIGNER, usages=("client auth", "signing"))
+        await admin.create(CERTIFICATESIGNINGREQUESTS, bad)
+        assert not (await admin.get(CERTIFICATESIGNINGREQUESTS, "jane")).get("status")
+        await approve(admin, "bad")
+        (_, failed) = (await decided(admin, "bad"))["conditions"]
+        assert (failed["type"], failed["reason"]) == ("Failed", "SignerValidationFailure")
+        await approve(admin, "jane")
+        pem = base64.b64decode((await decided(admin, "jane"))["certificate"])
+        usage = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.KeyUsage).value
+        assert (usage.digital_signature, usage.key_encipherment) == (True, False)
+
+        form = serialization.PrivateFormat.PKCS8
+        secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        config = replace(load_kubeconfig(tmp_path / "admin.kubeconfig"), client_certificate=pem, client_key=secret)
+        async with ApiClient(replace(config, source=None)) as jane:
+            with pytest.raises(Forbidden, match='User "jane" cannot list resource "pods"'):
+                await jane.list(PODS, "default")
+            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:aggregate-to-view"}
+            subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "dev"}
+            binding = {"metadata": {"name": "dev"}, "roleRef": role, "subjects": [subject]}
+            await admin.create(CLUSTERROLEBINDINGS, binding)
+
+            async def may():
+                with contextlib.suppress(Forbidden):
+                    return (await jane.list(PODS, "default"))["kind"] == "PodList"
+
+            assert await eventually(may)
+
+
+async def test_only_nodes_and_users_come_of_certificates_never_masters(tmp_path):
+    async with signing_cluster(tmp_path) as (admin, _joiner, _node):
+        master = signing_request("root", user="root", groups=("system:masters",), signer=USER_SIGNER)
+        words = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"
+        with pytest.raises(Forbidden, match=words):
+            await admin.create(CERTIFICATESIGNINGREQUESTS, master)

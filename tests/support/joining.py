@@ -10,7 +10,8 @@ from cryptography.x509.oid import NameOID
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
-USAGES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth"}
+USER_SIGNER = "kubernetes.io/kube-apiserver-client"
+USAGES = {CLIENT_SIGNER: "client auth", SERVING_SIGNER: "server auth", USER_SIGNER: "client auth"}
 
 
 def token_secret(token_id="abcdef", secret="0123456789abcdef", **changes):

@@ -26,7 +26,7 @@ from sparsam.apiserver.admission.podsecurity import pod_security
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
-from sparsam.apiserver.admission.signing import requester_identity
+from sparsam.apiserver.admission.signing import SigningPermission, requester_identity
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
@@ -130,7 +130,8 @@ async def make_app(
         config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
-    validators: tuple[Validator, ...] = (*VALIDATORS, Escalation(authorizer), QuotaCharging(store, clock))
+    permissions = (Escalation(authorizer), SigningPermission(authorizer))
+    validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, QuotaCharging(store, clock))
     registry = Registry(store, clock, Admission(PLUGINS, reader, validators), reservers)
     await bootstrap(registry, config)
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"

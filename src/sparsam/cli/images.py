@@ -51,7 +51,10 @@ def images() -> None:
 @images.command()
 @click.argument("name")
 @click.option(
-    "--dir", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Root file system."
+    "--dir",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Root file system; with --packages, what is laid over theirs.",
 )
 @click.option("--packages", help="Debian packages, comma-separated; what they depend on comes along.")
 @click.option(
@@ -92,9 +95,9 @@ def build(
       sparsam images build localhost/java:1 --packages openjdk-17-jre-headless --configure --load
       sparsam images build localhost/site:1 --dir ./rootfs --entrypoint "/bin/server --port 80"
     """
-    if (directory is None) == (packages is None):
-        raise ImageError("give either --dir or --packages")
-    if directory is not None and (configure or accounts or exclude):
+    if directory is None and packages is None:
+        raise ImageError("give --dir or --packages, or both")
+    if packages is None and (configure or accounts or exclude):
         raise ImageError("--configure, --account and --exclude go with --packages")
     if bad := next((each for each in env if "=" not in each), None):
         raise ImageError(f"--env {bad!r} is not NAME=VALUE")
@@ -113,7 +116,10 @@ def build(
     )
     users = [parse_account(each) for each in accounts]
     with tempfile.TemporaryDirectory() as scratch:
-        root = directory or unpack(packages or "", Path(scratch) / "root", users, configure=configure, without=exclude)
+        root = directory
+        if packages is not None:
+            root = unpack(packages, Path(scratch) / "root", users, configure=configure, without=exclude, over=directory)
+        assert root is not None
         with step(f"build {tagged}"):
             build_image(tagged, root, target, image)
     click.echo(target)

@@ -52,12 +52,13 @@ def unpack(
     *,
     configure: bool = False,
     without: Sequence[str] = (),
+    over: Path | None = None,
 ) -> Path:
     """Exactly these packages and what they depend on at `root`; raises PackagesError.
 
     Unpacked packages have run none of their scripts, so users, links and caches that those make are missing; but for
     `accounts`. With `configure` there is a whole small Debian below them and the scripts run, which takes longer.
-    `without` are patterns of paths to leave out.
+    `without` are patterns of paths to leave out; what is in the directory `over` is laid over the rest.
     """
     if shutil.which("mmdebstrap") is None:
         raise PackagesError("mmdebstrap is missing; install it from Debian")
@@ -74,6 +75,8 @@ def unpack(
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / name).chmod(mode)
     add_accounts(root, accounts)
+    if over is not None:
+        shutil.copytree(over, root, symlinks=True, dirs_exist_ok=True)
     return root
 
 

@@ -1,8 +1,9 @@
-"""Certificates for nodes: approves, denies and signs the requests that node agents file.
+"""Certificates: approves, denies and signs the requests that node agents file, signs those of users once approved.
 
-Two signers of upstream's are served: the client certificate of a node, asked for with a bootstrap token or with
-the node's own certificate, and its serving certificate, which only the node itself may ask for. Requests for other
-signers are left to whoever serves them; what is over is removed after a while.
+Three signers of upstream's are served: the client certificate of a node, asked for with a bootstrap token or with
+the node's own certificate; its serving certificate, which only the node itself may ask for; and the client certificate
+of anybody else, which a person approves. Requests for other signers are left to whoever serves them; what is over is
+removed after a while. Rules: the page "Certificates and Certificate Signing Requests" of the API's documentation.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -28,6 +30,7 @@ from sparsam.objects.kinds import CERTIFICATESIGNINGREQUESTS, NODES
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+USER_SIGNER = "kubernetes.io/kube-apiserver-client"
 NODE_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
 BOOTSTRAPPERS_GROUP = "system:bootstrappers"
@@ -39,11 +42,16 @@ DECIDED_SECONDS = 3600.0
 PENDING_SECONDS = 24 * 3600.0
 """How long decided and undecided requests are kept, as upstream's cleaner has it."""
 _LEEWAY = timedelta(minutes=5)
-_KEY_USAGES = frozenset({"digital signature", "key encipherment"})
+_REFUSED = "SignerValidationFailure"
+"""Upstream's reason for the condition Failed."""
+_SIGNATURE, _ENCIPHERMENT = "digital signature", "key encipherment"
+_KEY_USAGES = frozenset({_SIGNATURE, _ENCIPHERMENT})
 _PURPOSES = {
     CLIENT_SIGNER: ("client auth", ExtendedKeyUsageOID.CLIENT_AUTH),
     SERVING_SIGNER: ("server auth", ExtendedKeyUsageOID.SERVER_AUTH),
+    USER_SIGNER: ("client auth", ExtendedKeyUsageOID.CLIENT_AUTH),
 }
+_NODE_SIGNERS = frozenset({CLIENT_SIGNER, SERVING_SIGNER})
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -70,28 +78,35 @@ class Signer:
     certificate: x509.Certificate
     key: PrivateKey
 
-    def sign(self, request: NodeRequest, now: datetime, lifetime: timedelta) -> bytes:
-        """The certificate asked for, as PEM."""
+    def sign(
+        self,
+        csr: x509.CertificateSigningRequest,
+        signer: str,
+        now: datetime,
+        lifetime: timedelta,
+        usages: Collection[str] = _KEY_USAGES,
+    ) -> bytes:
+        """The certificate that a request asks of one of the signers, as PEM."""
         authority = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority)
         builder = (
             x509.CertificateBuilder()
-            .subject_name(request.csr.subject)
+            .subject_name(csr.subject)
             .issuer_name(self.certificate.subject)
-            .public_key(request.csr.public_key())
+            .public_key(csr.public_key())
             .serial_number(x509.random_serial_number())
             # A little back, so that a node whose clock lags can use it at once.
             .not_valid_before(now - _LEEWAY)
             .not_valid_after(min(now + lifetime, self.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([_PURPOSES[request.signer][1]]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([_PURPOSES[signer][1]]), critical=False)
             .add_extension(issuer, critical=False)
         )
-        if request.signer == SERVING_SIGNER:
-            names: list[x509.GeneralName] = [x509.DNSName(name) for name in request.names]
-            names += [x509.IPAddress(address) for address in request.addresses]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if not _KEY_USAGES.isdisjoint(usages):
+            builder = builder.add_extension(_key_usage(usages), critical=True)
+        with contextlib.suppress(x509.ExtensionNotFound):
+            names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            builder = builder.add_extension(names, critical=False)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
@@ -123,24 +138,40 @@ class CertificateController:
         if await self._removed(key, request):
             return
         decisions = {each["type"] for each in conditions_of(request)}
-        if request["spec"].get("signerName") not in _PURPOSES or decisions & {"Denied", "Failed"}:
+        signer = request["spec"].get("signerName")
+        if signer not in _PURPOSES or decisions & {"Denied", "Failed"}:
             return
         if (request.get("status") or {}).get("certificate"):
             return
+        if signer in _NODE_SIGNERS:
+            await self._serve_node(request, approved="Approved" in decisions)
+        elif "Approved" in decisions:
+            await self._serve_user(request)
+
+    async def _serve_node(self, request: Obj, *, approved: bool) -> None:
         try:
             parsed = read_request(request["spec"])
             await self._check_addresses(parsed)
         except Malformed as fault:
-            failed = "Failed" if "Approved" in decisions else "Denied"
-            await self._decide(request, failed, "Malformed", str(fault))
+            kind, reason = ("Failed", _REFUSED) if approved else ("Denied", "Malformed")
+            await self._decide(request, kind, reason, str(fault))
             return
-        if "Approved" in decisions:
-            await self._sign(request, parsed)
+        if approved:
+            await self._sign(request, parsed.csr)
         elif may_ask(request["spec"], parsed):
             await self._decide(request, "Approved", "AutoApproved", "Auto approving kubelet certificate.")
         else:
             who = request["spec"].get("username", "")
             await self._decide(request, "Denied", "NotAllowed", f"{who} may not ask for a certificate of this node")
+
+    async def _serve_user(self, request: Obj) -> None:
+        """Sign what somebody approved. Who may be asked for was checked when the request was filed."""
+        try:
+            csr = read_user_request(request["spec"])
+        except Malformed as fault:
+            await self._decide(request, "Failed", _REFUSED, str(fault))
+            return
+        await self._sign(request, csr)
 
     async def _removed(self, key: Key, request: Obj) -> bool:
         """Whether the request was removed since its time is over; else it comes back then."""
@@ -175,12 +206,13 @@ class CertificateController:
         part = "status" if kind == "Failed" else "approval"
         await self._client.update(CERTIFICATESIGNINGREQUESTS, {**request, "status": status}, subresource=part)
 
-    async def _sign(self, request: Obj, parsed: NodeRequest) -> None:
+    async def _sign(self, request: Obj, csr: x509.CertificateSigningRequest) -> None:
         if self._signer is None:
             return
-        wished = request["spec"].get("expirationSeconds")
+        spec = request["spec"]
+        wished = spec.get("expirationSeconds")
         lifetime = min(LIFETIME, timedelta(seconds=max(wished, SHORTEST_SECONDS))) if wished else LIFETIME
-        certificate = self._signer.sign(parsed, self._clock.now(), lifetime)
+        certificate = self._signer.sign(csr, spec["signerName"], self._clock.now(), lifetime, spec["usages"])
         status = (request.get("status") or {}) | {"certificate": base64.b64encode(certificate).decode()}
         await self._client.update(CERTIFICATESIGNINGREQUESTS, {**request, "status": status}, subresource="status")
 
@@ -223,6 +255,22 @@ def read_request(spec: Obj) -> NodeRequest:
     return NodeRequest(csr, node_name, signer, dns_names, addresses)
 
 
+def read_user_request(spec: Obj) -> x509.CertificateSigningRequest:
+    """The signing request in a spec for the client certificate of a user; raises Malformed for another use."""
+    csr, usages = _decode(spec.get("request", "")), spec.get("usages") or ()
+    if strange := [usage for usage in usages if usage != "client auth" and usage not in _KEY_USAGES]:
+        raise Malformed(f"invalid usage for client certificate: {strange[0]}")
+    if "client auth" not in usages:
+        raise Malformed("missing required usage for client certificate: client auth")
+    try:
+        csr.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        pass
+    except ValueError as error:
+        raise Malformed("the request's extensions cannot be read") from error
+    return csr
+
+
 def _decode(request: str) -> x509.CertificateSigningRequest:
     try:
         csr = x509.load_pem_x509_csr(base64.b64decode(request))
@@ -249,11 +297,11 @@ def _alternative_names(
     return tuple(names.get_values_for_type(x509.DNSName)), single
 
 
-def _key_usage() -> x509.KeyUsage:
+def _key_usage(usages: Collection[str]) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=_SIGNATURE in usages,
         content_commitment=False,
-        key_encipherment=True,
+        key_encipherment=_ENCIPHERMENT in usages,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=False,
