@@ -12,8 +12,6 @@ LIST_PODS = Action(verb="list", version="v1", resource="pods", namespace="d")
         authenticated("anybody", ("system:masters",)),
         authenticated("system:kube-controller-manager", ()),
         authenticated("system:kube-scheduler", ()),
-        authenticated("system:kube-proxy", ()),
-        authenticated("system:node:n1", ("system:nodes",)),
     ],
 )
 def test_administrators_and_components_may_do_everything(user):

@@ -14,7 +14,7 @@ import msgspec
 
 from sparsam.apiserver import routes
 from sparsam.apiserver.authentication import Authenticator
-from sparsam.apiserver.authorization import Action, Authorizer, denial
+from sparsam.apiserver.authorization import Action, Authorizer, require
 from sparsam.apiserver.http import (
     JSON,
     TEXT,
@@ -103,9 +103,9 @@ class App:
         route = routes.parse(request.path, self._served.catalog)
         if route is None:
             return await self._plain_path(request)
-        action = route.action(request.method, watch="watch" in request.query and request.flag("watch"))
-        if not self._authorizer.allows(request.user, action):
-            raise denial(request.user, action)
+        watch = "watch" in request.query and request.flag("watch")
+        action = route.action(request.method, watch=watch, query=request.query)
+        require(self._authorizer, request.user, action)
         if route.resource is None:
             return self._unserved(request.path)
         return await self._resources(request, route)
@@ -113,8 +113,7 @@ class App:
     async def _plain_path(self, request: Request) -> Answer:
         verb = {"HEAD": "get"}.get(request.method, request.method.lower())
         action = Action(verb=verb, path=request.path)
-        if not self._authorizer.allows(request.user, action):
-            raise denial(request.user, action)
+        require(self._authorizer, request.user, action)
         path = request.path.rstrip("/") or "/"
         handler = self._served.paths().get(path)
         if handler is None:
@@ -142,13 +141,12 @@ class App:
             if route is None or route.resource is None:
                 raise not_served()
             watch = not route.subresource and "watch" in request.query and request.flag("watch")
-            action = route.action("GET", watch=watch)
+            action = route.action("GET", watch=watch, query=request.query)
             streams = watch or route.subresource == "log"
             if not streams and route.subresource != "proxy":
                 # The handshake is a GET; what comes of it is more than reading.
                 action = replace(action, verb="create")
-            if not self._authorizer.allows(request.user, action):
-                raise denial(request.user, action)
+            require(self._authorizer, request.user, action)
             if streams:
                 framing = EVENTS if watch else log_framing(offered_protocols(scope))
                 await self._stream_to_socket(request, route, framing, receive, send)

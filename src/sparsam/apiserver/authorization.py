@@ -20,11 +20,10 @@ _ALMIGHTY_USERS = frozenset(
     {
         "system:kube-controller-manager",
         "system:kube-scheduler",
-        "system:kube-proxy",
         "system:apiserver",
     }
 )
-_ALMIGHTY_GROUPS = frozenset({"system:masters", "system:nodes"})
+_ALMIGHTY_GROUPS = frozenset({"system:masters"})
 _REQUEST_VERBS = frozenset({"create", "get", "list", "watch"})
 _SELF_REVIEWS = frozenset({"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"})
 
@@ -41,6 +40,9 @@ class Action:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    field_selector: str = ""
+    label_selector: str = ""
+    """Of a request on many objects; one that asks for a name has it in `name` too."""
 
 
 class Authorizer(Protocol):
@@ -48,6 +50,10 @@ class Authorizer(Protocol):
 
     def allows(self, user: User, action: Action) -> bool:
         """Whether the user may."""
+        ...
+
+    def why_not(self, user: User, action: Action) -> str:
+        """A reason for a refusal, if there is one to tell."""
         ...
 
     def rules(self, user: User, namespace: str) -> list[Obj]:
@@ -72,6 +78,10 @@ class ComponentAuthorizer:
             return action.resource in _SELF_REVIEWS and action.verb == "create"
         return action.verb == "get" and action.path.startswith(_DISCOVERY_PREFIXES)
 
+    def why_not(self, _user: User, _action: Action) -> str:
+        """Nothing to tell."""
+        return ""
+
     def rules(self, user: User, namespace: str) -> list[Obj]:
         """Everything for the almighty; what others may by themselves the default roles say too."""
         if not _is_almighty(user):
@@ -92,7 +102,22 @@ def _asks_for_certificate(action: Action) -> bool:
     return resource == ("certificates.k8s.io", "certificatesigningrequests", "") and action.verb in _REQUEST_VERBS
 
 
-def denial(user: User, action: Action) -> StatusError:
+def require(authorizer: Authorizer, user: User, action: Action) -> None:
+    """Raises Unauthorized or Forbidden unless the user may."""
+    if not authorizer.allows(user, action):
+        raise denial(user, action, authorizer.why_not(user, action))
+
+
+def asked_value(selector: str, key: str) -> str:
+    """The one value that a selector allows a key to have; empty when it allows others too."""
+    for requirement in selector.split(","):
+        name, equals, value = requirement.partition("=")
+        if equals and name.strip() == key:
+            return value.removeprefix("=").strip()
+    return ""
+
+
+def denial(user: User, action: Action, why: str = "") -> StatusError:
     """The answer to a forbidden request, in upstream's words; the unknown are asked for credentials."""
     if AUTHENTICATED_GROUP not in user.groups:
         return Unauthorized("Unauthorized")
@@ -103,8 +128,9 @@ def denial(user: User, action: Action) -> StatusError:
     quoted = f'{resource} "{action.name}"' if action.name else resource
     scope = f'in the namespace "{action.namespace}"' if action.namespace else "at the cluster scope"
     details = {"name": action.name, "group": action.group, "kind": action.resource}
+    reason = f": {why}" if why else ""
     return Forbidden(
         f'{quoted} is forbidden: User "{user.name}" cannot {action.verb} resource "{what}" '
-        f'in API group "{action.group}" {scope}',
+        f'in API group "{action.group}" {scope}{reason}',
         details={key: value for key, value in details.items() if value},
     )

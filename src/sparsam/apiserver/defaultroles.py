@@ -113,6 +113,50 @@ _PROXY = [
 ]
 
 _CSR = "certificates.k8s.io"
+
+NODE_RULES = [
+    _rule("create", "authentication.k8s.io", "tokenreviews"),
+    _rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
+    _rule(_READ, "", "services"),
+    _rule("create get list watch", "", "nodes"),
+    _rule("patch update", "", "nodes/status"),
+    _rule("patch update", "", "nodes"),
+    _EVENTS,
+    _rule(_READ, "", "pods"),
+    _rule("create delete", "", "pods"),
+    _rule("patch update", "", "pods/status"),
+    _rule("create", "", "pods/eviction"),
+    _rule(_READ, "", "configmaps secrets"),
+    _rule("get", "", "persistentvolumeclaims persistentvolumes"),
+    _rule("get", "", "endpoints"),
+    _rule("create get list watch", _CSR, "certificatesigningrequests"),
+    _rule("create delete get patch update", "coordination.k8s.io", "leases"),
+    _rule("get", "storage.k8s.io", "volumeattachments"),
+    _rule("create", "", "serviceaccounts/token"),
+    _rule("get patch update", "", "persistentvolumeclaims/status"),
+    _rule(_READ, "storage.k8s.io", "csidrivers"),
+    _rule("create delete get patch update", "storage.k8s.io", "csinodes"),
+    _rule(_READ, "node.k8s.io", "runtimeclasses"),
+    _rule("get", "resource.k8s.io", "resourceclaims"),
+    _rule("create delete deletecollection get list patch update watch", "resource.k8s.io", "resourceslices"),
+    _rule(_READ, _CSR, "clustertrustbundles"),
+]
+"""Of a node, as far as they do not depend on which one: the Node authorizer says more about most of them."""
+
+_NODE_PARTS = [
+    # The service proxy, network policies and routes, which elsewhere have identities of their own.
+    _rule("list watch", "", "namespaces nodes pods services"),
+    _rule("list watch", "discovery.k8s.io", "endpointslices"),
+    _rule("list watch", "networking.k8s.io", "networkpolicies"),
+    # Local volumes and the room for them.
+    _rule("list watch", "storage.k8s.io", "storageclasses"),
+    _rule("create delete get list patch", "storage.k8s.io", "csistoragecapacities"),
+    # What the node draws.
+    _rule("create get", "power.sparsam.dev", "nodepowers"),
+    _rule("patch", "power.sparsam.dev", "nodepowers/status"),
+]
+"""What the parts of a node beside upstream's kubelet need, under the same identity."""
+
 _VIEWERS = ["system:authenticated", "system:unauthenticated"]
 
 _ROLES: dict[str, list[Obj]] = {
@@ -145,6 +189,8 @@ _ROLES: dict[str, list[Obj]] = {
         _rule("list watch", "discovery.k8s.io", "endpointslices"),
     ],
     "system:kube-scheduler": _SCHEDULER,
+    "system:node": NODE_RULES,
+    "sparsam:node": _NODE_PARTS,
     "system:kubelet-api-admin": [
         _rule(_READ, "", "nodes"),
         _rule("proxy", "", "nodes"),
@@ -193,10 +239,13 @@ _GATHERING = {"admin": "", "edit": "admin", "view": "edit"}
 
 _BOUND: dict[str, list[tuple[str, str]]] = {
     "cluster-admin": [("Group", "system:masters")],
+    "sparsam:node": [("Group", "system:nodes")],
     "system:basic-user": [("Group", "system:authenticated")],
     "system:discovery": [("Group", "system:authenticated")],
     "system:kube-scheduler": [("User", "system:kube-scheduler")],
     "system:monitoring": [("Group", "system:monitoring")],
+    # To nobody: the Node authorizer grants it.
+    "system:node": [],
     "system:node-proxier": [("User", "system:kube-proxy")],
     "system:public-info-viewer": [("Group", each) for each in _VIEWERS],
     "system:service-account-issuer-discovery": [("Group", "system:serviceaccounts")],
@@ -223,10 +272,15 @@ def default_bindings() -> list[Obj]:
         {
             "metadata": _metadata(name),
             "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
-            "subjects": [{"kind": kind, "apiGroup": GROUP, "name": subject} for kind, subject in subjects],
+            **_subjects(subjects),
         }
         for name, subjects in _BOUND.items()
     ]
+
+
+def _subjects(subjects: list[tuple[str, str]]) -> Obj:
+    found = [{"kind": kind, "apiGroup": GROUP, "name": subject} for kind, subject in subjects]
+    return {"subjects": found} if found else {}
 
 
 def _role(name: str, rules: list[Obj] | None, gatherer: str = "") -> Obj:

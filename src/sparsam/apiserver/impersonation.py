@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from sparsam.apiserver.authentication import ANONYMOUS, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, User
-from sparsam.apiserver.authorization import Action, Authorizer, denial
+from sparsam.apiserver.authorization import Action, Authorizer, require
 from sparsam.errors import BadRequest
 
 _PREFIX = b"impersonate-"
@@ -35,8 +35,7 @@ def impersonated(user: User, headers: Iterable[tuple[bytes, bytes]], authorizer:
             name = unquote(key.removeprefix(_EXTRA))
             extra[name] = (*extra.get(name, ()), value)
     for action in _actions(names[0], groups, uid, extra):
-        if not authorizer.allows(user, action):
-            raise denial(user, action)
+        require(authorizer, user, action)
     return User(names[0], _all_groups(names[0], groups), uid, extra)
 
 

@@ -22,6 +22,7 @@ from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.escalation import Escalation
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.limitranger import limit_defaults, limits
+from sparsam.apiserver.admission.noderestriction import node_restriction
 from sparsam.apiserver.admission.podsecurity import pod_security
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
@@ -36,6 +37,7 @@ from sparsam.apiserver.bootstraptokens import BootstrapTokens
 from sparsam.apiserver.config import ApiServerConfig
 from sparsam.apiserver.definitions import Definitions
 from sparsam.apiserver.http import TEXT, PathHandler, Reply, Request
+from sparsam.apiserver.nodeauthorizer import NodeAuthorizer
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry, Reserver
 from sparsam.apiserver.resources import Resources
@@ -55,6 +57,7 @@ PLUGINS: tuple[Plugin, ...] = (
     namespace_lifecycle,
     limit_defaults,
     service_account,
+    node_restriction,
     priority,
     fixed_additions,
     default_storage_class,
@@ -97,25 +100,41 @@ async def serve_store(
 ) -> None:
     """Serve any store until cancelled; `ready` is set once requests are answered."""
     sockets, link = bind(config.listen), AgentLink(config.pki_dir)
-    authorizer = RoleAuthorizer(ComponentAuthorizer(), store)
-    app, definitions = await make_app(store, config, clock or SystemClock(), link, authorizer)
+    roles = RoleAuthorizer(ComponentAuthorizer(), store)
+    nodes = NodeAuthorizer(roles, store)
+    app, definitions = await make_app(store, config, clock or SystemClock(), link, nodes)
     server = make_server(app, config)
-    for listener in sockets:
-        listener.listen(2048)
-    log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
-    if ready:
-        ready.set()
+    graph = asyncio.create_task(nodes.run(), name="node graph")
     followers = [
-        asyncio.create_task(authorizer.run(), name="roles"),
+        graph,
+        asyncio.create_task(roles.run(), name="roles"),
         asyncio.create_task(definitions.run(), name="definitions"),
     ]
     try:
+        # Else nodes that come back at once would be refused what is theirs.
+        await _loaded(nodes, graph)
+        for listener in sockets:
+            listener.listen(2048)
+        log.info("serving address=%s", ",".join(f"{host}:{port}" for host, port in config.listen))
+        if ready:
+            ready.set()
         await serve(server, sockets, before_stop=app.stopping)
     finally:
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
         await link.close()
+
+
+async def _loaded(nodes: NodeAuthorizer, graph: asyncio.Task[None]) -> None:
+    """Wait until the graph of nodes is complete; raises what ended the task that fills it."""
+    waiting = asyncio.ensure_future(nodes.loaded.wait())
+    try:
+        await asyncio.wait({waiting, graph}, return_when=asyncio.FIRST_COMPLETED)
+        if graph.done():
+            graph.result()
+    finally:
+        waiting.cancel()
 
 
 async def make_app(

@@ -161,6 +161,11 @@ class Registry:
             settle=reserver.settle if reserver else pipeline.nothing,
         )
 
+    async def consult(self, call: Call, obj: Obj) -> None:
+        """Ask admission about something that is made but not stored, such as a token; raises StatusError."""
+        admit = await self._admission.admit(_attributes(call, "CREATE"), obj)
+        admit(obj, None)
+
     def _writer(self, call: Call) -> ownership.Writer:
         return ownership.Writer(call.manager, call.resource, self.now(), conversion.between, call.subresource)
 

@@ -7,20 +7,17 @@ they hold themselves: see `admission.escalation`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 
 from sparsam.apiserver import conversion
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.authorization import Action, Authorizer
+from sparsam.apiserver.following import follow, key_of
 from sparsam.objects.kinds import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES, Resource
 from sparsam.objects.strategy import Obj
-from sparsam.store.interface import EventType, Store, StoreError
-
-log = logging.getLogger(__name__)
+from sparsam.store.interface import Entry, Event, EventType, Store
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
-_RETRY_SECONDS = 1.0
 _KINDS = (ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
 
 Book = dict[Resource, dict[tuple[str, str], Obj]]
@@ -38,6 +35,10 @@ class RoleAuthorizer:
         """Whether the user may."""
         return self._first.allows(user, action) or granted(self._book, user, action)
 
+    def why_not(self, user: User, action: Action) -> str:
+        """Roles give no reason."""
+        return self._first.why_not(user, action)
+
     def rules(self, user: User, namespace: str) -> list[Obj]:
         """What the user may do, each rule once."""
         found = self._first.rules(user, namespace)
@@ -53,22 +54,19 @@ class RoleAuthorizer:
                 group.create_task(self._follow(kind), name=f"roles {kind.plural}")
 
     async def _follow(self, kind: Resource) -> None:
-        while True:
-            try:
-                page = await self._store.list(kind.storage_prefix)
-                found = [conversion.decode(kind, entry.value, entry.revision) for entry in page.entries]
-                self._book[kind] = {_key(obj): obj for obj in found}
-                async with self._store.watch(kind.storage_prefix, since=page.revision) as batches:
-                    async for batch in batches:
-                        for event in batch:
-                            obj = conversion.decode(kind, event.entry.value, event.entry.revision)
-                            if event.type is EventType.DELETED:
-                                self._book[kind].pop(_key(obj), None)
-                            else:
-                                self._book[kind][_key(obj)] = obj
-            except StoreError as error:
-                log.warning("roles are read again kind=%s error=%s", kind.plural, error or type(error).__name__)
-            await asyncio.sleep(_RETRY_SECONDS)
+        def reset(entries: list[Entry]) -> None:
+            self._book[kind] = {
+                key_of(kind, each): conversion.decode(kind, each.value, each.revision) for each in entries
+            }
+
+        def change(event: Event) -> None:
+            key, entry = key_of(kind, event.entry), event.entry
+            if event.type is EventType.DELETED:
+                self._book[kind].pop(key, None)
+            else:
+                self._book[kind][key] = conversion.decode(kind, entry.value, entry.revision)
+
+        await follow(self._store, kind, reset, change)
 
 
 def granted(book: Book, user: User, action: Action) -> bool:
@@ -141,7 +139,3 @@ def _has_resource(resources: Iterable[str], action: Action) -> bool:
 
 def _path_matches(pattern: str, path: str) -> bool:
     return pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1]))
-
-
-def _key(obj: Obj) -> tuple[str, str]:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from sparsam.apiserver.authorization import Action
+from sparsam.apiserver.authorization import Action, asked_value
 from sparsam.objects.catalog import Catalog
 from sparsam.objects.kinds import NAMESPACES, Resource
 
+_SELECTING_VERBS = frozenset({"list", "watch", "deletecollection"})
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -24,16 +28,21 @@ class Route:
     rest: str = ""
     resource: Resource | None = None
 
-    def action(self, method: str, *, watch: bool) -> Action:
+    def action(self, method: str, *, watch: bool, query: Mapping[str, str] = _NO_QUERY) -> Action:
         """What a request with this method wants, for authorization."""
+        verb = self.verb(method, watch=watch)
+        many = verb in _SELECTING_VERBS
+        fields = query.get("fieldSelector", "") if many else ""
         return Action(
-            verb=self.verb(method, watch=watch),
+            verb=verb,
             group=self.group,
             version=self.version,
             resource=self.plural,
             subresource=self.subresource,
             namespace=self.namespace,
-            name=self.name,
+            name=self.name or (asked_value(fields, "metadata.name") if fields else ""),
+            field_selector=fields,
+            label_selector=query.get("labelSelector", "") if many else "",
         )
 
     def verb(self, method: str, *, watch: bool) -> str:

@@ -147,6 +147,7 @@ class Subresources:
         name = (eviction.get("metadata") or {}).get("name") or route.name
         if name != route.name:
             raise BadRequest("name in URL does not match name in Eviction object")
+        await self._registry.consult(call, eviction)
         encoded = msgspec.json.encode(eviction.get("deleteOptions") or {})
         options = delete_options(encoded, "application/json", {})
         options = replace(options, dry_run=options.dry_run or call.dry_run)
@@ -158,6 +159,7 @@ class Subresources:
         media = negotiate(request.header(b"accept"))
         review = await self._body(request, TOKEN_REQUESTS, route)
         account = await self._registry.read(SERVICEACCOUNTS, route.name, route.namespace)
+        await self._registry.consult(self._verbs.call(request, route, SERVICEACCOUNTS, "CreateOptions"), review)
         spec = review.setdefault("spec", {})
         seconds = spec.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
         _check_duration(route.name, seconds)

@@ -10,7 +10,7 @@ import msgspec
 
 from sparsam.apiserver import listing, output, protobuf, statuses, watching
 from sparsam.apiserver.app import method_not_allowed, not_served
-from sparsam.apiserver.authorization import Authorizer, denial
+from sparsam.apiserver.authorization import Authorizer, require
 from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.http import Answer, Reply, Request, StreamReply
 from sparsam.apiserver.listing import ListOptions
@@ -167,8 +167,7 @@ class Verbs:
     def _check_creation(self, request: Request, route: Route) -> None:
         """Raises Forbidden for a client that may patch, but not create."""
         action = route.action("POST", watch=False)
-        if not self._authorizer.allows(request.user, action):
-            raise denial(request.user, action)
+        require(self._authorizer, request.user, action)
 
     async def put(self, call: Call, raw: bytes, content_type: str) -> Outcome:
         """Replace an object (or, with `call.subresource`, its part) by the one in a body."""
