@@ -67,6 +67,44 @@ def test_three_nodes_are_ready_and_their_pods_reach_each_other(three: Cluster):
     until(lambda: "sparsam demo" in fetch(f"http://{service}/"), what="the Service from the machine itself")
 
 
+def test_a_node_reads_what_its_own_pods_use_and_changes_nothing_else(three: Cluster):
+    three.kubectl("create", "secret", "generic", "word", "--from-literal=word=open sesame")
+    use = {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "word", "key": "word"}}}
+    container = {"name": "c", "image": SHELL, "command": ["sh", "-c", "echo $WORD; sleep 3600"], "env": [use]}
+    spec = {"nodeName": "e2e-1", "terminationGracePeriodSeconds": 0, "containers": [container]}
+    three.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": spec})
+    three.kubectl("wait", "--for=condition=Ready", "pod/user", "--timeout=80s")
+    assert three.kubectl("logs", "user") == "open sesame\n"
+
+    def as_node(number: int, *arguments: str) -> str:
+        own = str(three.data_dir / f"node-e2e-{number}.kubeconfig")
+        # The last --kubeconfig counts. The nodes' server is an address that this namespace reaches too.
+        return three.kubectl(*arguments, "--kubeconfig", own, check=False)
+
+    assert as_node(1, "get", "secret", "word", "-o", "name") == "secret/word\n"
+    assert as_node(2, "get", "secret", "word") == (
+        'Error from server (Forbidden): secrets "word" is forbidden: User "system:node:e2e-2" cannot get resource '
+        '"secrets" in API group "" in the namespace "default": no relationship found between node \'e2e-2\' and this '
+        "object\n"
+    )
+    assert "node 'e2e-2' cannot read 'e2e-1', only its own Node object" in as_node(2, "get", "node", "e2e-1")
+    assert 'node "e2e-2" is not allowed to modify node "e2e-9"' in three.kubectl(
+        "create",
+        "-f",
+        "-",
+        "--kubeconfig",
+        str(three.data_dir / "node-e2e-2.kubeconfig"),
+        check=False,
+        stdin='{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "e2e-9"}}',
+    )
+    assert "can only delete pods with spec.nodeName set to itself" in as_node(2, "delete", "pod", "user")
+    assert "node requested token not bound to a pod" in as_node(1, "create", "token", "default")
+    assert "cannot list resource" in as_node(1, "get", "secrets", "-A")
+    assert "is not allowed to modify taints" in as_node(1, "taint", "node", "e2e-1", "a=b:NoSchedule")
+    three.kubectl("delete", "pod", "user", "--wait=true", "--timeout=80s")
+    until(lambda: "no relationship" in as_node(1, "get", "secret", "word"), what="the end of the node's right")
+
+
 def test_watts_decide_among_nodes_of_different_hunger(three: Cluster):
     for name, full in (("e2e-1", "400"), ("e2e-2", "100"), ("e2e-3", "400")):
         three.kubectl(

@@ -29,6 +29,7 @@ from sparsam.agent.logind import follow as follow_logind
 from sparsam.agent.logs import keep_rotating
 from sparsam.agent.machine import read_machine
 from sparsam.agent.manifests import is_mirror
+from sparsam.agent.mounts import share
 from sparsam.agent.network import ensure_gateways, write_network_config
 from sparsam.agent.node import NodeReporter
 from sparsam.agent.node_context import NodeContext
@@ -82,6 +83,10 @@ async def start_engine(config: AgentConfig) -> str:
     """Make sure that an engine runs, with our network and sandbox image if it is ours; returns its socket."""
     for directory in (config.data_dir, config.run_dir, config.pods_dir, config.logs_dir):
         directory.mkdir(parents=True, exist_ok=True)
+    try:
+        share(config.data_dir)
+    except OSError as error:
+        log.warning("containers cannot mount for others directory=%s error=%s", config.data_dir, error)
     await prepare(config.data_dir, config.pod_cidrs)
     if config.cri_socket:
         return config.cri_socket

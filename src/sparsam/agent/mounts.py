@@ -9,7 +9,8 @@ from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
-_MS_NOSUID, _MS_NODEV, _MS_BIND = 2, 4, 4096
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_SHARED = 2, 4, 4096, 16384, 1 << 20
+_TABLE = Path("/proc/self/mountinfo")
 
 
 def mount_tmpfs(path: Path, size_bytes: int | None = None, mode: int = 0o755) -> None:
@@ -21,6 +22,30 @@ def mount_tmpfs(path: Path, size_bytes: int | None = None, mode: int = 0o755) ->
 def bind(source: Path, target: Path) -> None:
     """Show what `source` is, without what is mounted below it, at `target` too; raises OSError."""
     _mount(os.fsencode(source), target, None, _MS_BIND, None)
+
+
+def share(path: Path) -> None:
+    """Let containers that ask for it see what is mounted below a directory, and mount there themselves.
+
+    That takes a shared mount. Where systemd is at work all are; elsewhere the directory is mounted on itself, as the
+    kubelet does with its own. Raises OSError.
+    """
+    if _is_shared(path):
+        return
+    _mount(os.fsencode(path), path, None, _MS_BIND | _MS_REC, None)
+    _mount(b"none", path, None, _MS_SHARED | _MS_REC, None)
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether the mount that a directory lies on hands its mounts on to its peers."""
+    whole, best, shared = str(path.resolve()), "", False
+    for line in _TABLE.read_text().splitlines():
+        fields = line.split()
+        point = _unescaped(fields[4])
+        below = point in ("/", whole) or whole.startswith(point + "/")
+        if below and len(point) >= len(best):
+            best, shared = point, any(each.startswith("shared:") for each in fields[6 : fields.index("-")])
+    return shared
 
 
 def _mount(source: bytes, target: Path, kind: bytes | None, flags: int, options: bytes | None) -> None:
@@ -43,15 +68,19 @@ def unmount_below(root: Path) -> None:
             unmount(point)
 
 
-def mounts_below(root: Path, table: Path = Path("/proc/self/mountinfo")) -> list[str]:
+def mounts_below(root: Path, table: Path = _TABLE) -> list[str]:
     """Mount points at or below `root`, innermost and newest first."""
     prefix = str(root.resolve())
     points = []
     for line in table.read_text().splitlines():
-        point = line.split()[4].encode().decode("unicode_escape")
+        point = _unescaped(line.split()[4])
         if point == prefix or point.startswith(prefix + "/"):
             points.append(point)
     return points[::-1]
+
+
+def _unescaped(point: str) -> str:
+    return point.encode().decode("unicode_escape")
 
 
 def is_mounted(path: Path) -> bool:

@@ -38,7 +38,7 @@ from sparsam.agent.status import status_patch
 from sparsam.client.api import ApiClient
 from sparsam.client.informer import Informer
 from sparsam.clock import Clock, format_time
-from sparsam.errors import NotFound, StatusError
+from sparsam.errors import Forbidden, NotFound, StatusError
 from sparsam.objects.kinds import PODS
 from sparsam.objects.objecttypes import type_of
 
@@ -286,7 +286,8 @@ class Mirrors:
         namespace, name = full_name(pod or mirror or {})
         try:
             current = await self._client.get(PODS, name, namespace)
-        except NotFound:
+        except (NotFound, Forbidden):
+            # A node may not even ask for what is not its own; a namesake elsewhere is found when the mirror is made.
             current = None
         if current is not None and not is_mirror(current):
             if pod is not None:

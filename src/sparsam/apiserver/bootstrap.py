@@ -71,7 +71,10 @@ async def _grant(registry: Registry, resource: Resource, obj: Obj, field: str) -
         await _ensure(registry, resource, obj)
         return
     found = conversion.decode(resource, entry.value, entry.revision)
-    metadata, missing = found["metadata"], [each for each in obj.get(field) or () if each not in (found.get(field) or ())]
+    metadata, missing = (
+        found["metadata"],
+        [each for each in obj.get(field) or () if each not in (found.get(field) or ())],
+    )
     if not missing or (metadata.get("annotations") or {}).get(AUTOUPDATE) != "true":
         return
 

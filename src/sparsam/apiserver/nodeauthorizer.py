@@ -28,6 +28,7 @@ LEASE_NAMESPACE = "kube-node-lease"
 _PREFIX = "system:node:"
 _READS = ("get", "list", "watch")
 _OWN_VERBS = ("get", "create", "update", "patch", "delete")
+_BOUND = b'"nodeName"'
 _LATER_REFERENCES = (b'"ephemeralContainers"', b"laimStatus")
 """Only pods with these in their bytes get new references once they are bound."""
 
@@ -205,7 +206,8 @@ class NodeAuthorizer:
         key, value = key_of(resource, entry), entry.value
         if resource is PODS:
             # Most writes to pods are of their status: reading those would be in vain.
-            if not self._graph.knows_pod(key) or any(field in value for field in _LATER_REFERENCES):
+            fresh = not self._graph.knows_pod(key) and _BOUND in value
+            if fresh or any(field in value for field in _LATER_REFERENCES):
                 self._graph.put_pod(key, msgspec.json.decode(value))
         elif resource is PERSISTENTVOLUMES:
             self._graph.put_volume(key[1], msgspec.json.decode(value))
