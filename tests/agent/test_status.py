@@ -136,7 +136,19 @@ def test_deleted_pods_end_as_succeeded_or_failed():
 @pytest.mark.parametrize("runs", [[], [run(state="created")]], ids=["none", "created"])
 def test_a_pod_that_is_torn_down_before_it_ran_has_failed(runs: list[Container]):
     assert status_of(*runs, terminating=True)["phase"] == "Pending"
-    assert status_of(*runs, terminating=True, busy=frozenset({TEARDOWN}))["phase"] == "Failed"
+    status = status_of(*runs, terminating=True, busy=frozenset({TEARDOWN}))
+    assert status["phase"] == "Failed"
+    state = status["containerStatuses"][0]["state"]["terminated"]
+    assert (state["reason"], state["exitCode"]) == ("ContainerStatusUnknown", 137)
+    assert state["message"] == "The container could not be located when the pod was terminated"
+
+
+def test_containers_that_waited_for_an_init_container_stay_waiting_when_their_pod_is_torn_down():
+    wanted = pod(initContainers=[{"name": "first", "image": "i"}])
+    status = status_of(wanted=wanted, terminating=True, busy=frozenset({TEARDOWN}))
+    assert status["phase"] == "Failed"
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert "waiting" in status["initContainerStatuses"][0]["state"]
 
 
 def test_readiness_gates_of_others_hold_back_ready():

@@ -24,6 +24,14 @@ from sparsam.agent.resources import qos_class
 from sparsam.agent.runtime import Container, ContainerState
 from sparsam.clock import format_time
 
+_UNKNOWN = "ContainerStatusUnknown"
+_NEVER_FOUND = {
+    "exitCode": 137,
+    "reason": _UNKNOWN,
+    "message": "The container could not be located when the pod was terminated",
+}
+"""What upstream says of a container that has not run when its pod is gone."""
+
 
 def pod_status(
     view: PodView, decision: Decision, node_ips: tuple[str, ...], now: float, resize: ResizeState = NO_RESIZE
@@ -125,7 +133,7 @@ def _container_status(view: PodView, decision: Decision, spec: Obj, init: bool) 
         return reported  # the engine forgot the run; how it ended stands
     status: Obj = {
         "name": name,
-        "state": _state(view, decision, spec, run),
+        "state": _state(view, decision, spec, run, init),
         "ready": _ready(view, spec, run, init),
         "restartCount": run.attempt if run is not None else (reported or {}).get("restartCount", 0),
         "image": run.image if run is not None and run.image else spec["image"],
@@ -169,7 +177,7 @@ def _ready(view: PodView, spec: Obj, run: Container | None, init: bool) -> bool:
     return is_ready(view, spec)
 
 
-def _state(view: PodView, decision: Decision, spec: Obj, run: Container | None) -> Obj:
+def _state(view: PodView, decision: Decision, spec: Obj, run: Container | None, init: bool) -> Obj:
     waiting = decision.waiting.get(spec["name"])
     if run is not None and run.running:
         return {"running": {"startedAt": stamp(run.started_seconds)}}
@@ -177,8 +185,15 @@ def _state(view: PodView, decision: Decision, spec: Obj, run: Container | None) 
         return {"waiting": _waiting(waiting)}
     if run is not None and run.exited:
         return {"terminated": terminated(run)}
+    if not init and _torn_down(view) and initialized(view):
+        return {"terminated": dict(_NEVER_FOUND)}
     has_inits = bool(init_containers(view.pod))
     return {"waiting": {"reason": "PodInitializing" if has_inits else "ContainerCreating"}}
+
+
+def _torn_down(view: PodView) -> bool:
+    """Whether what has not run will never run."""
+    return view.terminating and TEARDOWN in view.busy
 
 
 def _waiting(waiting: Waiting) -> Obj:
@@ -189,7 +204,7 @@ def terminated(run: Container) -> Obj:
     """The state of a run that ended."""
     lost = run.state is ContainerState.UNKNOWN
     state: Obj = {"exitCode": 137 if lost else run.exit_code}
-    reason = "ContainerStatusUnknown" if lost else run.reason or ("Error" if run.exit_code else "Completed")
+    reason = _UNKNOWN if lost else run.reason or ("Error" if run.exit_code else "Completed")
     state["reason"] = reason
     if run.message:
         state["message"] = run.message
@@ -214,7 +229,7 @@ def _phase(view: PodView, failure: Waiting | None, mains: list[Obj]) -> str:
     states = [status["state"] for status in mains]
     seen = [view.run(spec["name"]) for spec in specs]
     # What is torn down before it ran will not run: controllers that count wait for a pod's end, whatever it was.
-    not_yet = "Failed" if view.terminating and TEARDOWN in view.busy else "Pending"
+    not_yet = "Failed" if _torn_down(view) else "Pending"
     if not initialized(view) and not any("running" in state for state in states):
         return not_yet
     if any("waiting" in state and (run is None or not run.exited) for state, run in zip(states, seen, strict=True)):
@@ -228,9 +243,9 @@ def _phase_when_stopped(view: PodView, specs: list[Obj], runs: list[Container | 
     """No container runs, each ran at least once: deleted pods end here, others are between two runs."""
     if restart_policy(view.pod) == "Always" and not view.terminating:
         return "Running"
-    ended = [run for run in runs if run is not None]
     if view.terminating:
-        return "Succeeded" if all(run.succeeded for run in ended) else "Failed"
+        return "Succeeded" if all(run is not None and run.succeeded for run in runs) else "Failed"
+    ended = [run for run in runs if run is not None]
     wanted = any(should_restart(view.pod, spec, run) for spec, run in zip(specs, ended, strict=False))
     return "Running" if wanted else "Failed"
 
