@@ -21,12 +21,17 @@ from sparsam.objects.kinds import (
     RESOURCESLICES,
     SECRETS,
     SERVICEACCOUNTS,
+    SUBJECTACCESSREVIEWS,
     VOLUMEATTACHMENTS,
+    Resource,
 )
 from sparsam.objects.localvolumes import NODE_LABEL
 from sparsam.store.memory import MemoryStore
 from tests.support.apiserver import serving
 
+SELFSUBJECTRULESREVIEWS = Resource(
+    "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", namespaced=False
+)
 NODE = authenticated("system:node:n1", ("system:nodes",))
 POD = {
     "metadata": {"name": "p", "namespace": "d"},
@@ -208,6 +213,12 @@ def test_who_is_a_node():
     assert node_of(authenticated("jane", ("system:nodes",))) is None
 
 
+async def review(client, about):
+    """What the server says of n1's right."""
+    spec = {"user": "system:node:n1", "groups": ["system:nodes"], "resourceAttributes": about}
+    return (await client.create(SUBJECTACCESSREVIEWS, {"spec": spec}))["status"]
+
+
 async def test_a_node_reads_over_the_api_what_its_pods_use(tmp_path):
     async with serving(tmp_path, nodes=("n1", "n2")) as server, contextlib.AsyncExitStack() as stack:
         paths = [server.kubeconfig_for(name) for name in ("admin", "node-n1", "node-n2")]
@@ -243,6 +254,19 @@ async def test_a_node_reads_over_the_api_what_its_pods_use(tmp_path):
         request["spec"]["boundObjectRef"] = bound
         answer = await mine.create(SERVICEACCOUNTS, request, "default", name="default", subresource="token")
         assert answer["status"]["token"]
+
+        about = {"verb": "list", "group": "resource.k8s.io", "resource": "resourceslices", "version": "v1"}
+        requirement = {"key": "spec.nodeName", "operator": "In", "values": ["n1"]}
+        assert await review(admin, about) == {
+            "allowed": False,
+            "reason": "can only list/watch/deletecollection resourceslices with nodeName field selector",
+        }
+        for selector in ({"requirements": [requirement]}, {"rawSelector": "spec.nodeName=n1"}):
+            assert await review(admin, {**about, "fieldSelector": selector}) == {"allowed": True}
+
+        rules = await mine.create(SELFSUBJECTRULESREVIEWS, {"spec": {"namespace": "default"}})
+        assert rules["status"]["incomplete"]
+        assert rules["status"]["evaluationError"] == "node authorizer does not support user rule resolution"
 
         node = {"metadata": {"name": "n3"}}
         with pytest.raises(Forbidden, match='node "n1" is not allowed to modify node "n3"'):

@@ -143,11 +143,14 @@ NODE_RULES = [
 ]
 """Of a node, as far as they do not depend on which one: the Node authorizer says more about most of them."""
 
-_NODE_PARTS = [
-    # The service proxy, network policies and routes, which elsewhere have identities of their own.
+_NETWORK = [
     _rule("list watch", "", "namespaces nodes pods services"),
     _rule("list watch", "discovery.k8s.io", "endpointslices"),
     _rule("list watch", "networking.k8s.io", "networkpolicies"),
+]
+"""What service proxy, network policies and routes read."""
+
+_NODE_PARTS = [
     # Local volumes and the room for them.
     _rule("list watch", "storage.k8s.io", "storageclasses"),
     _rule("create delete get list patch", "storage.k8s.io", "csistoragecapacities"),
@@ -155,7 +158,7 @@ _NODE_PARTS = [
     _rule("create get", "power.sparsam.dev", "nodepowers"),
     _rule("patch", "power.sparsam.dev", "nodepowers/status"),
 ]
-"""What the parts of a node beside upstream's kubelet need, under the same identity."""
+"""What the storage and the meter of a node need."""
 
 _VIEWERS = ["system:authenticated", "system:unauthenticated"]
 
@@ -191,6 +194,7 @@ _ROLES: dict[str, list[Obj]] = {
     "system:kube-scheduler": _SCHEDULER,
     "system:node": NODE_RULES,
     "sparsam:node": _NODE_PARTS,
+    "sparsam:network": _NETWORK,
     "system:kubelet-api-admin": [
         _rule(_READ, "", "nodes"),
         _rule("proxy", "", "nodes"),
@@ -239,7 +243,9 @@ _GATHERING = {"admin": "", "edit": "admin", "view": "edit"}
 
 _BOUND: dict[str, list[tuple[str, str]]] = {
     "cluster-admin": [("Group", "system:masters")],
+    # A node's process is all of these under one identity; elsewhere a proxy has its own.
     "sparsam:node": [("Group", "system:nodes")],
+    "sparsam:network": [("Group", "system:nodes"), ("User", "system:kube-proxy")],
     "system:basic-user": [("Group", "system:authenticated")],
     "system:discovery": [("Group", "system:authenticated")],
     "system:kube-scheduler": [("User", "system:kube-scheduler")],

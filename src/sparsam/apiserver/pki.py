@@ -43,6 +43,7 @@ class Identity:
 ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROL = Identity("control", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
+PROXY = Identity("proxy", "system:kube-proxy")
 KUBELET_CLIENT = Identity("kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
 
 
@@ -62,7 +63,7 @@ def ensure_pki(pki_dir: Path, *, sans: Iterable[str], identities: Iterable[Ident
     pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     ca_key, ca = _ensure_ca(pki_dir)
     apiserver = Identity("apiserver", "kube-apiserver", (), tuple(dict.fromkeys(sans)))
-    for identity in (apiserver, KUBELET_CLIENT, ADMIN, CONTROL, SCHEDULER, *identities):
+    for identity in (apiserver, KUBELET_CLIENT, ADMIN, CONTROL, SCHEDULER, PROXY, *identities):
         _ensure_leaf(pki_dir, identity, ca, ca_key)
     if not (pki_dir / "sa.key").exists():
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sparsam.apiserver.authentication import Authenticator, User
 from sparsam.apiserver.authorization import Action, Authorizer
+from sparsam.apiserver.nodeauthorizer import node_of
 from sparsam.apiserver.statuses import invalid
 from sparsam.apiserver.tokens import ServiceAccountTokens
 from sparsam.errors import BadRequest, Cause
@@ -67,15 +68,21 @@ class Reviews:
         action = _action(resource, spec)
         if resource.kind == "LocalSubjectAccessReview" and action.namespace != namespace:
             raise BadRequest(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
-        return {"allowed": self._authorizer.allows(user, action)}
+        if self._authorizer.allows(user, action):
+            return {"allowed": True}
+        why = self._authorizer.why_not(user, action)
+        return {"allowed": False, "reason": why} if why else {"allowed": False}
 
     def _rules(self, user: User, spec: dict[str, Any]) -> dict[str, Any]:
         rules = self._authorizer.rules(user, spec.get("namespace", ""))
-        return {
+        answer: dict[str, Any] = {
             "resourceRules": [rule for rule in rules if "nonResourceURLs" not in rule],
             "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
-            "incomplete": False,
+            "incomplete": node_of(user) is not None,
         }
+        if answer["incomplete"]:
+            answer["evaluationError"] = "node authorizer does not support user rule resolution"
+        return answer
 
 
 def user_info(user: User) -> dict[str, Any]:
@@ -107,7 +114,23 @@ def _action(resource: Resource, spec: dict[str, Any]) -> Action:
         subresource=about.get("subresource", ""),
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
+        field_selector=_selector(about.get("fieldSelector")),
+        label_selector=_selector(about.get("labelSelector")),
     )
+
+
+def _selector(asked: Any) -> str:
+    """A selector as text. Only what allows one value counts: nothing else grants anything here."""
+    if not asked:
+        return ""
+    if asked.get("rawSelector"):
+        return str(asked["rawSelector"])
+    single = [
+        (each["key"], each["values"][0])
+        for each in asked.get("requirements") or ()
+        if each.get("operator") == "In" and len(each.get("values") or ()) == 1
+    ]
+    return ",".join(f"{key}={value}" for key, value in single if "," not in f"{key}{value}")
 
 
 def _invalid_review(resource: Resource, field: str, detail: str) -> Exception:

@@ -18,7 +18,7 @@ PROBE_SECONDS = 2.0
 
 
 def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None:
-    """Certificates and one kubeconfig each for the administrator, the control process and every node."""
+    """Certificates and one kubeconfig each for the administrator, control process, machine's proxy and every node."""
     from sparsam.apiserver import pki
 
     nodes = list(nodes)
@@ -33,7 +33,8 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
 
     here = settings.server_url
     write_kubeconfig(settings.kubeconfig, settings, here, "admin")
-    write_kubeconfig(settings.data_path / "control.kubeconfig", settings, here, "control")
+    for part in ("control", "proxy"):
+        write_kubeconfig(settings.data_path / f"{part}.kubeconfig", settings, here, part)
     for node in nodes:
         server = api_url(settings.machine_ip, settings.port) if node.netns else here
         path = settings.data_path / f"node-{node.name}.kubeconfig"

@@ -68,10 +68,10 @@ def public_host(settings: Settings) -> str | None:
 
 
 def node_client(settings: Settings, node: NodeSettings) -> ClusterConfig:
-    """How a node's own parts reach the API server."""
+    """How a node's own parts reach the API server, or, for no node, the machine's service proxy does."""
     from sparsam.client.config import load_kubeconfig
 
-    return load_kubeconfig(settings.data_path / (f"node-{node.name}.kubeconfig" if node.name else "control.kubeconfig"))
+    return load_kubeconfig(settings.data_path / (f"node-{node.name}.kubeconfig" if node.name else "proxy.kubeconfig"))
 
 
 def node_papers(settings: Settings, node: NodeSettings) -> Papers:

@@ -132,8 +132,11 @@ def start(settings: Settings, *, detach: bool) -> None:
 @click.command()
 @data_dir_option
 @click.option("--purge", is_flag=True, help="Also remove every trace: data, images, network.")
-def down(data_dir: Path, purge: bool) -> None:
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where it runs [as `sparsam up` was told].")
+def down(data_dir: Path, purge: bool, run_dir: Path | None) -> None:
     """Stop the cluster on this machine, its containers included; the data stays unless --purge.
+
+    --run-dir is needed only when the data directory is lost: the processes are stopped then.
 
     \b
     Examples:
@@ -143,8 +146,10 @@ def down(data_dir: Path, purge: bool) -> None:
     try:
         settings = read_settings(data_dir / "cluster.json")
     except SettingsError:
-        click.echo(f"No cluster in {data_dir}; nothing was removed.", err=True)
+        _stop_without_data(data_dir, run_dir)
         return
+    if run_dir is not None and run_dir.absolute() != settings.run_path.absolute():
+        raise SettingsError(f"the cluster of {data_dir} runs in {settings.run_path}, not in {run_dir}")
     state = read_state(settings.run_path)
     if state:
         with step("stop the processes"):
@@ -160,6 +165,14 @@ def down(data_dir: Path, purge: bool) -> None:
         with step("remove the data"):
             remove_own(settings.data_path, OWN_DATA)
             remove_own(settings.run_path, (*OWN_RUN, *(node.name for node in local_nodes(settings))))
+
+
+def _stop_without_data(data_dir: Path, run_dir: Path | None) -> None:
+    state = read_state(run_dir) if run_dir else None
+    if state:
+        with step("stop the processes"):
+            _stop(state.pid)
+    click.echo(f"No cluster in {data_dir}; nothing was removed.", err=True)
 
 
 def remove_own(directory: Path, names: Iterable[str]) -> None:
