@@ -210,6 +210,7 @@ async def until(condition):
 def test_who_is_a_node():
     assert node_of(NODE) == "n1"
     assert node_of(authenticated("system:node:n1", ())) is None
+    assert node_of(authenticated("system:node:", ("system:nodes",))) is None
     assert node_of(authenticated("jane", ("system:nodes",))) is None
 
 

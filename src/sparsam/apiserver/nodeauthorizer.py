@@ -37,7 +37,7 @@ def node_of(user: User) -> str | None:
     """The name of the node that a user is, or None."""
     if not user.name.startswith(_PREFIX) or NODES_GROUP not in user.groups:
         return None
-    return user.name.removeprefix(_PREFIX)
+    return user.name.removeprefix(_PREFIX) or None
 
 
 class NodeAuthorizer:

@@ -98,7 +98,8 @@ class NodeGraph:
 
     def has_pod(self, node: str, namespace: str, name: str) -> bool:
         """Whether a pod is the node's."""
-        return self._pods.get((namespace, name), ("",))[0] == node
+        known = self._pods.get((namespace, name))
+        return known is not None and known[0] == node
 
     def has_volume(self, node: str, name: str) -> bool:
         """Whether a volume lies on the node, or a pod of the node has the claim that it is bound to."""

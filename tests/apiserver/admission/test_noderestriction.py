@@ -73,6 +73,13 @@ async def test_others_are_no_business_of_this():
     await ask("CREATE", CONFIGMAPS, {"metadata": {"name": "c"}})
 
 
+@pytest.mark.parametrize("name", ["jane", "system:node:"])
+async def test_a_member_of_the_group_that_is_no_node_writes_nothing(name):
+    stranger = authenticated(name, ("system:nodes",))
+    words = f'could not determine node from user "{name}"'
+    await refused(words, "CREATE", NODEPOWERS, {"metadata": {"name": "n1"}}, namespace="", user=stranger)
+
+
 async def test_a_node_makes_and_changes_itself_alone():
     await ask("CREATE", NODES, node(labels={"kubernetes.io/hostname": "n1", "mine": "yes"}, taints=[{"key": "k"}]))
     await ask("UPDATE", NODES, node(labels={"node.kubernetes.io/x": "y"}), node(), name="n1", part="status")

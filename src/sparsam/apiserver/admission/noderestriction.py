@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparsam.apiserver.admission import Admit, Attributes, Reader, forbidden
-from sparsam.apiserver.nodeauthorizer import LEASE_NAMESPACE, node_of
+from sparsam.apiserver.nodeauthorizer import LEASE_NAMESPACE, NODES_GROUP, node_of
 from sparsam.apiserver.nodegraph import ACCOUNTS, CLAIMS, CONFIGMAPS, MIRROR_ANNOTATION, SECRETS, pod_references
 from sparsam.apiserver.statuses import not_found
 from sparsam.errors import Forbidden
@@ -57,6 +57,8 @@ async def node_restriction(attributes: Attributes, obj: Obj | None, reader: Read
     """Raises Forbidden, at once or from the function that it returns."""
     node = node_of(attributes.user)
     if node is None:
+        if NODES_GROUP in attributes.user.groups:
+            raise forbidden(attributes, obj, f'could not determine node from user "{attributes.user.name}"')
         return None
     request = _Request(attributes, node, reader)
     if attributes.resource is PODS:
