@@ -22,7 +22,7 @@ from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.escalation import Escalation
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.limitranger import limit_defaults, limits
-from sparsam.apiserver.admission.noderestriction import node_restriction
+from sparsam.apiserver.admission.noderestriction import NodeRestriction
 from sparsam.apiserver.admission.podsecurity import pod_security
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
@@ -57,7 +57,6 @@ PLUGINS: tuple[Plugin, ...] = (
     namespace_lifecycle,
     limit_defaults,
     service_account,
-    node_restriction,
     priority,
     fixed_additions,
     default_storage_class,
@@ -151,7 +150,8 @@ async def make_app(
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
     permissions = (Escalation(authorizer), SigningPermission(authorizer))
     validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, QuotaCharging(store, clock))
-    registry = Registry(store, clock, Admission(PLUGINS, reader, validators), reservers)
+    plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
+    registry = Registry(store, clock, Admission(plugins, reader, validators), reservers)
     await bootstrap(registry, config)
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sparsam.apiserver.admission import Attributes
-from sparsam.apiserver.admission.noderestriction import node_restriction
+from sparsam.apiserver.admission.noderestriction import NodeRestriction
 from sparsam.apiserver.authentication import authenticated
 from sparsam.errors import Forbidden, NotFound
 from sparsam.objects.kinds import (
@@ -40,15 +40,37 @@ class Stored:
         return self.objects.get(f"{resource.kind}_{name}")
 
 
+class Audiences:
+    """Roles that let nodes ask for tokens for one more audience."""
+
+    def allows(self, user, action):
+        return (action.verb, action.resource) == ("request-serviceaccounts-token-audience", "registry")
+
+
 OWN_NODE = {"metadata": {"name": "n1", "uid": "u1"}}
-HERE = {"metadata": {"name": "p", "uid": "p1"}, "spec": {"nodeName": "n1"}}
+VOLUMES = [
+    {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+    {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "vault"}}]}},
+    {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
+    {"name": "e", "ephemeral": {}},
+    {"name": "i", "csi": {"driver": "inline"}},
+]
+HERE = {"metadata": {"name": "p", "uid": "p1"}, "spec": {"nodeName": "n1", "volumes": VOLUMES}}
 ELSEWHERE = {"metadata": {"name": "q", "uid": "q1"}, "spec": {"nodeName": "n2"}}
-READER = Stored(Node_n1=OWN_NODE, Pod_p=HERE, Pod_q=ELSEWHERE)
+READER = Stored(
+    Node_n1=OWN_NODE,
+    Pod_p=HERE,
+    Pod_q=ELSEWHERE,
+    PersistentVolumeClaim_c={"spec": {"volumeName": "v"}},
+    PersistentVolume_v={"spec": {"csi": {"driver": "claimed"}}},
+    CSIDriver_claimed={"spec": {"tokenRequests": [{"audience": "storage"}]}},
+    CSIDriver_inline={"spec": {"tokenRequests": [{"audience": "cloud"}]}},
+)
 
 
 async def ask(operation, resource, new, old=None, *, name="", part="", namespace="d", user=NODE, reader=READER):
     attributes = Attributes(operation, resource, namespace, name, user, part)
-    admit = await node_restriction(attributes, new, reader)
+    admit = await NodeRestriction(Audiences())(attributes, new, reader)
     if admit is not None:
         admit(new, old)
 
@@ -186,6 +208,18 @@ async def test_a_token_is_for_a_pod_of_the_node(bound, words):
     await refused(words, "CREATE", SERVICEACCOUNTS, request, name="a", part="token")
     request["spec"]["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "p1"}
     await ask("CREATE", SERVICEACCOUNTS, request, name="a", part="token")
+
+
+@pytest.mark.parametrize("audience", ["", "vault", "storage", "cloud", "registry"])
+async def test_a_token_is_for_whom_the_pods_volumes_or_roles_name(audience):
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "p1"}
+    request = {"spec": {"boundObjectRef": bound, "audiences": [audience] if audience else []}}
+    await ask("CREATE", SERVICEACCOUNTS, request, name="a", part="token")
+    words = 'audience "other" not found in pod spec volume'
+    other = {"spec": {"boundObjectRef": bound, "audiences": ["other"]}}
+    await refused(words, "CREATE", SERVICEACCOUNTS, other, name="a", part="token")
+    both = {"spec": {"boundObjectRef": bound, "audiences": ["vault", audience]}}
+    await refused("node may only request 0 or 1 audiences", "CREATE", SERVICEACCOUNTS, both, name="a", part="token")
 
 
 async def test_of_a_claim_a_node_tells_its_size():

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparsam.apiserver.admission import Admit, Attributes, Reader, forbidden
+from sparsam.apiserver.authorization import Action, Authorizer
 from sparsam.apiserver.nodeauthorizer import LEASE_NAMESPACE, NODES_GROUP, node_of
 from sparsam.apiserver.nodegraph import ACCOUNTS, CLAIMS, CONFIGMAPS, MIRROR_ANNOTATION, SECRETS, pod_references
 from sparsam.apiserver.statuses import not_found
 from sparsam.errors import Forbidden
 from sparsam.objects.kinds import (
+    CSIDRIVERS,
     CSINODES,
     CSISTORAGECAPACITIES,
     LEASES,
@@ -49,36 +51,43 @@ _NODES_LABELS = frozenset(
 )
 _NODES_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 """Labels of Kubernetes' own domains that a node may give itself (the well-known labels of the documentation)."""
+_AUDIENCE_VERB = "request-serviceaccounts-token-audience"
 _CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
 _REFERRED = {SECRETS: "secrets", CONFIGMAPS: "configmaps", CLAIMS: "persistentvolumeclaims"}
 
 
-async def node_restriction(attributes: Attributes, obj: Obj | None, reader: Reader) -> Admit | None:
-    """Raises Forbidden, at once or from the function that it returns."""
-    node = node_of(attributes.user)
-    if node is None:
-        if NODES_GROUP in attributes.user.groups:
-            raise forbidden(attributes, obj, f'could not determine node from user "{attributes.user.name}"')
-        return None
-    request = _Request(attributes, node, reader)
-    if attributes.resource is PODS:
-        return await request.pod(obj)
-    if attributes.resource is SERVICEACCOUNTS:
-        return await request.account(obj)
-    if attributes.operation == "DELETE":
-        # Of all else that a node may delete the authorizer knows the name.
-        if attributes.resource is CSISTORAGECAPACITIES:
-            _check_place(request, await request.stored(), None)
-        return None
-    check = _CHECKS.get(attributes.resource.group_resource)
-    return None if check is None else lambda new, old: check(request, new, old)
+class NodeRestriction:
+    """The plug-in. The authorizer says for whom else than its pods' own a node may have tokens made."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def __call__(self, attributes: Attributes, obj: Obj | None, reader: Reader) -> Admit | None:
+        """Raises Forbidden, at once or from the function that it returns."""
+        node = node_of(attributes.user)
+        if node is None:
+            if NODES_GROUP in attributes.user.groups:
+                raise forbidden(attributes, obj, f'could not determine node from user "{attributes.user.name}"')
+            return None
+        request = _Request(attributes, node, reader, self._authorizer)
+        if attributes.resource is PODS:
+            return await request.pod(obj)
+        if attributes.resource is SERVICEACCOUNTS:
+            return await request.account(obj)
+        if attributes.operation == "DELETE":
+            # Of all else that a node may delete the authorizer knows the name.
+            if attributes.resource is CSISTORAGECAPACITIES:
+                _check_place(request, await request.stored(), None)
+            return None
+        check = _CHECKS.get(attributes.resource.group_resource)
+        return None if check is None else lambda new, old: check(request, new, old)
 
 
 class _Request:
     """A node's request."""
 
-    def __init__(self, attributes: Attributes, node: str, reader: Reader) -> None:
-        self.about, self.node, self._reader = attributes, node, reader
+    def __init__(self, attributes: Attributes, node: str, reader: Reader, authorizer: Authorizer) -> None:
+        self.about, self.node, self._reader, self._authorizer = attributes, node, reader, authorizer
 
     def refusal(self, obj: Obj | None, why: str) -> Forbidden:
         return forbidden(self.about, obj, why)
@@ -160,7 +169,39 @@ class _Request:
             raise self.refusal(obj, words + "The object might have been deleted and then recreated")
         if pod["spec"].get("nodeName") != self.node:
             raise self.refusal(obj, "node requested token bound to a pod scheduled on a different node")
+        await self._check_audiences(obj, pod)
         return None
+
+    async def _check_audiences(self, request: Obj | None, pod: Obj) -> None:
+        """A token is for whom the pod's volumes want one for, or for whom roles allow nodes to ask."""
+        wanted = ((request or {}).get("spec") or {}).get("audiences") or [""]
+        if len(wanted) > 1:
+            raise self.refusal(request, "node may only request 0 or 1 audiences")
+        if wanted[0] in await self._audiences(pod):
+            return
+        action = Action(verb=_AUDIENCE_VERB, resource=wanted[0], namespace=self.about.namespace, name=self.about.name)
+        if not wanted[0] or not self._authorizer.allows(self.about.user, action):
+            raise self.refusal(request, f'audience "{wanted[0]}" not found in pod spec volume')
+
+    async def _audiences(self, pod: Obj) -> set[str]:
+        sources = [part["serviceAccountToken"] for part in _projected(pod) if "serviceAccountToken" in part]
+        found = {source.get("audience", "") for source in sources}
+        for volume in pod["spec"].get("volumes") or ():
+            driver = (volume.get("csi") or {}).get("driver") or await self._driver_behind(pod, volume)
+            facts = await self._reader.find(CSIDRIVERS, driver) if driver else None
+            wishes = ((facts or {}).get("spec") or {}).get("tokenRequests") or ()
+            found |= {each.get("audience", "") for each in wishes}
+        return found
+
+    async def _driver_behind(self, pod: Obj, volume: Obj) -> str:
+        """The CSI driver of the volume that a claim is bound to; empty when there is none."""
+        name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if "ephemeral" in volume:
+            name = f"{pod['metadata']['name']}-{volume['name']}"
+        claim = await self._reader.find(PERSISTENTVOLUMECLAIMS, name, self.about.namespace) if name else None
+        bound = (claim or {"spec": {}})["spec"].get("volumeName")
+        known = await self._reader.find(PERSISTENTVOLUMES, bound) if bound else None
+        return str(((known or {"spec": {}})["spec"].get("csi") or {}).get("driver", ""))
 
 
 def _check_node(request: _Request, new: Obj, old: Obj | None) -> None:
