@@ -1,7 +1,8 @@
 import pytest
 
 from sparsam.apiserver.authentication import ANONYMOUS, authenticated
-from sparsam.apiserver.authorization import Action, ComponentAuthorizer, denial
+from sparsam.apiserver.authorization import Action, ComponentAuthorizer, asked_value, denial, require
+from sparsam.errors import Forbidden, Unauthorized
 
 LIST_PODS = Action(verb="list", version="v1", resource="pods", namespace="d")
 
@@ -61,3 +62,41 @@ def test_every_known_user_may_ask_who_it_is_and_what_is_served():
     )
     assert authorizer.allows(user, Action(verb="get", path="/apis/apps/v1"))
     assert not authorizer.allows(user, Action(verb="post", path="/apis"))
+
+
+@pytest.mark.parametrize(
+    ("selector", "value"),
+    [
+        ("metadata.name=a", "a"),
+        ("status.phase!=Failed, metadata.name==a", "a"),
+        ("metadata.name!=a", ""),
+        ("xmetadata.name=a", ""),
+        ("metadata.name", ""),
+        ("", ""),
+    ],
+)
+def test_a_selector_asks_for_one_value_or_for_none_in_particular(selector, value):
+    assert asked_value(selector, "metadata.name") == value
+
+
+class Refusing:
+    """Refuses everything, for a reason."""
+
+    def allows(self, _user, _action):
+        return False
+
+    def why_not(self, _user, _action):
+        return "because"
+
+    def rules(self, _user, _namespace):
+        return []
+
+
+def test_a_refusal_tells_its_reason():
+    with pytest.raises(Forbidden) as refused:
+        require(Refusing(), authenticated("x", ()), LIST_PODS)
+    assert refused.value.message == (
+        'pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "d": because'
+    )
+    with pytest.raises(Unauthorized):
+        require(Refusing(), ANONYMOUS, LIST_PODS)

@@ -63,3 +63,13 @@ def test_nothing_is_served_at_other_places(path):
 )
 def test_method_and_path_make_the_verb(method, path, watch, verb):
     assert parse(path, BUILT_IN).verb(method, watch=watch) == verb
+
+
+def test_a_request_on_many_objects_that_selects_one_is_about_that_name():
+    pods = parse("/api/v1/namespaces/d/pods", BUILT_IN)
+    query = {"fieldSelector": "metadata.name=p", "labelSelector": "a=b"}
+    watched = pods.action("GET", watch=True, query=query)
+    assert (watched.verb, watched.name) == ("watch", "p")
+    assert (watched.field_selector, watched.label_selector) == ("metadata.name=p", "a=b")
+    created = pods.action("POST", watch=False, query=query)
+    assert (created.verb, created.name, created.field_selector) == ("create", "", "")

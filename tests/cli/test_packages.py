@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsam.cli.packages import Account, PackagesError, add_accounts, leave_out, parse_account, strip
+from sparsam.cli.packages import Account, PackagesError, add_accounts, leave_out, parse_account, strip, unpack
 
 
 def test_an_account_is_a_name_and_a_number():
@@ -57,3 +57,23 @@ def test_what_is_left_out_is_gone_and_a_pattern_without_a_match_is_a_mistake(tmp
             leave_out(tmp_path, [pattern])
     with pytest.raises(PackagesError, match="leads out"):
         leave_out(tmp_path, ["../*"])
+
+
+def test_a_directory_is_laid_over_what_the_packages_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    unpacker = tmp_path / "bin/mmdebstrap"
+    unpacker.parent.mkdir()
+    unpacker.write_text(
+        '#!/bin/sh\nfor root; do :; done\nmkdir -p "$root/usr/bin" && echo old > "$root/usr/bin/a"\n'
+        'echo b > "$root/usr/bin/b"; ln -s usr/bin "$root/bin"\n'
+    )
+    unpacker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{unpacker.parent}:/usr/bin:/bin")
+    over = tmp_path / "over"
+    (over / "bin").mkdir(parents=True)
+    (over / "bin/a").write_text("new")
+    (over / "link").symlink_to("/absent")
+    root = unpack("a,b", tmp_path / "root", over=over)
+    assert (root / "usr/bin/a").read_text() == "new"
+    assert (root / "usr/bin/b").exists()
+    assert (root / "bin").is_symlink()
+    assert (root / "link").is_symlink()
