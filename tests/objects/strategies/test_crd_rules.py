@@ -42,11 +42,8 @@ def test_a_rule_that_names_what_is_not_there_is_refused():
 
 
 def test_a_rule_answers_yes_or_no_and_a_message_is_text():
-    assert (
-        refusal(rule="self")[0].endswith("must evaluate to a bool")
-        or "must evaluate to bool" in refusal(rule="self")[0]
-    )
-    assert refusal(messageExpression="1")[0].startswith("Invalid r.messageExpression: ")
+    assert "must evaluate to bool" in refusal(rule="self")[0]
+    assert "must evaluate to string" in refusal(messageExpression="1")[0]
 
 
 def test_old_values_of_items_are_asked_for_in_keyed_lists_only():
@@ -55,9 +52,7 @@ def test_old_values_of_items_are_asked_for_in_keyed_lists_only():
     plain = {"type": "object", "properties": {"l": {"type": "array", "items": ruled}}}
     assert schema_refusal(plain) == [
         'Invalid s.properties[l].items.x-kubernetes-validations[0].rule: Invalid value: "self == oldSelf": oldSelf cannot be '
-        "used on the uncorrelatable portion of the schema within s.properties[l]".replace(
-            "within s", "within spec.validation.openAPIV3Schema"
-        )
+        "used on the uncorrelatable portion of the schema within spec.validation.openAPIV3Schema.properties[l]"
     ]
     keyed = {"type": "array", "items": ruled, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}
     assert schema_refusal({"type": "object", "properties": {"l": keyed}}) == []
