@@ -8,6 +8,7 @@ value as it was, its causes are forgiven (KEP-4008, "CRD Validation Ratcheting")
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from sparsam.errors import Cause
@@ -16,6 +17,7 @@ from sparsam.objects.shapes import ABSENT
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural import scalars
 from sparsam.objects.structural.correlation import equal, old_items
+from sparsam.objects.structural.formats import check_of
 from sparsam.objects.structural.nodes import INT_OR_STRING, JUNCTORS
 from sparsam.objects.structural.scalars import NOWHERE, TYPES, json_type
 
@@ -23,16 +25,31 @@ Check = Callable[[Any, Any, str, list[Cause]], None]
 """(value, the old value or ABSENT, path, causes found so far): adds causes."""
 Rules = dict[type, tuple[Check, ...]]
 """What a value must fulfil, by its Python type."""
-_CLASSES: tuple[type, ...] = (dict, list, str, int, float, bool, type(None))
+_EMPTY: Obj = {}
+_NO_RULES: Rules = dict.fromkeys(TYPES, ())
+# What stands beside a type without asking more of a value; formats may.
+_WITHOUT_RULES = frozenset({"type", "nullable", "description", "title", "default", "example", "externalDocs", "format"})
+_INT_OR_STRING_TYPES = ("integer", "string")
 
 
 def compile_rules(schema: Obj) -> Rules:
     """The rules of a schema; raises BadPattern."""
-    return {kind: _rules_for(schema, kind) for kind in _CLASSES}
-
-
-_EMPTY: Obj = {}
-_NO_RULES: Rules = dict.fromkeys(_CLASSES, ())
+    types = _INT_OR_STRING_TYPES if schema.get(INT_OR_STRING) else tuple(filter(None, (schema.get("type"),)))
+    by_type = _type_rules(types, bool(schema.get("nullable")))
+    if schema.keys() <= _WITHOUT_RULES and check_of(schema.get("format") or "") is None:
+        return by_type
+    conditions, enum = tuple(_junctors(schema)), tuple(scalars.enum_rules(schema))
+    numbers = tuple(scalars.number_rules(schema))
+    own = {
+        str: (*conditions, *scalars.text_rules(schema), *enum),
+        int: (*conditions, *numbers, *enum),
+        float: (*conditions, *numbers, *enum),
+        bool: (*conditions, *enum),
+        list: (*conditions, *_list_rules(schema), *enum),
+        dict: (*conditions, *enum, *_object_rules(schema)),
+        type(None): enum,
+    }
+    return {kind: (*by_type[kind], *own[kind]) for kind in own}
 
 
 def run(rules: tuple[Check, ...], value: Any, old: Any, path: str, causes: list[Cause]) -> None:
@@ -44,37 +61,30 @@ def run(rules: tuple[Check, ...], value: Any, old: Any, path: str, causes: list[
         del causes[before:]
 
 
-def _rules_for(schema: Obj, kind: type) -> tuple[Check, ...]:
-    """The rules that a value of a Python type must fulfil, in upstream's order."""
-    rules = list(_type_rules(schema, kind))
-    if kind is not type(None):
-        rules += _junctors(schema)
-        if kind in scalars.RULES:
-            rules += scalars.RULES[kind](schema)
-        elif kind is list:
-            rules += _list_rules(schema)
-    rules += scalars.enum_rules(schema)
-    if kind is dict:
-        rules += _object_rules(schema)
-    return tuple(rules)
+@cache
+def _type_rules(types: tuple[str, ...], nullable: bool) -> Rules:
+    """The rules of a schema that says no more than which types a value may have; none given: any."""
+    return {kind: tuple(_wrong_type(types, kind, nullable)) for kind in TYPES}
 
 
-def _type_rules(schema: Obj, kind: type) -> Iterable[Check]:
-    types = ("integer", "string") if schema.get(INT_OR_STRING) else tuple(filter(None, (schema.get("type"),)))
-    if not types or (kind is type(None) and schema.get("nullable")):
-        return
+def _wrong_type(types: tuple[str, ...], kind: type, nullable: bool) -> Iterable[Check]:
     actual = TYPES[kind]
-    if actual in types or (actual == "integer" and "number" in types):
+    # Numbers are looked at, since a double may be whole and an integer too large.
+    if not types or (actual in types and kind is not int) or (actual == "null" and nullable):
+        return
+    if kind is int and "number" in types:
         return
     expected = ",".join(types)
 
-    def wrong_type(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
+    def check(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
         found = json_type(value)
         if found not in types:
-            detail = f"{path} in body must be of type {expected}: {quote(found)}"
-            causes.append(type_invalid(path, found, detail))
+            causes.append(type_invalid(path, found, f"{path} in body must be of type {expected}: {quote(found)}"))
+            if found == "number" and types == ("integer",):
+                detail = f"Checked value must be of type integer (default format) in {path}"
+                causes.append(invalid(NOWHERE, "", detail))
 
-    yield wrong_type
+    yield check
 
 
 def _list_rules(schema: Obj) -> Iterable[Check]:

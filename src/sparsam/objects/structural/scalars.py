@@ -90,20 +90,13 @@ def _format(name: str, matches: Callable[[str], object]) -> Check:
 
 
 def number_rules(schema: Obj) -> Iterable[Check]:
-    """Range and factor of a number; a fraction where a whole one is due is named once more."""
-    if schema.get("type") == "integer":
-        yield _whole
+    """Range and factor of a number."""
     if schema.get("multipleOf") is not None:
         yield _multiple(schema["multipleOf"])
     if schema.get("maximum") is not None:
         yield _bound(schema["maximum"], is_upper=True, is_exclusive=bool(schema.get("exclusiveMaximum")))
     if schema.get("minimum") is not None:
         yield _bound(schema["minimum"], is_upper=False, is_exclusive=bool(schema.get("exclusiveMinimum")))
-
-
-def _whole(value: float, _old: Any, path: str, causes: list[Cause]) -> None:
-    if not (value.__class__ is int and _MIN_INT64 <= value <= _MAX_INT64) and json_type(value) != "integer":
-        causes.append(invalid(NOWHERE, "", f"Checked value must be of type integer (default format) in {path}"))
 
 
 def _multiple(factor: float) -> Check:
@@ -202,7 +195,3 @@ def _canonical(value: Any) -> Any:
     if value.__class__ is int or value.__class__ is float:
         return (float, value)
     return (None, msgspec.json.encode(value, order="sorted"))
-
-
-RULES: dict[type, Callable[[Obj], Iterable[Check]]] = {str: text_rules, int: number_rules, float: number_rules}
-"""The rules for values of a Python type."""
