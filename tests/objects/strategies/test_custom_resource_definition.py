@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.definitions import created, definition, refusal, update_refusal, version
+from tests.support.definitions import STRATEGY, created, definition, refusal, update_refusal, version
 
 CLIENT = {"service": {"name": "s", "namespace": "n"}}
 NOT_WEBHOOK = "should not be set when strategy is not set to Webhook"
@@ -96,3 +96,12 @@ def test_a_version_that_objects_are_stored_in_may_not_go():
         "version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and "
         "removes v1 from status.storedVersions"
     ]
+
+
+def test_formats_that_say_nothing_are_warned_of_once():
+    properties = {"a": {"type": "string", "format": "odd"}, "b": {"type": "integer", "format": "int32"}}
+    properties["c"] = {"type": "array", "items": {"type": "string", "format": "odd"}}
+    old, new = definition(), definition(version({"type": "object", "properties": properties}))
+    assert STRATEGY.warnings(new, None) == ['unrecognized format "odd"']
+    assert STRATEGY.warnings(new, old) == ['unrecognized format "odd"']
+    assert STRATEGY.warnings(new, new) == []

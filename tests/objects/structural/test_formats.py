@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparsam.objects.structural.formats import FORMATS, check_of
+from sparsam.objects.structural.formats import FORMATS, check_of, is_known
 
 GOOD = {
     "bsonobjectid": ["507f1f77bcf86cd799439011"],
@@ -29,6 +29,7 @@ GOOD = {
     "date": ["2024-02-29", "2000-12-31"],
     "duration": ["1h30m", "-1.5s", "0", "22 ns", "3 weeks", "1 day 2 hours"],
     "date-time": ["2014-12-15T19:30:20.000Z", "2014-12-15t19:30:20+01:00"],
+    "quantity": ["10Gi", "0.5"],
     "k8s-short-name": ["a-b"],
     "k8s-long-name": ["a.b-c.d"],
 }
@@ -56,6 +57,7 @@ BAD = {
     "date": ["2023-02-29", "2023-1-1", "20230101", "2023-01-01\n"],
     "duration": ["", "1", "1x", "x", "h1"],
     "date-time": ["2014-12-15", "2014-12-15T24:00:00Z", "2014-12-15T19:60:00Z", "2014-12-15T19:30:20", "T"],
+    "quantity": ["", "10Gib"],
     "k8s-short-name": ["a.b", "A"],
     "k8s-long-name": ["a..b", ""],
 }
@@ -77,6 +79,19 @@ def test_each_format_is_tried():
     assert {name.replace("-", "") for name in GOOD} == FORMATS.keys()
 
 
-@pytest.mark.parametrize("name", ["", "int32", "int64", "float", "double", "quantity"])
-def test_other_formats_say_nothing(name):
-    assert check_of(name) is None
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("", "", False),
+        ("date", "", True),
+        ("date", "string", True),
+        ("date", "integer", False),
+        ("int32", "integer", True),
+        ("int32", "string", False),
+        ("int32", "number", False),
+        ("double", "number", True),
+        ("date", "object", False),
+    ],
+)
+def test_a_format_says_something_of_its_own_type_only(name, kind, says):
+    assert is_known(name, kind) == says

@@ -17,7 +17,8 @@ from sparsam.objects.strategies.common import text_causes
 from sparsam.objects.strategies.crd_schema import validate_schema
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural.fieldpaths import BadFieldPath, resolve
-from sparsam.objects.structural.nodes import Uncompilable, parse
+from sparsam.objects.structural.formats import is_known
+from sparsam.objects.structural.nodes import JUNCTORS, Uncompilable, parse
 
 _MOST_SELECTABLE_FIELDS = 8
 _LONGEST_WARNING = 256
@@ -187,6 +188,26 @@ def _selectable_fields(fields: list[Obj], schema: Obj | None, path: str) -> Iter
         seen.add("".join(steps))
     if len(seen) > _MOST_SELECTABLE_FIELDS:
         yield too_many(path, len(seen), _MOST_SELECTABLE_FIELDS)
+
+
+def unknown_formats(versions: list[Obj]) -> list[str]:
+    """The formats in schemas of versions that say nothing, each once."""
+    found: dict[str, None] = {}
+    for schema in map(schema_of, versions):
+        if schema is not None:
+            found |= dict.fromkeys(_unknown_formats(schema))
+    return list(found)
+
+
+def _unknown_formats(schema: Obj) -> Iterator[str]:
+    name = schema.get("format")
+    if name and not is_known(name, schema.get("type") or ""):
+        yield name
+    parts = [schema.get("items"), schema.get("not"), schema.get("additionalProperties")]
+    parts += [each for junctor in JUNCTORS for each in schema.get(junctor) or []]
+    for each in (*parts, *(schema.get("properties") or {}).values()):
+        if isinstance(each, dict):
+            yield from _unknown_formats(each)
 
 
 def shown(versions: list[Obj] | None) -> list[Obj] | None:

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from sparsam.errors import Cause
 from sparsam.objects.crdnames import APPROVAL, is_protected
-from sparsam.objects.fields import forbidden, invalid, not_supported, required
+from sparsam.objects.fields import forbidden, invalid, not_supported, quote, required
 from sparsam.objects.names import dns1035_label_errors, dns_subdomain_errors, validate_immutable
 from sparsam.objects.strategies.common import one_of, text_causes
-from sparsam.objects.strategies.crd_versions import shared_causes, shown, version_causes
+from sparsam.objects.strategies.crd_versions import shared_causes, shown, unknown_formats, version_causes
 from sparsam.objects.strategies.webhook_clients import REVIEW_VERSIONS, default_client, validate_client
 from sparsam.objects.strategy import Obj, Strategy
 
@@ -249,6 +249,13 @@ def validate_status(definition: Obj, _old: Obj) -> list[Cause]:
     return _status(definition)
 
 
+def warnings(definition: Obj, old: Obj | None) -> list[str]:
+    """Warnings for formats that say nothing, unless they were there before."""
+    before = unknown_formats(old["spec"].get("versions") or []) if old else []
+    now = unknown_formats(definition["spec"].get("versions") or [])
+    return [f"unrecognized format {quote(name)}" for name in now if name not in before]
+
+
 STRATEGIES = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Strategy(
         default=default_definition,
@@ -257,6 +264,7 @@ STRATEGIES = {
         validate=validate,
         validate_update=validate_update,
         validate_status=validate_status,
+        warnings=warnings,
         has_generation=True,
         allow_unconditional_update=False,
     )

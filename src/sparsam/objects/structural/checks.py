@@ -17,7 +17,7 @@ from sparsam.objects.shapes import ABSENT
 from sparsam.objects.strategy import Obj
 from sparsam.objects.structural import scalars
 from sparsam.objects.structural.correlation import equal, old_items
-from sparsam.objects.structural.formats import check_of
+from sparsam.objects.structural.formats import is_known
 from sparsam.objects.structural.nodes import INT_OR_STRING, JUNCTORS
 from sparsam.objects.structural.scalars import NOWHERE, TYPES, json_type
 
@@ -36,7 +36,7 @@ def compile_rules(schema: Obj) -> Rules:
     """The rules of a schema; raises BadPattern."""
     types = _INT_OR_STRING_TYPES if schema.get(INT_OR_STRING) else tuple(filter(None, (schema.get("type"),)))
     by_type = _type_rules(types, bool(schema.get("nullable")))
-    if schema.keys() <= _WITHOUT_RULES and check_of(schema.get("format") or "") is None:
+    if schema.keys() <= _WITHOUT_RULES and not is_known(schema.get("format") or "", schema.get("type") or ""):
         return by_type
     conditions, enum = tuple(_junctors(schema)), tuple(scalars.enum_rules(schema))
     numbers = tuple(scalars.number_rules(schema))
@@ -171,11 +171,12 @@ def _any_of(branches: tuple[Check, ...]) -> Check:
 
 
 def _one_of(branches: tuple[Check, ...]) -> Check:
-    def one_of(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+    def one_of(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
         valid, first = 0, None
         for branch in branches:
             found: list[Cause] = []
-            branch(value, old, path, found)
+            # Nothing is forgiven here: an alternative must not come to hold because what breaks it is old.
+            branch(value, ABSENT, path, found)
             if not found:
                 valid += 1
             elif first is None:
@@ -203,9 +204,9 @@ def _all_of(branches: tuple[Check, ...]) -> Check:
 
 
 def _not(branch: Check) -> Check:
-    def negated(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+    def negated(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
         found: list[Cause] = []
-        branch(value, old, path, found)
+        branch(value, ABSENT, path, found)
         if not found:
             causes.append(invalid(NOWHERE, "", f"{quote(path)} must not validate the schema (not)"))
 

@@ -1,7 +1,7 @@
-"""The formats of texts that Kubernetes checks in custom resources (apiextensions' list of supported formats).
+"""The formats that Kubernetes checks in custom resources (apiextensions' list of supported formats).
 
-A format that is not in `FORMATS` says nothing: `int32`, `int64`, `float` and `double` neither, as upstream has it.
-Dashes in a format's name do not count: `date-time` is `datetime`.
+Others say nothing, and neither does a format beside a type that it is not one of. Dashes in the name of a text's format
+do not count: `date-time` is `datetime`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from sparsam.objects.names import dns_label_errors, dns_subdomain_errors
+from sparsam.objects.quantity import QuantityError, canonical
 
 Check = Callable[[str], object]
 
@@ -110,6 +111,14 @@ def _is_duration(text: str) -> bool:
     return any(unit in _UNITS or unit.startswith(_UNIT_STARTS) for unit in units)
 
 
+def _is_quantity(text: str) -> bool:
+    try:
+        canonical(text)
+    except QuantityError:
+        return False
+    return True
+
+
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text) if "%" not in text else None
@@ -178,12 +187,23 @@ FORMATS: dict[str, Check] = {
     "date": _is_date,
     "duration": _is_duration,
     "datetime": _is_datetime,
+    "quantity": _is_quantity,
     "k8sshortname": lambda text: not dns_label_errors(text),
     "k8slongname": lambda text: not dns_subdomain_errors(text),
 }
 """Whether a text is of a format, by the format's name without dashes."""
 
 
+NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
+
+
 def check_of(name: str) -> Check | None:
-    """The check of a format, or None when it says nothing."""
+    """The check of a text's format, or None when it says nothing."""
     return FORMATS.get(name.replace("-", ""))
+
+
+def is_known(name: str, kind: str) -> bool:
+    """Whether a format says anything about values of a type (empty: of any)."""
+    if kind in ("", "string"):
+        return check_of(name) is not None
+    return name in NUMBER_FORMATS.get(kind, ())

@@ -26,6 +26,8 @@ TYPES: dict[type, str] = {
     bool: "boolean",
     type(None): "null",
 }
+# int64 and double are as wide as numbers are read.
+_WIDTHS = {("integer", "int32"): 2**31 - 1, ("number", "float"): 3.4028234663852886e38}
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 
 
@@ -55,7 +57,7 @@ def text_rules(schema: Obj) -> Iterable[Check]:
     if schema.get("pattern"):
         yield _pattern(schema["pattern"])
     name = schema.get("format") or ""
-    matches = check_of(name)
+    matches = check_of(name) if schema.get("type") in (None, "", "string") else None
     if matches is not None:
         yield _format(name, matches)
 
@@ -90,13 +92,25 @@ def _format(name: str, matches: Callable[[str], object]) -> Check:
 
 
 def number_rules(schema: Obj) -> Iterable[Check]:
-    """Range and factor of a number."""
+    """Range and factor of a number; that of its format."""
+    kind, name = schema.get("type", ""), schema.get("format", "")
+    if (kind, name) in _WIDTHS:
+        yield _width(kind, name, _WIDTHS[kind, name])
     if schema.get("multipleOf") is not None:
         yield _multiple(schema["multipleOf"])
     if schema.get("maximum") is not None:
         yield _bound(schema["maximum"], is_upper=True, is_exclusive=bool(schema.get("exclusiveMaximum")))
     if schema.get("minimum") is not None:
         yield _bound(schema["minimum"], is_upper=False, is_exclusive=bool(schema.get("exclusiveMinimum")))
+
+
+def _width(kind: str, name: str, largest: float) -> Check:
+    def check(value: float, _old: Any, path: str, causes: list[Cause]) -> None:
+        if not -largest - (kind == "integer") <= value <= largest:
+            detail = f"Checked value must be of type {kind} with format {name} in {path}"
+            causes.append(invalid(NOWHERE, "", detail))
+
+    return check
 
 
 def _multiple(factor: float) -> Check:
