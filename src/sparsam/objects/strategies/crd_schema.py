@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from sparsam.errors import Cause
 from sparsam.objects.fields import forbidden, invalid, not_supported, required
-from sparsam.objects.strategies.crd_rules import rule_causes
+from sparsam.objects.strategies.crd_rules import Compilation, Spot, word_causes
 from sparsam.objects.strategy import Obj
+from sparsam.objects.structural.bounds import cardinality
 from sparsam.objects.structural.defaultrules import default_causes
 from sparsam.objects.structural.nodes import (
     EMBEDDED,
@@ -52,10 +53,15 @@ class _Place:
     """Why a default may not stand here; empty where it may."""
     uncorrelated: str = ""
     """The path from which on an old value cannot be found; empty where it can."""
+    cardinality: int | None = 1
+    """How many values an object has here at most; None when only the size of requests limits them."""
 
 
-def validate_schema(schema: Obj, path: str, *, has_status: bool = False) -> list[Cause]:
-    """Causes for the schema of one version; `has_status`: the version has the status subresource."""
+def validate_schema(schema: Obj, path: str, *, has_status: bool = False, is_unchanged: bool = False) -> list[Cause]:
+    """Causes for the schema of one version.
+
+    `has_status`: the version has the status subresource; `is_unchanged`: the version had this schema before.
+    """
     causes = list(_at_root(schema, path)) if has_status else []
     if schema.get("nullable"):
         causes.append(forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
@@ -69,10 +75,10 @@ def validate_schema(schema: Obj, path: str, *, has_status: bool = False) -> list
         found = structure_causes(root, path) or default_causes(root, path)
         is_sound = not found
         causes += found
-    rules: list[Cause] = []
+    rules = Compilation(is_unchanged)
     causes += _words(schema, path, _Place(is_root=True), rules if is_sound else None)
     # What cannot be read has most often been told by its word already.
-    return (causes + rules) or unreadable
+    return [*causes, *rules.causes, *rules.total_causes(path)] or unreadable
 
 
 def _at_root(schema: Obj, path: str) -> Iterator[Cause]:
@@ -86,8 +92,8 @@ def _at_root(schema: Obj, path: str) -> Iterator[Cause]:
         yield invalid(path, schema, detail)
 
 
-def _words(schema: Obj, path: str, place: _Place, rules: list[Cause] | None) -> list[Cause]:
-    """Causes for a schema and all schemas within it; those of compiled rules go into `rules`, unless it is None."""
+def _words(schema: Obj, path: str, place: _Place, rules: Compilation | None) -> list[Cause]:
+    """Causes for a schema and all schemas within it; rules are compiled unless there is nothing to take them."""
     causes = list(_own_words(schema, path, place))
     for child, here, inner in _children(schema, path, place):
         causes += _words(child, here, inner, rules)
@@ -95,11 +101,9 @@ def _words(schema: Obj, path: str, place: _Place, rules: list[Cause] | None) -> 
         causes += _words(condition, here, replace(place, is_root=False), None)
     causes += _map_rules(schema, path)
     causes += _list_rules(schema, path)
-    compiles = rules is not None and not causes
-    for static, compiled in rule_causes(schema, path, place.uncorrelated, is_root=place.is_root, compiles=compiles):
-        causes += static
-        if rules is not None:
-            rules += compiled
+    causes += word_causes(schema, path)
+    if rules is not None and not causes:
+        rules.add(schema, path, Spot(place.is_root, place.uncorrelated, place.cardinality))
     return causes
 
 
@@ -128,7 +132,12 @@ def _own_words(schema: Obj, path: str, place: _Place) -> Iterator[Cause]:
 
 
 def _children(schema: Obj, path: str, place: _Place) -> Iterator[tuple[Obj, str, _Place]]:
-    inner = replace(place, is_root=False)
+    times = cardinality(schema)
+    inner = replace(
+        place,
+        is_root=False,
+        cardinality=None if times is None or place.cardinality is None else times * place.cardinality,
+    )
     if isinstance(schema.get("additionalProperties"), dict):
         reason = "inside additionalProperties applying to object metadata" if place.in_metadata else place.no_default
         yield schema["additionalProperties"], f"{path}.additionalProperties", replace(inner, no_default=reason)

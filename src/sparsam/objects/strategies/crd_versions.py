@@ -46,9 +46,9 @@ def schema_of(version: Obj) -> Obj | None:
     return schema
 
 
-def version_causes(versions: list[Obj], path: str) -> list[Cause]:
-    """Causes for what stands in each version, apart from what all share."""
-    shared = shared_parts(versions)
+def version_causes(versions: list[Obj], path: str, old: list[Obj]) -> list[Cause]:
+    """Causes for what stands in each version, apart from what all share; `old`: the versions before."""
+    shared, unchanged = shared_parts(versions), _unchanged(versions, old)
     causes = [
         required(f"{path}[{position}].schema.openAPIV3Schema")
         for position, version in enumerate(versions)
@@ -59,15 +59,30 @@ def version_causes(versions: list[Obj], path: str) -> list[Cause]:
         causes += text_causes(version.get("name", ""), f"{here}.name", dns1035_label_errors)
         causes += _deprecation(version, f"{here}.deprecationWarning")
         own = {name: value for name, value in version.items() if name not in shared}
-        causes += _parts(own, schema_of(version), f"{here}.schema", here, has_status=_has_status(version))
+        causes += _schema(
+            own, f"{here}.schema", has_status=_has_status(version), is_unchanged=version.get("name") in unchanged
+        )
+        causes += _parts(own, schema_of(version), here)
     return causes
 
 
-def shared_causes(versions: list[Obj], path: str) -> list[Cause]:
+def shared_causes(versions: list[Obj], path: str, old: list[Obj]) -> list[Cause]:
     """Causes for what all versions share; `path` is that of the whole spec."""
     shared = shared_parts(versions)
+    is_unchanged = bool(versions) and versions[0].get("name") in _unchanged(versions, old)
     has_status = any(map(_has_status, versions))
-    return _parts(shared, schema_of(shared), f"{path}.validation", path, has_status=has_status)
+    causes = _schema(shared, f"{path}.validation", has_status=has_status, is_unchanged=is_unchanged)
+    return causes + _parts(shared, schema_of(shared), path)
+
+
+def _unchanged(versions: list[Obj], old: list[Obj]) -> set[str]:
+    """The names of versions that had their schema before."""
+    before = {version.get("name", ""): schema_of(version) for version in old}
+    return {
+        name
+        for version in versions
+        if (name := version.get("name", "")) in before and before[name] == schema_of(version)
+    }
 
 
 def shared_parts(versions: list[Obj]) -> Obj:
@@ -82,11 +97,15 @@ def shared_parts(versions: list[Obj]) -> Obj:
     }
 
 
-def _parts(parts: Obj, schema: Obj | None, schema_path: str, path: str, *, has_status: bool) -> list[Cause]:
+def _schema(parts: Obj, path: str, *, has_status: bool, is_unchanged: bool) -> list[Cause]:
+    schema = schema_of(parts)
+    if schema is None:
+        return []
+    return validate_schema(schema, f"{path}.openAPIV3Schema", has_status=has_status, is_unchanged=is_unchanged)
+
+
+def _parts(parts: Obj, schema: Obj | None, path: str) -> list[Cause]:
     causes: list[Cause] = []
-    own_schema = schema_of(parts)
-    if own_schema is not None:
-        causes += validate_schema(own_schema, f"{schema_path}.openAPIV3Schema", has_status=has_status)
     causes += _scale((parts.get("subresources") or {}).get("scale"), f"{path}.subresources.scale")
     for position, column in enumerate(parts.get("additionalPrinterColumns") or []):
         causes += _column(column, f"{path}.additionalPrinterColumns[{position}]")

@@ -65,19 +65,19 @@ def validate(definition: Obj) -> list[Cause]:
     plural = (spec.get("names") or {}).get("plural", "")
     if name and name != f"{plural}.{spec.get('group', '')}":
         causes.append(invalid("metadata.name", name, _NAME_TEXT))
-    causes += _spec(spec) + _status(definition) + _stored_versions(definition)
+    causes += _spec(spec, {}) + _status(definition) + _stored_versions(definition)
     return causes + _approval(definition, None) + _preserves(spec)
 
 
-def _spec(spec: Obj) -> list[Cause]:
+def _spec(spec: Obj, old: Obj) -> list[Cause]:
     causes = _group(spec.get("group", ""), "spec.group")
     causes += one_of(spec.get("scope"), "spec.scope", _SCOPES)
-    versions = spec.get("versions")
-    causes += version_causes(versions or [], "spec.versions")
+    versions, before = spec.get("versions"), old.get("versions") or []
+    causes += version_causes(versions or [], "spec.versions", before)
     causes += _versions(versions, "spec.versions")
     causes += _required_names(spec.get("names") or {}, "spec.names")
     causes += _names(spec.get("names") or {}, "spec.names")
-    causes += shared_causes(versions or [], "spec")
+    causes += shared_causes(versions or [], "spec", before)
     return causes + _conversion(spec.get("conversion") or {}, "spec.conversion")
 
 
@@ -229,7 +229,7 @@ def validate_update(definition: Obj, old: Obj) -> list[Cause]:
     """Causes for a changed definition: what its objects are stored under stays."""
     spec, before = definition["spec"], old["spec"]
     names, old_names = spec.get("names") or {}, before.get("names") or {}
-    causes = _spec(spec)
+    causes = _spec(spec, before)
     if _is_established(old):
         causes += validate_immutable(spec.get("scope"), before.get("scope"), "spec.scope")
         causes += validate_immutable(names.get("kind"), old_names.get("kind"), "spec.names.kind")
