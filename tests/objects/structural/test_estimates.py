@@ -158,6 +158,20 @@ def test_every_form_of_expression_has_a_cost(rule):
     assert 0 < cost(schema, rule) < RULE_LIMIT
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self.m.a == self.m.b",
+        "type(self.i) == int",
+        "type(self.i) == google.protobuf.Timestamp",
+        "self.d.a == self.d.b",
+    ],
+)
+def test_values_of_fixed_size_are_cheap_wherever_they_come_from(rule):
+    schema = thing(i=one("int-or-string"), m=mapping(one("integer")), d=mapping(one("date-time")))
+    assert cost(schema, rule) < 10
+
+
 def test_loops_within_loops_are_too_much():
     assert cost(array(one("number")), "self.all(x, self.all(y, true))") > RULE_LIMIT
 

@@ -51,6 +51,7 @@ _MAKES_MAPS = frozenset({"transformMap", "transformMapEntry"})
 _EQUALITIES = frozenset({"_==_", "_!=_"})
 _ORDERS = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
 _TEXTS = frozenset({"string", "bytes"})
+_SCALARS = frozenset({"bool", "int", "uint", "double", "google.protobuf.Duration", "google.protobuf.Timestamp"})
 _READ_ONCE = frozenset({"lowerAscii", "upperAscii", "substring", "trim"})
 
 
@@ -69,7 +70,7 @@ class Estimate:
 
 def estimate(tree: Node, root: Bound) -> int:
     """The cost of an expression about `self` and `oldSelf`, at most."""
-    return min(_Estimator({"self": root, "oldSelf": root}).of(tree).cost, MOST)
+    return min(_Estimator(root).of(tree).cost, MOST)
 
 
 def excess(name: str, cost: int, limit: int) -> str:
@@ -86,9 +87,15 @@ def _part(size: int, factor: float) -> int:
     return math.ceil(size * factor)
 
 
+def _unknown(node: Node) -> Bound:
+    """The bound of a value of which only the type is known."""
+    return _SCALAR if node.type.name in _SCALARS else _UNKNOWN
+
+
 class _Estimator:
-    def __init__(self, variables: Mapping[str, Bound]) -> None:
-        self._variables = dict(variables)
+    def __init__(self, root: Bound) -> None:
+        self._root = root
+        self._variables: dict[str, Bound] = {}
 
     @singledispatchmethod
     def of(self, node: Node) -> Estimate:
@@ -103,15 +110,18 @@ class _Estimator:
 
     @of.register
     def _name(self, node: Name) -> Estimate:
-        return Estimate(1, self._variables.get(node.name, _UNKNOWN))
+        # `self` and `oldSelf`; upstream takes the names of types to be as large as these.
+        return Estimate(1, self._variables.get(node.name, self._root))
 
     @of.register
     def _select(self, node: Select) -> Estimate:
+        if node.qualified:
+            return Estimate(1, self._root)
         operand = self.of(node.operand)
         if node.test_only:
             return Estimate(operand.cost, _SCALAR)
         # An entry of a map that is named like a field is of unknown size for upstream.
-        return Estimate(operand.cost + 1, operand.bound.fields.get(node.key, _UNKNOWN))
+        return Estimate(operand.cost + 1, operand.bound.fields.get(node.key) or _unknown(node))
 
     @of.register
     def _list(self, node: ListLiteral) -> Estimate:
@@ -174,7 +184,7 @@ class _Estimator:
             larger = first.bound if first.size >= second.size else second.bound
             return Estimate(condition.cost + max(first.cost, second.cost), larger)
         if node.function in ("_[_]", "_[?_]"):
-            return Estimate(paid + 1, operands[0].bound.element or _UNKNOWN)
+            return Estimate(paid + 1, operands[0].bound.element or _unknown(node))
         if node.function == "dyn":
             return Estimate(paid + 1, operands[0].bound)
         cost, bound = self._function(node, operands)
@@ -184,7 +194,6 @@ class _Estimator:
         """What the call itself costs, and the size of its result."""
         name, sizes = node.function, [each.size for each in operands]
         kinds = [each.type.name for each in node.operands()]
-        result = _SCALAR if node.type.name in ("bool", "int", "uint", "double") else _UNKNOWN
         if name in _EQUALITIES or (name in _ORDERS and kinds[0] in _TEXTS):
             return _part(min(sizes), _TRAVERSAL), _SCALAR
         if name == "_+_" and kinds[0] in (*_TEXTS, "list"):
@@ -195,7 +204,7 @@ class _Estimator:
         if name in _READ_ONCE:
             return _part(sizes[0], _TRAVERSAL), operands[0].bound
         counted = _COUNTED.get(name)
-        return counted(operands, kinds) if counted is not None else (1, result)
+        return counted(operands, kinds) if counted is not None else (1, _unknown(node))
 
 
 def _of_list(operands: list[Estimate], kinds: list[str]) -> tuple[int, Bound]:
