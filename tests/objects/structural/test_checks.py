@@ -104,6 +104,12 @@ def test_a_fraction_where_a_whole_number_is_due_is_told_twice():
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {},
          ['Invalid <nil>: Invalid value: "": "" must validate one and only one schema (oneOf). Found none valid',
           "Required a: Required value"]),
+        ({"anyOf": [{"required": ["b"]}, {"properties": {"a": {"minimum": 2}}}]}, {"a": 1},
+         ['Invalid <nil>: Invalid value: "": "" must validate at least one schema (anyOf)',
+          "Invalid a: Invalid value: 1: a in body should be greater than or equal to 2"]),
+        ({"oneOf": [{"required": ["b"]}, {"properties": {"a": {"minimum": 2}}}, {"required": ["c"]}]}, {"a": 1},
+         ['Invalid <nil>: Invalid value: "": "" must validate one and only one schema (oneOf). Found none valid',
+          "Invalid a: Invalid value: 1: a in body should be greater than or equal to 2"]),
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"a": 1, "b": 1},
          ['Invalid <nil>: Invalid value: "": "" must validate one and only one schema (oneOf). Found 2 valid alternatives']),
         ({"allOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"a": 1},
@@ -116,6 +122,13 @@ def test_a_fraction_where_a_whole_number_is_due_is_told_twice():
 )  # fmt: skip
 def test_conditions_name_the_schemas_that_fail(junctors, obj, expected):
     assert causes({"a": {"type": "integer"}, "b": {"type": "integer"}}, obj, **junctors) == expected
+
+
+def test_the_alternative_that_says_most_of_a_value_is_blamed():
+    far = {"items": {"properties": {"n": {"minimum": 2}}}}
+    several = {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    found = causes({"l": several | {"anyOf": [{"minItems": 2}, far]}}, {"l": [{"n": 1}]})
+    assert found[1:] == ["Invalid l[0].n: Invalid value: 1: l[0].n in body should be greater than or equal to 2"]
 
 
 def test_paths_lead_through_lists_and_maps():

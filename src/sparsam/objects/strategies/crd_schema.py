@@ -132,22 +132,24 @@ def _own_words(schema: Obj, path: str, place: _Place) -> Iterator[Cause]:
 
 
 def _children(schema: Obj, path: str, place: _Place) -> Iterator[tuple[Obj, str, _Place]]:
+    others, items, properties = schema.get("additionalProperties"), schema.get("items"), schema.get("properties")
+    if not properties and not isinstance(others, dict) and not isinstance(items, dict):
+        return
     times = cardinality(schema)
     inner = replace(
         place,
         is_root=False,
         cardinality=None if times is None or place.cardinality is None else times * place.cardinality,
     )
-    if isinstance(schema.get("additionalProperties"), dict):
+    if isinstance(others, dict):
         reason = "inside additionalProperties applying to object metadata" if place.in_metadata else place.no_default
-        yield schema["additionalProperties"], f"{path}.additionalProperties", replace(inner, no_default=reason)
-    for name, child in (schema.get("properties") or {}).items():
+        yield others, f"{path}.additionalProperties", replace(inner, no_default=reason)
+    for name, child in (properties or {}).items():
         here = inner
         if name in META_FIELDS and (place.is_root or schema.get(EMBEDDED)):
             reason = f"in top-level {name}" if place.is_root else place.no_default
             here = replace(inner, in_metadata=True, no_default=reason)
         yield child, f"{path}.properties[{name}]", here
-    items = schema.get("items")
     if isinstance(items, dict):
         # Only the items of keyed lists have a history.
         lost = place.uncorrelated or ("" if schema.get(LIST_TYPE) == "map" else path)

@@ -137,9 +137,9 @@ def _closed(known: frozenset[str]) -> Check:
 def _junctors(schema: Obj) -> Iterable[Check]:
     all_of, any_of, one_of = (tuple(_branch(each) for each in schema.get(name) or ()) for name in JUNCTORS)
     if any_of:
-        yield _any_of(any_of)
+        yield _any_of(any_of, schema["anyOf"])
     if one_of:
-        yield _one_of(one_of)
+        yield _one_of(one_of, schema["oneOf"])
     if all_of:
         yield _all_of(all_of)
     if schema.get("not") is not None:
@@ -155,38 +155,60 @@ def _branch(schema: Obj) -> Check:
     return check
 
 
-def _any_of(branches: tuple[Check, ...]) -> Check:
+def _any_of(branches: tuple[Check, ...], schemas: list[Obj]) -> Check:
     def any_of(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        first: list[Cause] | None = None
+        failures: list[list[Cause]] = []
         for branch in branches:
             found: list[Cause] = []
             branch(value, old, path, found)
             if not found:
                 return
-            first = found if first is None else first
+            failures.append(found)
         causes.append(invalid(NOWHERE, "", f"{quote(path)} must validate at least one schema (anyOf)"))
-        causes += first or []
+        causes += failures[_closest(schemas, value)]
 
     return any_of
 
 
-def _one_of(branches: tuple[Check, ...]) -> Check:
+def _one_of(branches: tuple[Check, ...], schemas: list[Obj]) -> Check:
     def one_of(value: Any, _old: Any, path: str, causes: list[Cause]) -> None:
-        valid, first = 0, None
+        failures: list[list[Cause]] = []
         for branch in branches:
             found: list[Cause] = []
             # Nothing is forgiven here: an alternative must not come to hold because what breaks it is old.
             branch(value, ABSENT, path, found)
-            if not found:
-                valid += 1
-            elif first is None:
-                first = found
+            if found:
+                failures.append(found)
+        valid = len(branches) - len(failures)
         if valid != 1:
             note = f"Found {valid} valid alternatives" if valid else "Found none valid"
             causes.append(invalid(NOWHERE, "", f"{quote(path)} must validate one and only one schema (oneOf). {note}"))
-            causes += (first or []) if not valid else []
+            causes += failures[_closest(schemas, value)] if not valid else []
 
     return one_of
+
+
+def _closest(schemas: list[Obj], value: Any) -> int:
+    """Which of some alternatives says most of a value; the first of those."""
+    counts = [_said(schema, value) for schema in schemas]
+    return counts.index(max(counts))
+
+
+def _said(schema: Obj, value: Any) -> int:
+    """How many rules a schema has for a value and what it holds, broken or not: upstream's MatchCount."""
+    if value is None:
+        return 0
+    kind, form = schema.get("type") or "", schema.get("format") or ""
+    # Its conditions, its enumeration and itself count always.
+    count = 3 + (value.__class__ is not bool) + bool(kind or form) + (value.__class__ is str and is_known(form, kind))
+    count += sum(_said(each, value) for each in schema.get("allOf") or ())
+    if value.__class__ is list and schema.get("items"):
+        return count + sum(_said(schema["items"], each) for each in value)
+    if value.__class__ is dict:
+        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
+        pairs = [(properties.get(name, others), each) for name, each in value.items()]
+        count += sum(_said(child, each) for child, each in pairs if isinstance(child, dict))
+    return count
 
 
 def _all_of(branches: tuple[Check, ...]) -> Check:
