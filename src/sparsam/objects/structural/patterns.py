@@ -32,12 +32,13 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
 
     options: Any = re2.Options()
     compile_with: Any = re2.compile
-    options.log_errors = False
+    options.log_errors, options.never_capture = False, True
     try:
-        search: Callable[[str], object] = compile_with(pattern, options).search
+        search: Callable[[bytes], object] = compile_with(pattern, options).search
     except re2.error as error:
         raise BadPattern(_in_go(error.args[0])) from None
-    return search
+    # Where in the text it holds is not asked, and costs more to tell in characters than in bytes.
+    return lambda text: search(text.encode())
 
 
 def _in_go(problem: bytes | str) -> str:
