@@ -49,7 +49,8 @@ def compile_rules(schema: Obj) -> Rules:
         dict: (*conditions, *enum, *_object_rules(schema)),
         type(None): enum,
     }
-    return {kind: (*by_type[kind], *own[kind]) for kind in own}
+    # Adding nothing gives the very tuple, which schemas of a type share.
+    return {kind: by_type[kind] + own[kind] for kind in own}
 
 
 def run(rules: tuple[Check, ...], value: Any, old: Any, path: str, causes: list[Cause]) -> None:

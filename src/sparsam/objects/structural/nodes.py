@@ -25,6 +25,7 @@ META_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
 """What every object has, whether its schema says so or not."""
 
 _REFUSED = ("id", "schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions")
+_NO_PROPERTIES: dict[str, Node] = {}
 
 
 class Uncompilable(ValueError):
@@ -84,7 +85,8 @@ def parse(schema: Obj) -> Node:
     if isinstance(items, list):
         raise Uncompilable("OpenAPIV3Schema 'items' must be a schema, but is an array")
     default = schema.get("default")
-    properties = {name: parse(each) for name, each in (schema.get("properties") or {}).items()}
+    given = schema.get("properties")
+    properties = {name: parse(each) for name, each in given.items()} if given else _NO_PROPERTIES
     item = None if items is None else parse(items)
     values = parse(others) if isinstance(others, dict) else None
     below = [each for each in (item, values, *properties.values()) if each is not None]

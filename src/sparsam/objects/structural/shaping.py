@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from sparsam.objects import shapes
@@ -19,7 +20,8 @@ class Declared(Struct):
 
     def __init__(self, parts: Mapping[str, Shape], others: Shape = LEAF, hidden: frozenset[str] = frozenset()) -> None:
         super().__init__({}, hidden)
-        self._parts = {name: (f"f:{name}", shape) for name, shape in parts.items()}
+        # Many schemas have fields of the same few names.
+        self._parts = {name: (intern(f"f:{name}"), shape) for name, shape in parts.items()}
         self._others = others
 
     def part(self, name: str) -> tuple[str, Shape]:
