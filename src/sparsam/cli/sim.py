@@ -285,7 +285,7 @@ def _work(job: Job, histories: bool) -> tuple[Run, History | None]:
     trace = make_trace(job, fleet)
     nodes = fleet.node_objects()
     how: dict[str, Any] = {"failures": job.failures and replace(job.failures, seed=job.seed), "facility": job.facility}
-    how |= {"sleeps": job.sleep, "moves": job.moves, "seed": job.seed, "timer": time.perf_counter}
+    how |= {"sleeps": job.sleep, "moves": job.moves, "seed": job.seed, "timer": time.thread_time}
     run, history = play(nodes, trace, job.policy, **how)
     return run, history if histories and job.seed == 0 else None
 

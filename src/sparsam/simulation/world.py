@@ -115,14 +115,14 @@ class World:
         placed: Ints | None = None,
         budgets: Sequence[Obj] = (),
     ) -> None:
-        """`timer` tells seconds of real time, for `decision_seconds`; nothing else depends on it.
+        """`timer` tells seconds of processor time, for `decision_seconds`; nothing else depends on it.
 
         With `placed`, pods that are there from the start run on these nodes, shape (pods,). `budgets` are
         PodDisruptionBudgets, which allow at every moment what their status says that they do.
         """
         self._timer, self._placed = timer, placed
         self.decision_seconds: list[float] = []
-        """Real time of each decision, where there is a timer."""
+        """Processor time of each decision, where there is a timer."""
         self._trace, self._rules = trace, rules or Rules()
         self.snapshot = Snapshot()
         for node in nodes:
