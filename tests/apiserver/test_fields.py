@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.apiserver.fields import read_field, selectable
+from sparsam.apiserver.fields import read_custom_field, read_field, selectable
 from sparsam.objects.kinds import CONFIGMAPS, NODES, PODS
 
 POD = {
@@ -40,3 +40,10 @@ def test_every_kind_has_name_and_namespace_and_some_have_more():
     assert selectable(CONFIGMAPS) == ("metadata.name", "metadata.namespace")
     assert "spec.nodeName" in selectable(PODS)
     assert "spec.unschedulable" in selectable(NODES)
+
+
+def test_fields_of_custom_resources_are_where_their_definition_says():
+    obj = {"source": "here", "spec": {"on": False, "n": 3, "deep": {}}}
+    assert read_custom_field(obj, "source") == "here"
+    assert [read_custom_field(obj, f"spec.{name}") for name in ("on", "n", "missing", "n.m")] == ["false", "3", "", ""]
+    assert read_custom_field({}, "status.replicas") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sparsam.objects.kinds import Resource
@@ -84,11 +85,18 @@ def read_field(obj: Obj, path: str) -> str:
         return component
     if path.startswith("regarding."):
         path = path.replace("regarding", "involvedObject", 1)
+    return _text(obj, _ELSEWHERE.get(path, path.split("."))) or _DEFAULTS.get(path, "")
+
+
+def read_custom_field(obj: Obj, path: str) -> str:
+    """A field of a custom resource in the same way: its definition says where it is, and nothing stands for absence."""
+    return _text(obj, path.split("."))
+
+
+def _text(obj: Obj, path: Iterable[str]) -> str:
     value: Any = obj
-    for part in _ELSEWHERE.get(path, path.split(".")):
+    for part in path:
         value = value.get(part) if isinstance(value, dict) else None
-    if value is None:
-        return _DEFAULTS.get(path, "")
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return "" if value is None else str(value)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from sparsam.apiserver.fields import GENERIC, read_field, selectable
+from sparsam.apiserver.fields import GENERIC, read_custom_field, read_field, selectable
 from sparsam.errors import BadRequest
 from sparsam.objects.kinds import Resource
 from sparsam.objects.objecttypes import type_of
 from sparsam.objects.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
+from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Entry
 
 
@@ -38,19 +39,26 @@ def _labels_of(value: bytes) -> dict[str, str]:
 
 
 @lru_cache(maxsize=512)
-def _fields_of(value: bytes, paths: tuple[str, ...]) -> dict[str, str]:
+def _fields_of(value: bytes, paths: tuple[str, ...], read: Callable[[Obj, str], str]) -> dict[str, str]:
     obj = _object_decoder.decode(value)
-    return {path: read_field(obj, path) for path in paths}
+    return {path: read(obj, path) for path in paths}
 
 
 class Selection:
     """What a request selects from a collection."""
 
-    __slots__ = ("_fields", "_labels", "_paths", "is_all", "name")
+    __slots__ = ("_fields", "_labels", "_paths", "_read", "is_all", "name")
 
-    def __init__(self, labels: LabelSelector | None, fields: FieldSelector | None, name: str = "") -> None:
+    def __init__(
+        self,
+        labels: LabelSelector | None,
+        fields: FieldSelector | None,
+        name: str = "",
+        read: Callable[[Obj, str], str] = read_field,
+    ) -> None:
         self._labels = labels
         self._fields = fields
+        self._read = read
         self._paths = tuple(sorted(fields.paths())) if fields else ()
         self.is_all = labels is None and fields is None
         self.name = name
@@ -60,7 +68,7 @@ class Selection:
         """Whether an entry is selected."""
         if self._labels is not None and not self._labels.matches(_labels_of(entry.value)):
             return False
-        return self._fields is None or self._fields.matches(_fields_of(entry.value, self._paths))
+        return self._fields is None or self._fields.matches(_fields_of(entry.value, self._paths, self._read))
 
 
 EVERYTHING = Selection(None, None)
@@ -81,7 +89,8 @@ def parse_selection(resource: Resource, query: Mapping[str, str]) -> Selection:
     for path in sorted(fields.paths()):
         if path not in known:
             raise _unknown_field(resource, path)
-    return Selection(labels, fields, fields.required("metadata.name") or "")
+    read = read_custom_field if type_of(resource).is_custom else read_field
+    return Selection(labels, fields, fields.required("metadata.name") or "", read)
 
 
 def _unknown_field(resource: Resource, path: str) -> BadRequest:
