@@ -1,9 +1,12 @@
 """Watches as Java's Kubernetes client begins them: as a WebSocket."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
 from tests.support.apiserver import serving
+from tests.support.customresources import definition
 from tests.support.http import http_client
 
 CONFIGMAPS_PATH = "/api/v1/namespaces/default/configmaps"
@@ -49,3 +52,16 @@ async def test_what_is_no_watch_or_a_wrong_one_is_refused_in_the_handshake(serve
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await http.session.ws_connect(f"{server.url}{CONFIGMAPS_PATH}{query}")
     assert 400 <= caught.value.status < 500
+
+
+async def test_a_watch_ends_when_its_resource_is_not_served_any_more(server, http):
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    widgets = "/apis/example.com/v1/namespaces/default/widgets"
+    await http("POST", definitions, definition())
+    async with asyncio.timeout(30):
+        while (await http("GET", widgets))[0] != 200:
+            await asyncio.sleep(0.02)
+    async with http.session.ws_connect(f"{server.url}{widgets}?watch=true") as socket:
+        await http("DELETE", f"{definitions}/widgets.example.com")
+        message = await socket.receive(timeout=20)
+        assert message.type is aiohttp.WSMsgType.CLOSE

@@ -71,6 +71,8 @@ async def serve_stream(
     await send({"type": "websocket.accept", "subprotocol": framing.protocol})
     pump = asyncio.ensure_future(_pump(answer, framing, send, send_seconds))
     ends = [asyncio.ensure_future(_left(receive)), asyncio.ensure_future(stopping.wait())]
+    if answer.until is not None:
+        ends.append(asyncio.ensure_future(answer.until.wait()))
     try:
         await asyncio.wait({pump, *ends}, timeout=answer.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
         client_left = ends[0].done()
