@@ -450,15 +450,13 @@ async def test_cluster_scoped_objects_have_no_namespace(http):
     assert (await http("GET", "/apis/example.com/v3/widgets"))[0] == 404
 
 
-async def test_a_stored_definition_that_makes_no_sense_harms_no_other(tmp_path):
+@pytest.mark.parametrize("spec", [b'{"group":"g"}', b"{}", b"null", b'{"group":"g","names":{},"versions":[]}'])
+async def test_a_stored_definition_that_makes_no_sense_harms_no_other(tmp_path, spec):
     store = await MemoryStore.open()
     try:
-        key = CUSTOMRESOURCEDEFINITIONS.key("broken.example.com")
-        conditions_ = b'"conditions":[{"type":"NamesAccepted","status":"True"}]'
-        await store.create(
-            key,
-            b'{"metadata":{"name":"broken.example.com","uid":"u"},"spec":{"group":"g"},"status":{%b}}' % conditions_,
-        )
+        told = b'"conditions":[{"type":"NamesAccepted","status":"True"}],"acceptedNames":{}'
+        broken = b'{"metadata":{"name":"broken.example.com","uid":"u"},"spec":%b,"status":{%b}}' % (spec, told)
+        await store.create(CUSTOMRESOURCEDEFINITIONS.key("broken.example.com"), broken)
         async with serving(tmp_path, store=store) as server, http_client(server) as http:
             await define(http, definition(version(schema=SCHEMA)))
             assert (await http("GET", WIDGETS))[0] == 200

@@ -51,11 +51,10 @@ class Definitions:
     async def read(self) -> None:
         """Serve all that is stored, and go on from there when run."""
         page = await self._store.list(CUSTOMRESOURCEDEFINITIONS.storage_prefix)
-        found = {obj["metadata"]["name"]: obj for obj in map(_decoded, page.entries)}
-        for name in self._known.keys() - found.keys():
+        for name in self._known.keys() - set(map(_name, page.entries)):
             self._forget(name)
-        for name, definition in found.items():
-            self._learn(name, definition)
+        for entry in page.entries:
+            self._learn(entry)
         self._exchange()
         self._since = page.revision
 
@@ -72,7 +71,7 @@ class Definitions:
                 async with self._store.watch(prefix, since=since) as batches:
                     async for batch in batches:
                         for event in batch:
-                            self._follow_event(event)
+                            self._take(event)
                         if batch:
                             self._exchange()
             except StoreError as error:
@@ -81,13 +80,11 @@ class Definitions:
             with contextlib.suppress(StoreError):
                 await self.read()
 
-    def _follow_event(self, event: Event) -> None:
-        definition = _decoded(event.entry)
-        name = definition["metadata"]["name"]
+    def _take(self, event: Event) -> None:
         if event.type is EventType.DELETED:
-            self._forget(name)
+            self._forget(_name(event.entry))
         else:
-            self._learn(name, definition)
+            self._learn(event.entry)
 
     def _forget(self, name: str) -> None:
         gone = self._known.pop(name, None)
@@ -97,17 +94,20 @@ class Definitions:
             self._pending |= {each["metadata"]["name"] for each in self._group(gone["spec"]["group"])}
             self._woken.set()
 
-    def _learn(self, name: str, definition: Obj) -> None:
-        before = self._resources.get(name, ())
+    def _learn(self, entry: Entry) -> None:
+        name = _name(entry)
+        before = self._resources.pop(name, ())
         try:
+            definition = conversion.decode(CUSTOMRESOURCEDEFINITIONS, entry.value, entry.revision)
             after = resources_of(definition)
+            spec = {key: definition["spec"][key] for key in ("group", "names")}
         except Exception:
             # What was stored by a program, or by hands, that knew no better must not cost the others theirs.
             log.exception("definition is not served name=%s", name)
-            after = ()
+            self._known.pop(name, None)
+            return
         # What is equal stays, with what was compiled of it.
         self._resources[name] = before if before == after else after
-        spec = {key: value for key, value in definition["spec"].items() if key in ("group", "names")}
         metadata = {key: value for key, value in definition["metadata"].items() if key != "managedFields"}
         self._known[name] = definition | {"metadata": metadata, "spec": spec}
         self._pending.add(name)
@@ -212,5 +212,5 @@ def _put_condition(definition: Obj, condition: Obj, now: str) -> None:
     status["conditions"] = crdnames.with_condition(status.get("conditions") or [], condition, now)
 
 
-def _decoded(entry: Entry) -> Obj:
-    return conversion.decode(CUSTOMRESOURCEDEFINITIONS, entry.value, entry.revision)
+def _name(entry: Entry) -> str:
+    return entry.key.removeprefix(CUSTOMRESOURCEDEFINITIONS.storage_prefix)
