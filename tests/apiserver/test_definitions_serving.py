@@ -439,6 +439,19 @@ async def test_what_was_served_is_served_at_once_after_a_restart_and_by_other_se
         await store.close()
 
 
+async def test_a_definition_cannot_take_the_place_of_what_is_built_in(http):
+    policy = {"kind": "PowerPolicy", "metadata": {"name": "kept"}, "spec": {}}
+    assert (await http("POST", "/apis/power.sparsam.dev/v1alpha1/powerpolicies", policy))[0] == 201
+    wanted = definition(version("v1alpha1", storage=True), kind="PowerPolicy", plural="powerpolicies")
+    wanted["spec"]["group"] = "power.sparsam.dev"
+    wanted["spec"]["scope"] = "Cluster"
+    wanted["metadata"]["name"] = "powerpolicies.power.sparsam.dev"
+    crd = await define(http, wanted)
+    assert conditions(crd)["Established"] == ("False", "NotAccepted")
+    await undefine(http, "powerpolicies.power.sparsam.dev")
+    assert (await http("GET", "/apis/power.sparsam.dev/v1alpha1/powerpolicies/kept"))[0] == 200
+
+
 async def test_cluster_scoped_objects_have_no_namespace(http):
     await define(http, definition(scope="Cluster"))
     path = "/apis/example.com/v1/widgets"

@@ -178,7 +178,8 @@ class Definitions:
         name, now = definition["metadata"]["name"], self._registry.now()
         await self._mutate(name, lambda current: _put_condition(current, crdnames.DELETION_IN_PROGRESS, now))
         whole = await self._registry.read(CUSTOMRESOURCEDEFINITIONS, name)
-        if await self._delete_objects(stored_resource(whole)):
+        resource = stored_resource(whole)
+        if resource is not None and await self._delete_objects(resource):
             self._again(name)
             return
 

@@ -1,7 +1,7 @@
 """Which names of a CustomResourceDefinition are accepted, and its conditions. Pure.
 
-Within a group each name belongs to one definition: who has it keeps it. Source: the API reference of
-CustomResourceDefinitionCondition and upstream's naming and establishing controllers.
+Within a group each name belongs to one definition, or to what is built in: who has it keeps it. Source: the API
+reference of CustomResourceDefinitionCondition and upstream's naming and establishing controllers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sparsam.objects.fields import quote
+from sparsam.objects.kinds import RESOURCES
 from sparsam.objects.strategy import Obj
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -62,6 +63,10 @@ def _accepted(definition: Obj, others: Iterable[Obj]) -> tuple[Obj, tuple[str, s
     """Names that are taken over, and reason and message of the last one that is somebody else's."""
     wanted, accepted = definition["spec"]["names"], (definition.get("status") or {}).get("acceptedNames") or {}
     resources, kinds = _taken(others)
+    for built_in in RESOURCES:
+        if built_in.group == definition["spec"]["group"]:
+            resources |= {built_in.plural, built_in.singular_name, *built_in.short_names}
+            kinds |= {built_in.kind, built_in.list_kind}
     names, conflict = dict(accepted), None
     for table, taken in ((_RESOURCE_NAMES, resources), (_KIND_NAMES, kinds)):
         for field, reason in table:

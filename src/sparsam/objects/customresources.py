@@ -18,7 +18,7 @@ from sparsam.errors import BadRequest, Cause
 from sparsam.objects import diagnosis, typed
 from sparsam.objects.catalog import version_rank
 from sparsam.objects.fields import invalid, render
-from sparsam.objects.kinds import STANDARD_VERBS, Resource
+from sparsam.objects.kinds import RESOURCES, STANDARD_VERBS, Resource
 from sparsam.objects.objecttypes import CustomResource, Kind, PrinterColumn, ScalePaths
 from sparsam.objects.scalars import Mismatch
 from sparsam.objects.schema import OBJECT_META
@@ -44,11 +44,15 @@ def resources_of(definition: Obj) -> tuple[CustomResource, ...]:
     return tuple(each for each in _all(definition, definition["status"]["acceptedNames"]) if each.version in versions)
 
 
-def stored_resource(definition: Obj) -> CustomResource:
-    """The resource in the version that objects are stored in, whether it is served or not."""
-    return next(
-        each for each in _all(definition, definition["spec"]["names"]) if each.api_version == each.type.stored_as
-    )
+def stored_resource(definition: Obj) -> CustomResource | None:
+    """The resource in the version that objects are stored in, whether it is served or not.
+
+    None for a definition that claims the place of a built-in resource, whose objects are none of its own.
+    """
+    found = _all(definition, definition["spec"]["names"])
+    stored = next(each for each in found if each.api_version == each.type.stored_as)
+    taken = any(each.storage_prefix == stored.storage_prefix for each in RESOURCES)
+    return None if taken else stored
 
 
 def _all(definition: Obj, names: Obj) -> tuple[CustomResource, ...]:
