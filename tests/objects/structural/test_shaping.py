@@ -61,3 +61,21 @@ def test_items_of_keyed_lists_are_merged_one_by_one():
 def test_atomic_lists_are_replaced():
     merged = shape(l={"type": "array", "items": TEXT}).merge({"spec": {"l": ["a"]}}, {"spec": {"l": ["b"]}})
     assert merged["spec"]["l"] == ["b"]
+
+
+@pytest.mark.parametrize("field", [KEYED, {"type": "array", "items": TEXT, "x-kubernetes-list-type": "set"}, ITEM,
+                                   {"type": "object", "additionalProperties": ITEM},
+                                   {"type": "object", "x-kubernetes-embedded-resource": True,
+                                    "properties": {"metadata": {"type": "object"}}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "value", ["x", 1, None, [], {}, ["x"], [[]], {"a": "x"}, {"metadata": {"labels": []}}, {"name": {}}]
+)
+def test_what_is_of_another_type_is_one_field_and_harms_nothing(field, value):
+    spec = shape(f=field)
+    good = {"spec": {"f": [] if field.get("type") == "array" else {}}}
+    for old, new in ((good, {"spec": {"f": value}}), ({"spec": {"f": value}}, good), ({"spec": value}, good)):
+        spec.compare(old, new)
+        spec.members(new)
+        spec.everything(new)
+        merged = spec.merge(old, new)
+        spec.prune(merged, spec.members(new) or {})

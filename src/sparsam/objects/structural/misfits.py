@@ -12,7 +12,7 @@ from sparsam.objects.fieldsets import format_step
 from sparsam.objects.schema import OBJECT_META
 from sparsam.objects.shapes import List
 from sparsam.objects.structural.nodes import META_FIELDS, Node
-from sparsam.objects.structural.shaping import of_node
+from sparsam.objects.structural.shaping import of_list
 
 _SCALARS = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 
@@ -54,7 +54,7 @@ def _items(node: Node, value: Any) -> Iterator[str]:
     if not isinstance(value, list):
         yield f": expected list, got &{{{shapeproblems.shown(value)}}}"
         return
-    shape, seen = of_node(node), set[str]()
+    shape, seen = of_list(node), set[str]()
     for place, item in enumerate(value):
         step = f"[{place}]"
         if isinstance(shape, List):
