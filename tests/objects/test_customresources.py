@@ -86,3 +86,15 @@ def test_the_number_of_replicas_is_held_to_its_bounds():
 def test_no_strategic_merge_patch():
     with pytest.raises(BadRequest):
         type_of(only(schema=SCHEMA)).merge(widget("w"), {})
+
+
+def test_finalizers_that_might_be_anybodys_are_warned_of_when_they_are_new():
+    warnings = type_of(only()).strategy.warnings
+    old, new = widget("w"), widget("w")
+    old["metadata"]["finalizers"] = ["old"]
+    new["metadata"]["finalizers"] = ["old", "plain", "example.com/fine", "orphan"]
+    assert warnings(new, old) == [
+        'metadata.finalizers: "plain": prefer a domain-qualified finalizer name including a path (/) to avoid accidental '
+        "conflicts with other finalizer writers"
+    ]
+    assert len(warnings(new, None)) == 2

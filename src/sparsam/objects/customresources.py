@@ -17,8 +17,9 @@ import msgspec
 from sparsam.errors import BadRequest, Cause
 from sparsam.objects import diagnosis, typed
 from sparsam.objects.catalog import version_rank
-from sparsam.objects.fields import invalid, render
+from sparsam.objects.fields import invalid, quote, render
 from sparsam.objects.kinds import RESOURCES, STANDARD_VERBS, Resource
+from sparsam.objects.metadata import FOREGROUND, ORPHAN
 from sparsam.objects.objecttypes import CustomResource, Kind, PrinterColumn, ScalePaths
 from sparsam.objects.scalars import Mismatch
 from sparsam.objects.schema import OBJECT_META
@@ -190,6 +191,7 @@ class CustomType:
             validate=self._validate,
             validate_update=self._validate,
             validate_status=self._validate,
+            warnings=_warnings,
             has_status="status" in self.subresources,
             has_generation=True,
             generation_fields=None,
@@ -272,6 +274,14 @@ class CustomType:
             elif value > _MAX_INT32:
                 text = f"should be less than or equal to {_MAX_INT32}"
                 yield invalid("." + ".".join(path), value, text)
+
+
+def _warnings(new: Obj, old: Obj | None) -> list[str]:
+    """A word about each new finalizer that might be anybody's."""
+    known = (old["metadata"].get("finalizers") or []) if old is not None else []
+    added = {each for each in new["metadata"].get("finalizers") or [] if "/" not in each} - {*known, ORPHAN, FOREGROUND}
+    text = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts"
+    return [f"metadata.finalizers: {quote(each)}: {text} with other finalizer writers" for each in sorted(added)]
 
 
 def _keep_metadata(new: Obj, old: Obj) -> None:
