@@ -382,9 +382,11 @@ async def test_a_definition_goes_after_its_objects_and_watches_end(http):
             return (await http("GET", CRD))[0] == 404
 
         await until(is_gone)
+        told = []
         async with asyncio.timeout(30):
-            while await events.next():
-                pass
+            while event := await events.next():
+                told.append((event["type"], event["object"]["metadata"]["name"]))
+    assert [each for each in told if each[0] == "DELETED"] == [("DELETED", "free"), ("DELETED", "held")]
     assert (await http("GET", WIDGETS))[0] == 404
 
 

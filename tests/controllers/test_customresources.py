@@ -69,6 +69,33 @@ async def test_a_foreground_deletion_waits_and_an_orphan_is_left(tmp_path: Any):
         assert "ownerReferences" not in (await client.get(WIDGETS, "child", "default"))["metadata"]
 
 
+async def test_dependents_outlive_a_definition_that_goes_as_long_as_their_owner_is_held(tmp_path: Any):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        await established(client, definition())
+        held = widget("owner")
+        held["metadata"]["finalizers"] = ["example.com/wait"]
+        owner = await client.create(WIDGETS, held)
+        built_in = {"kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"}}
+        await client.create(CONFIGMAPS, owned_by(owner, built_in))
+        await client.delete(CUSTOMRESOURCEDEFINITIONS, "widgets.example.com")
+
+        async def is_emptying() -> bool:
+            return "deletionTimestamp" in (await client.get(WIDGETS, "owner", "default"))["metadata"]
+
+        await eventually(is_emptying)
+        # What the collector makes of the definition's end it has made of this one, which came later, too.
+        gone_owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "no", "uid": "none"}}
+        await client.create(
+            CONFIGMAPS,
+            owned_by(gone_owner, {"kind": "ConfigMap", "metadata": {"name": "late", "namespace": "default"}}),
+        )
+        await gone(client, CONFIGMAPS, "late")
+        assert (await client.get(CONFIGMAPS, "settings", "default"))["metadata"]["name"] == "settings"
+        await client.patch(WIDGETS, "owner", {"metadata": {"finalizers": None}}, namespace="default")
+        await gone(client, CUSTOMRESOURCEDEFINITIONS, "widgets.example.com", "")
+        await gone(client, CONFIGMAPS, "settings")
+
+
 async def test_a_namespace_is_emptied_of_custom_resources(tmp_path: Any):
     async with controlled(tmp_path, NamespaceController) as client:
         await established(client, definition())

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from sparsam.apiserver.http import PathHandler
 from sparsam.objects.catalog import BUILT_IN, Catalog
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import ObjectType, type_of
+
+LAST_WORDS_SECONDS = 1.0
 
 Documents = Callable[[Catalog], Mapping[str, PathHandler]]
 
@@ -23,14 +26,15 @@ class Served:
         self.catalog = catalog
         self._documents = documents
         self._paths: Mapping[str, PathHandler] | None = None
-        self._ends: dict[Resource, asyncio.Event] = {}
+        self._ends: dict[ObjectType, asyncio.Event] = {}
 
     def exchange(self, catalog: Catalog) -> None:
         """Serve this catalog from now on."""
         self.catalog, self._paths = catalog, None
-        kept = set(catalog.custom)
-        for resource in [each for each in self._ends if each not in kept]:
-            self._ends.pop(resource).set()
+        kept = {type_of(resource) for resource in catalog.custom}
+        for kind in [each for each in self._ends if each not in kept]:
+            # What happened to the last objects is told before the stream ends.
+            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._ends.pop(kind).set)
 
     def paths(self) -> Mapping[str, PathHandler]:
         """Handlers by exact path."""
@@ -39,7 +43,6 @@ class Served:
         return self._paths
 
     def end_of(self, resource: Resource) -> asyncio.Event | None:
-        """Set when a resource is not served any more as it is now; None for those that always are."""
-        if resource not in self.catalog.custom:
-            return None
-        return self._ends.setdefault(resource, asyncio.Event())
+        """Set when objects of a resource are not served any more as they are now; None for those that always are."""
+        kind = type_of(resource)
+        return self._ends.setdefault(kind, asyncio.Event()) if kind.is_custom else None

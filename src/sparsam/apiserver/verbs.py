@@ -126,7 +126,7 @@ class Verbs:
             watch.chunks(),
             content_type=media.content_type,
             timeout_seconds=options.timeout_seconds,
-            until=self._served.end_of(resource) if isinstance(resource, CustomResource) else None,
+            until=self._served.end_of(resource),
         )
 
     async def create(self, request: Request, route: Route, resource: Resource) -> Answer:

@@ -47,7 +47,8 @@ class CustomResources:
     def _on_definition(self, kind: str, old: Obj | None, new: Obj | None) -> None:
         name = (new or old or {})["metadata"]["name"]
         before = self._by_definition.pop(name, ())
-        after = () if kind == DELETED or new is None else resources_of(new)
+        # As much as it takes to reach the objects: that a definition is going does not make others of them.
+        after = () if kind == DELETED or new is None else tuple(map(_plain, resources_of(new)))
         if after:
             self._by_definition[name] = after
         if after == before:
@@ -55,3 +56,7 @@ class CustomResources:
         self.catalog = Catalog(each for resources in self._by_definition.values() for each in resources)
         if self._changed is not None and before[:1] != after[:1]:
             self._changed(after[:1], before[:1])
+
+
+def _plain(resource: Resource) -> Resource:
+    return Resource(resource.group, resource.version, resource.kind, resource.plural, resource.namespaced)

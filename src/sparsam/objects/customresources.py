@@ -59,7 +59,7 @@ def stored_resource(definition: Obj) -> CustomResource | None:
 def _all(definition: Obj, names: Obj) -> tuple[CustomResource, ...]:
     spec = definition["spec"]
     terminating = "deletionTimestamp" in definition["metadata"]
-    digest = sha256(msgspec.json.encode([spec, names, terminating])).digest()
+    digest = sha256(msgspec.json.encode([spec, names])).digest()
     views: dict[str, Resource] = {}
     stored_as = next(f"{spec['group']}/{each['name']}" for each in spec["versions"] if each.get("storage"))
     by_webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
