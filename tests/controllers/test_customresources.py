@@ -8,6 +8,7 @@ from sparsam.controllers.garbage import GarbageCollector
 from sparsam.controllers.namespace import NamespaceController
 from sparsam.controllers.resourcequota import ResourceQuotaController
 from sparsam.errors import Forbidden, NotFound
+from sparsam.objects.customresources import condition_is_true
 from sparsam.objects.kinds import CONFIGMAPS, CUSTOMRESOURCEDEFINITIONS, NAMESPACES, RESOURCEQUOTAS
 from tests.support.controllers import controlled, eventually
 from tests.support.customresources import definition, established, widget, widgets
@@ -94,6 +95,28 @@ async def test_dependents_outlive_a_definition_that_goes_as_long_as_their_owner_
         await client.patch(WIDGETS, "owner", {"metadata": {"finalizers": None}}, namespace="default")
         await gone(client, CUSTOMRESOURCEDEFINITIONS, "widgets.example.com", "")
         await gone(client, CONFIGMAPS, "settings")
+
+
+async def test_dependents_outlive_a_definition_that_loses_its_conditions(tmp_path: Any):
+    async with controlled(tmp_path, GarbageCollector) as client:
+        await established(client, definition())
+        owner = await client.create(WIDGETS, widget("owner"))
+        built_in = {"kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"}}
+        await client.create(CONFIGMAPS, owned_by(owner, built_in))
+        name = "widgets.example.com"
+        for _ in range(5):
+            nothing = {"status": {"conditions": []}}
+            await client.patch(CUSTOMRESOURCEDEFINITIONS, name, nothing, subresource="status")
+
+            async def is_back() -> bool:
+                return condition_is_true(await client.get(CUSTOMRESOURCEDEFINITIONS, name), "Established")
+
+            await eventually(is_back)
+        gone_owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "no", "uid": "none"}}
+        late = {"kind": "ConfigMap", "metadata": {"name": "late", "namespace": "default"}}
+        await client.create(CONFIGMAPS, owned_by(gone_owner, late))
+        await gone(client, CONFIGMAPS, "late")
+        assert (await client.get(CONFIGMAPS, "settings", "default"))["metadata"]["name"] == "settings"
 
 
 async def test_a_namespace_is_emptied_of_custom_resources(tmp_path: Any):

@@ -15,6 +15,7 @@ from sparsam.objects.kinds import Resource
 from sparsam.objects.objecttypes import ObjectType, type_of
 
 LAST_WORDS_SECONDS = 1.0
+"""How long a stream about what is not served any more goes on: events may still be on their way."""
 
 Documents = Callable[[Catalog], Mapping[str, PathHandler]]
 

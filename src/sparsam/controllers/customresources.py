@@ -10,8 +10,8 @@ from sparsam.objects.catalog import BUILT_IN, Catalog
 from sparsam.objects.customresources import resources_of
 from sparsam.objects.kinds import CUSTOMRESOURCEDEFINITIONS, Resource
 
-Changed = Callable[[Sequence[Resource], Sequence[Resource]], None]
-"""(resources that came, resources that went), each stored collection once."""
+Changed = Callable[[Sequence[Resource], Sequence[Resource], bool], None]
+"""(resources that came, resources that went, whether for good: their definition is gone, and its objects before it)."""
 
 _METADATA = ("name", "uid", "resourceVersion", "deletionTimestamp", "finalizers", "ownerReferences")
 _VERSION = ("name", "served", "storage", "subresources")
@@ -55,7 +55,7 @@ class CustomResources:
             return
         self.catalog = Catalog(each for resources in self._by_definition.values() for each in resources)
         if self._changed is not None and before[:1] != after[:1]:
-            self._changed(after[:1], before[:1])
+            self._changed(after[:1], before[:1], kind == DELETED)
 
 
 def _plain(resource: Resource) -> Resource:

@@ -84,13 +84,14 @@ class GarbageCollector:
         informer.add_handler(self._observer(resource))
         return informer
 
-    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource]) -> None:
+    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource], for_good: bool) -> None:
         for resource in went:
             informer = self._custom_informers.pop(resource, None)
             if informer is not None:
                 self._informers.drop(resource)
                 for obj in informer.items():
-                    self._forget(obj["metadata"]["uid"])
+                    # What is merely not served for the moment may still own what it owns.
+                    (self._forget if for_good else self._lose)(obj["metadata"]["uid"])
         for resource in came:
             self._custom_informers[resource] = self._observe(resource)
 
@@ -129,11 +130,18 @@ class GarbageCollector:
         # Those that were its owners until now wait for it no longer.
         self._look_at_owners(item.owners if known is None else (*known.owners, *item.owners))
 
-    def _forget(self, uid: str) -> None:
+    def _lose(self, uid: str) -> Item | None:
+        """Take an object out of the graph; the object."""
         item = self._items.pop(uid, None)
+        if item is not None:
+            self._unlink(item)
+        return item
+
+    def _forget(self, uid: str) -> None:
+        """An object is gone: look at those that depend on it, and at its owners, which may have waited for it."""
+        item = self._lose(uid)
         if item is None:
             return
-        self._unlink(item)
         self._absent[uid] = self._clock.monotonic()
         for dependent in self._dependents.get(uid, ()):
             self.controller.queue.add(("", dependent))
@@ -221,7 +229,9 @@ class GarbageCollector:
             return True  # a kind that is not served here: no proof of absence
         try:
             found = await self._client.get(resource, owner["name"], item.namespace if resource.namespaced else "")
-        except NotFound:
+        except NotFound as error:
+            if not (error.details or {}).get("name"):
+                return True  # the kind, not the object: no proof either
             found = None
         if found is not None and found["metadata"]["uid"] == uid:
             return True

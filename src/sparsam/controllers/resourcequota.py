@@ -64,7 +64,7 @@ class ResourceQuotaController:
         self._custom = CustomResources(context, self._on_custom)
         self.controller.needs(self._custom.informer)
 
-    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource]) -> None:
+    def _on_custom(self, came: Sequence[Resource], went: Sequence[Resource], _for_good: bool) -> None:
         for resource in went:
             if self._counted.pop(resource, None) is not None:
                 self._informers.drop(resource)
