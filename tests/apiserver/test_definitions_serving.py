@@ -319,6 +319,12 @@ async def test_discovery_and_openapi_follow(http):
     (entry,) = (each for each in groups["items"] if each["metadata"]["name"] == "example.com")
     (resource,) = entry["versions"][0]["resources"]
     assert (resource["resource"], resource["scope"]) == ("widgets", "Namespaced")
+    assert resource["responseKind"] == {"group": "example.com", "version": "v1", "kind": "Widget"}
+    kinds = {each["subresource"]: each["responseKind"] for each in resource["subresources"]}
+    assert kinds == {
+        "status": resource["responseKind"],
+        "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+    }
     _, index = await http("GET", "/openapi/v3")
     url = index["paths"]["apis/example.com/v1"]["serverRelativeURL"]
     _, document = await http("GET", url)

@@ -107,7 +107,7 @@ def between(resource: Resource, obj: Obj, other: Resource) -> Obj:
 
 
 # A schema may have changed since an object was stored. All watchers of one version are told the same bytes.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _wire_custom(resource: CustomResource, value: bytes, revision: int) -> bytes:
     return msgspec.json.encode(decode(resource, value, revision))
 

@@ -16,6 +16,7 @@ from sparsam.apiserver.http import Reply, Request
 from sparsam.apiserver.media import negotiate
 from sparsam.objects.catalog import Catalog
 from sparsam.objects.kinds import Resource
+from sparsam.objects.objecttypes import type_of
 
 # Subresources whose kind is not their parent's, or whose verbs are not get, patch and update.
 _WRITE_PART = ("get", "patch", "update")
@@ -173,7 +174,7 @@ def _aggregated(catalog: Catalog, groups: Groups) -> Doc:
 def _aggregated_resource(resource: Resource) -> Doc:
     document: Doc = {
         "resource": resource.plural,
-        "responseKind": {"group": "", "version": "", "kind": resource.kind},
+        "responseKind": _response_kind(resource),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular_name,
         "verbs": resource.verbs,
@@ -190,13 +191,23 @@ def _aggregated_resource(resource: Resource) -> Doc:
 def _aggregated_part(resource: Resource, subresource: str) -> Doc:
     group_version, kind, verbs = _part(resource, subresource)
     group, _, version = group_version.rpartition("/")
+    named = {"group": group, "version": version, "kind": kind}
     return {
         "subresource": subresource,
-        "responseKind": {"group": group, "version": version, "kind": kind},
+        "responseKind": named if group_version else _response_kind(resource) | {"kind": kind},
         "verbs": verbs,
     }
 
 
+def _response_kind(resource: Resource) -> Doc:
+    """What the objects are; upstream names group and version of custom resources only."""
+    is_custom = type_of(resource).is_custom
+    group, version = (resource.group, resource.version) if is_custom else ("", "")
+    return {"group": group, "version": version, "kind": resource.kind}
+
+
 def _storage_hash(resource: Resource) -> str:
-    text = f"{resource.group}/{resource.version}/{resource.kind}"
+    """The same for all versions that are stored alike."""
+    stored_as = type_of(resource).stored_as or f"{resource.group}/{resource.version}"
+    text = f"{stored_as}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
