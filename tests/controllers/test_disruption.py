@@ -24,6 +24,7 @@ from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.errors import TooManyRequests
 from sparsam.objects.kinds import DEPLOYMENTS, EVENTS, PODDISRUPTIONBUDGETS, PODS, SERVICEACCOUNTS
 from tests.support.controllers import Kubelet, controlled, eventually
+from tests.support.customresources import definition, established, version, widget, widgets
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -202,3 +203,18 @@ async def test_a_mark_that_came_to_nothing_is_taken_back(tmp_path: Any):
             return [each for each in conditions if each["type"] == "DisruptionTarget" and each["status"] == "False"]
 
         await eventually(calm)
+
+
+async def test_pods_of_a_custom_resource_count_by_its_scale(tmp_path: Any):
+    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    async with controlled(tmp_path, ServiceAccountController, DisruptionController, Kubelet) as client:
+        await eventually(lambda: client.get(SERVICEACCOUNTS, "default", "default"))
+        await established(client, definition(version(subresources={"scale": paths})))
+        owner = await client.create(widgets(), widget("web", replicas=4))
+        reference = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "web", "uid": owner["metadata"]["uid"]}
+        for name in ("a", "b", "c"):
+            metadata = {"name": name, "namespace": "default", "labels": {"app": "web"}}
+            metadata["ownerReferences"] = [reference | {"controller": True}]
+            await client.create(PODS, {"metadata": metadata, "spec": {"containers": [{"name": "c", "image": "a:1"}]}})
+        await client.create(PODDISRUPTIONBUDGETS, stored_budget(maxUnavailable=2))
+        await counted_as(client, disruptionsAllowed=1, currentHealthy=3, desiredHealthy=2, expectedPods=4)

@@ -19,6 +19,7 @@ from sparsam.controllers.serviceaccount import ServiceAccountController
 from sparsam.objects.kinds import EVENTS, HORIZONTALPODAUTOSCALERS, NODES, PODS, REPLICASETS, SERVICEACCOUNTS
 from tests.support.apiserver import SANS, free_port, serving
 from tests.support.controllers import eventually, running
+from tests.support.customresources import definition, established, version, widget, widgets
 
 PARTS = (ServiceAccountController, HorizontalPodAutoscalers)
 LONG_AGO = "2026-01-01T00:00:00Z"
@@ -167,3 +168,17 @@ async def test_a_target_that_is_not_there_or_that_two_share_is_said(tmp_path: An
         found = await with_condition(client, "ScalingActive", "AmbiguousSelector", "twin")
         message = next(c["message"] for c in found["status"]["conditions"] if c["type"] == "ScalingActive")
         assert message == "pods by selector app=web are controlled by multiple HPAs: [{twin default} {web default}]"
+
+
+async def test_custom_resources_are_scaled_too(tmp_path: Any):
+    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    parts = {"status": {}, "scale": paths | {"labelSelectorPath": ".status.selector"}}
+    async with cluster(tmp_path) as client:
+        await established(client, definition(version(subresources=parts)))
+        await client.create(widgets(), widget("web", replicas=9))
+        status = {"status": {"replicas": 9, "selector": "app=web"}}
+        await client.patch(widgets(), "web", status, namespace="default", subresource="status")
+        reference = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "web"}
+        await client.create(HORIZONTALPODAUTOSCALERS, autoscaler(scaleTargetRef=reference))
+        await with_condition(client, "AbleToScale", "SucceededRescale")
+        assert (await client.get(widgets(), "web", "default"))["spec"]["replicas"] == 5
