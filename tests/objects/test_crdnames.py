@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.objects.crdnames import decide, with_condition
+from sparsam.objects.crdnames import decide, essence, with_condition
 from tests.support.customresources import definition
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -75,3 +75,13 @@ def test_groups_of_the_community_say_whether_it_approved(annotation, status, rea
     assert (condition["type"], condition["status"]) == ("KubernetesAPIApprovalPolicyConformant", status)
     assert condition["reason"] == reason
     assert condition["message"].startswith(message)
+
+
+def test_what_is_kept_of_a_definition_is_enough_to_decide():
+    obj = definition(group="example.k8s.io", shortNames=["w"])
+    obj["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved", "other": "x" * 1000}
+    obj["metadata"]["managedFields"] = [{}]
+    slim = essence(obj)
+    assert decide(slim, [], NOW) == decide(obj, [], NOW)
+    assert "versions" not in slim["spec"]
+    assert slim["metadata"].keys() == {"name", "annotations"}

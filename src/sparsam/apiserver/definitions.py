@@ -100,7 +100,7 @@ class Definitions:
         try:
             definition = conversion.decode(CUSTOMRESOURCEDEFINITIONS, entry.value, entry.revision)
             after = resources_of(definition)
-            spec = {key: definition["spec"][key] for key in ("group", "names")}
+            slim = crdnames.essence(definition)
         except Exception:
             # What was stored by a program, or by hands, that knew no better must not cost the others theirs.
             log.exception("definition is not served name=%s", name)
@@ -108,8 +108,7 @@ class Definitions:
             return
         # What is equal stays, with what was compiled of it.
         self._resources[name] = before if before == after else after
-        metadata = {key: value for key, value in definition["metadata"].items() if key != "managedFields"}
-        self._known[name] = definition | {"metadata": metadata, "spec": spec}
+        self._known[name] = slim
         self._pending.add(name)
         self._woken.set()
 

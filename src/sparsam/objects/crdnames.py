@@ -15,10 +15,20 @@ from sparsam.objects.strategy import Obj
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 APPROVAL = "api-approved.kubernetes.io"
+_KEPT = ("name", "resourceVersion", "deletionTimestamp", "finalizers")
 _PROTECTED = ("k8s.io", "kubernetes.io")
 _RESOURCE_NAMES = (("plural", "PluralConflict"), ("singular", "SingularConflict"))
 _ALWAYS = ("plural", "kind")
 _KIND_NAMES = (("kind", "KindConflict"), ("listKind", "ListKindConflict"))
+
+
+def essence(definition: Obj) -> Obj:
+    """As much of a definition as `decide` looks at: schemas, and the copies of them in annotations, are large."""
+    metadata, annotations = definition["metadata"], definition["metadata"].get("annotations") or {}
+    kept = {key: metadata[key] for key in _KEPT if key in metadata}
+    kept["annotations"] = {key: text for key, text in annotations.items() if key == APPROVAL}
+    spec = {key: definition["spec"][key] for key in ("group", "names")}
+    return {"metadata": kept, "spec": spec, "status": definition.get("status") or {}}
 
 
 def is_protected(group: str) -> bool:
