@@ -1,6 +1,6 @@
 import pytest
 
-from sparsam.errors import BadRequest
+from sparsam.errors import BadRequest, InternalError
 from sparsam.objects.customresources import resources_of
 from sparsam.objects.objecttypes import PrinterColumn, ScalePaths, type_of
 from sparsam.objects.scalars import Mismatch
@@ -98,3 +98,9 @@ def test_finalizers_that_might_be_anybodys_are_warned_of_when_they_are_new():
         "conflicts with other finalizer writers"
     ]
     assert len(warnings(new, None)) == 2
+
+
+def test_a_schema_that_an_older_server_let_pass_is_named():
+    kind = type_of(only(schema={"type": "object", "$ref": "#/definitions/x"}))
+    with pytest.raises(InternalError, match=r"the schema of example\.com/v1, Kind=Widget is not structural"):
+        kind.read(widget("w"))

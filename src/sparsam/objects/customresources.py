@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from sparsam.errors import BadRequest, Cause
+from sparsam.errors import BadRequest, Cause, InternalError
 from sparsam.objects import diagnosis, typed
 from sparsam.objects.catalog import version_rank
 from sparsam.objects.fields import invalid, quote, render
@@ -25,7 +25,7 @@ from sparsam.objects.scalars import Mismatch
 from sparsam.objects.schema import OBJECT_META
 from sparsam.objects.shapes import Struct
 from sparsam.objects.strategy import Obj, Strategy
-from sparsam.objects.structural import Structural, compile_schema, misfits
+from sparsam.objects.structural import Structural, Uncompilable, compile_schema, misfits
 
 _MAX_INT32 = (1 << 31) - 1
 _AGE = PrinterColumn("Age", "date", ".metadata.creationTimestamp", description="Time since the object was created.")
@@ -137,8 +137,12 @@ class CustomType:
 
     @cached_property
     def structural(self) -> Structural:
-        """The compiled schema."""
-        return compile_schema(self.schema)
+        """The compiled schema; raises InternalError for one that was stored before such were refused."""
+        try:
+            return compile_schema(self.schema)
+        except Uncompilable as error:
+            what = f"the schema of {self.api_version}, Kind={self.kind[2]} is not structural: {error}"
+            raise InternalError(f"Internal error occurred: {what}", details={}) from error
 
     @property
     def schema(self) -> Obj:
