@@ -34,8 +34,11 @@ class Served:
         self.catalog, self._paths = catalog, None
         kept = {type_of(resource) for resource in catalog.custom}
         for kind in [each for each in self._ends if each not in kept]:
-            # What happened to the last objects is told before the stream ends.
-            asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._ends.pop(kind).set)
+            self._end(kind)
+
+    def _end(self, kind: ObjectType) -> None:
+        # What happened to the last objects is told before the stream ends.
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._ends.pop(kind).set)
 
     def paths(self) -> Mapping[str, PathHandler]:
         """Handlers by exact path."""
@@ -46,4 +49,11 @@ class Served:
     def end_of(self, resource: Resource) -> asyncio.Event | None:
         """Set when objects of a resource are not served any more as they are now; None for those that always are."""
         kind = type_of(resource)
-        return self._ends.setdefault(kind, asyncio.Event()) if kind.is_custom else None
+        if not kind.is_custom:
+            return None
+        ended = self._ends.setdefault(kind, asyncio.Event())
+        now = self.catalog.find(resource.group, resource.version, resource.plural)
+        if now is None or type_of(now) != kind:
+            # It went between the request and the stream.
+            self._end(kind)
+        return ended
