@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 
 class SparsamError(Exception):
@@ -38,8 +38,8 @@ class StatusError(SparsamError):
     an empty mapping keeps it, as upstream does for some generic errors. `metadata` is that of a list, for lists.
     """
 
-    code: ClassVar[int] = 500
-    reason: ClassVar[str] = "InternalError"
+    code: int = 500
+    reason: str = "InternalError"
 
     def __init__(
         self,
@@ -69,6 +69,20 @@ class StatusError(SparsamError):
             status["details"] = dict(self.details)
         status["code"] = self.code
         return status
+
+
+class ReportedStatus(StatusError):
+    """The Status that another server gave for an answer, passed on as it is."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        super().__init__(str(status.get("message", "")), details=status.get("details"))
+        self.status = status
+        self.code = status["code"]
+        self.reason = str(status.get("reason", ""))
+
+    def as_json(self) -> dict[str, Any]:
+        """The Status object."""
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **self.status}
 
 
 class BadRequest(StatusError):

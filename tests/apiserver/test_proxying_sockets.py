@@ -58,6 +58,10 @@ async def echo(request):
     return socket
 
 
+async def agree(_call, _operation, asked):
+    return asked, []
+
+
 @pytest.fixture
 async def port():
     app, port = web.Application(), free_port()
@@ -82,7 +86,7 @@ async def connect(tmp_path, objects, client, path, *, query=b""):
         "query_string": query,
         "subprotocols": ["chat", "base64url.bearer.authorization.k8s.io.c2VjcmV0"],
     }
-    proxying = Proxying(objects, link, max_body_bytes=1)
+    proxying = Proxying(objects, link, admit=agree, max_body_bytes=1)
     try:
         async with asyncio.timeout(20):
             await proxying.websocket(routes.parse(path, BUILT_IN), scope, client.receive, client.send)

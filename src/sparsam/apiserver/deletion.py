@@ -29,6 +29,19 @@ class DeleteOptions:
     policy: str | None = None
     dry_run: bool = False
 
+    def as_json(self) -> dict[str, Any]:
+        """The options as an object, as admission is told them."""
+        preconditions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        told = {
+            "gracePeriodSeconds": self.grace_seconds,
+            "preconditions": {key: value for key, value in preconditions.items() if value is not None} or None,
+            "orphanDependents": self.orphan_dependents,
+            "propagationPolicy": self.policy,
+            "dryRun": ["All"] if self.dry_run else None,
+        }
+        kind = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        return kind | {key: value for key, value in told.items() if value is not None}
+
     def validate(self) -> None:
         """Raises Invalid for contradictions and unknown policies."""
         field = "propagationPolicy"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,7 @@ from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
 from sparsam.apiserver.admission.signing import SigningPermission, requester_identity
+from sparsam.apiserver.admission.webhooks import Webhooks
 from sparsam.apiserver.agents import AgentLink
 from sparsam.apiserver.app import App
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
@@ -45,6 +47,7 @@ from sparsam.apiserver.roles import RoleAuthorizer
 from sparsam.apiserver.served import Served
 from sparsam.apiserver.server import bind, make_server, serve
 from sparsam.apiserver.tokens import ServiceAccountTokens
+from sparsam.apiserver.webhookclient import WebhookClient
 from sparsam.clock import Clock, SystemClock
 from sparsam.objects.catalog import Catalog
 from sparsam.objects.kinds import SERVICES, Resource
@@ -65,7 +68,10 @@ PLUGINS: tuple[Plugin, ...] = (
     default_ingress_class,
 )
 VALIDATORS: tuple[Validator, ...] = (limits, pod_security, claim_resize)
-"""Before these, objects are valid by themselves; after them, quotas are charged."""
+"""Before these, objects are valid by themselves; after them webhooks are asked, and at last quotas are charged."""
+
+Runner = Callable[[], Coroutine[Any, Any, None]]
+"""Something that runs until cancelled."""
 
 VERSION = {
     "major": "1",
@@ -101,14 +107,12 @@ async def serve_store(
     sockets, link = bind(config.listen), AgentLink(config.pki_dir)
     roles = RoleAuthorizer(ComponentAuthorizer(), store)
     nodes = NodeAuthorizer(roles, store)
-    app, definitions = await make_app(store, config, clock or SystemClock(), link, nodes)
+    client = WebhookClient(StoreReader(store))
+    clock = clock or SystemClock()
+    app, beside = await make_app(store, config, clock, link, authorizer=nodes, client=client)
     server = make_server(app, config)
     graph = asyncio.create_task(nodes.run(), name="node graph")
-    followers = [
-        graph,
-        asyncio.create_task(roles.run(), name="roles"),
-        asyncio.create_task(definitions.run(), name="definitions"),
-    ]
+    followers = [graph, *(asyncio.create_task(run()) for run in (roles.run, *beside))]
     try:
         # Else nodes that come back at once would be refused what is theirs.
         await _loaded(nodes, graph)
@@ -122,6 +126,7 @@ async def serve_store(
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
+        await client.close()
         await link.close()
 
 
@@ -137,22 +142,32 @@ async def _loaded(nodes: NodeAuthorizer, graph: asyncio.Task[None]) -> None:
 
 
 async def make_app(
-    store: Store, config: ApiServerConfig, clock: Clock, link: AgentLink, authorizer: Authorizer
-) -> tuple[App, Definitions]:
-    """The application over a store, with the cluster's first objects in place, and what keeps custom resources served.
+    store: Store,
+    config: ApiServerConfig,
+    clock: Clock,
+    link: AgentLink,
+    *,
+    authorizer: Authorizer,
+    client: WebhookClient,
+) -> tuple[App, tuple[Runner, ...]]:
+    """The application over a store, with the cluster's first objects in place, and what has to run beside it.
 
-    All custom resources that are stored are served already.
+    All custom resources that are stored are served already, and all webhooks known.
     """
     reader = StoreReader(store)
+    webhooks = Webhooks(store, reader, client)
     addresses = ServiceAddresses(
         config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
     permissions = (Escalation(authorizer), SigningPermission(authorizer))
-    validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, QuotaCharging(store, clock))
+    last = QuotaCharging(store, clock)
+    validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, webhooks.validate, last)
     plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
-    registry = Registry(store, clock, Admission(plugins, reader, validators), reservers)
+    registry = Registry(store, clock, Admission(plugins, reader, validators, webhooks.mutate), reservers)
     await bootstrap(registry, config)
+    # Only now, so that no webhook of a cluster that starts can keep it from starting.
+    await webhooks.load()
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)
     known: list[TokenAuthenticator] = [tokens, BootstrapTokens(reader, clock)]
@@ -181,7 +196,7 @@ async def make_app(
         sockets=resources.socket,
         send_seconds=config.watch_send_seconds,
     )
-    return app, definitions
+    return app, (definitions.run, webhooks.run)
 
 
 def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens, catalog: Catalog) -> dict[str, PathHandler]:

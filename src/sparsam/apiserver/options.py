@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -65,6 +66,19 @@ def field_manager(query: Mapping[str, str], options_kind: str, user_agent: str) 
         return value
     program = user_agent.partition("/")[0].encode()[:LONGEST_MANAGER_BYTES].decode("utf-8", "ignore")
     return "".join(filter(str.isprintable, program)) or "unknown"
+
+
+def sent_options(query: Mapping[str, str], options_kind: str) -> dict[str, Any]:
+    """The options of a write as an object, as admission is told them: what the client said, and no more."""
+    told: dict[str, Any] = {"kind": options_kind, "apiVersion": "meta.k8s.io/v1"}
+    if query.get("dryRun"):
+        told["dryRun"] = [query["dryRun"]]
+    for name in ("fieldManager", "fieldValidation"):
+        if query.get(name):
+            told[name] = query[name]
+    if query.get("force", "").lower() in ("true", "1"):
+        told["force"] = True
+    return told
 
 
 def _manager_causes(value: str) -> list[Cause]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import random
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.agents import AgentLink, Upstream, agent_base, passed_headers
 from sparsam.apiserver.app import method_not_allowed, not_served
+from sparsam.apiserver.connections import options
 from sparsam.apiserver.discovery import subresource_verbs
+from sparsam.apiserver.endpoints import at, ready_endpoints
 from sparsam.apiserver.http import (
     TEXT,
     Answer,
@@ -26,10 +28,11 @@ from sparsam.apiserver.http import (
 )
 from sparsam.apiserver.pods import container_for_logs
 from sparsam.apiserver.reader import StoreReader
+from sparsam.apiserver.registry import Call
 from sparsam.apiserver.rewriting import LinkRewriter, Place, rewrite_link
 from sparsam.apiserver.routes import Route
 from sparsam.errors import BadRequest, Cause, ServiceUnavailable
-from sparsam.objects.kinds import ENDPOINTSLICES, NODES, PODS, SERVICES, Resource
+from sparsam.objects.kinds import NODES, PODS, SERVICES, Resource
 from sparsam.objects.strategy import Obj
 
 STREAMS = ("exec", "attach", "portforward")
@@ -45,12 +48,16 @@ _LOG_NUMBERS = ("tailLines", "sinceSeconds", "limitBytes")
 _LOG_FLAGS = ("follow", "previous", "timestamps")
 
 
-class Proxying:
-    """Finds where a request goes, and lets the link carry it there."""
+Admit = Callable[[Call, str, Obj], Awaitable[tuple[Obj, list[str]]]]
 
-    def __init__(self, reader: StoreReader, link: AgentLink, *, max_body_bytes: int) -> None:
+
+class Proxying:
+    """Finds where a request goes, and lets the link carry it there once admission agrees."""
+
+    def __init__(self, reader: StoreReader, link: AgentLink, *, admit: Admit, max_body_bytes: int) -> None:
         self._reader = reader
         self._link = link
+        self._admit = admit
         self._max_body_bytes = max_body_bytes
 
     async def http(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -60,6 +67,7 @@ class Proxying:
         if not verbs or (route.rest and part != "proxy"):
             raise not_served()
         if part == "proxy" and request.method in PROXIED_METHODS:
+            await self._ask_to_connect(request, route, resource)
             return await self._proxy(request, route, resource)
         if route.verb(request.method, watch=False) not in verbs:
             raise method_not_allowed()
@@ -68,6 +76,7 @@ class Proxying:
             return await self._log(request, pod)
         # Without an upgrade there is nothing to stream over. SPDY, the other upgrade, is not spoken here.
         _running_on(pod)
+        await self._ask_to_connect(request, route, resource)
         raise BadRequest(SPDY_REFUSAL.format(part=part))
 
     async def websocket(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,15 +84,24 @@ class Proxying:
         request = Request(scope, receive)
         if route.resource is PODS and route.subresource in STREAMS:
             pod = await self._pod(route)
+            await self._ask_to_connect(request, route, PODS)
             path = _stream_path(route.subresource, pod, parse_qsl(request.raw_query, keep_blank_values=True))
             upstream, headers = Upstream(f"{await self._agent_of(pod)}{path}"), {}
         elif route.resource in (PODS, SERVICES) and route.subresource == "proxy":
+            await self._ask_to_connect(request, route, route.resource)
             upstream = await self._proxied(request, route, route.resource)
             headers = passed_headers(request)
         else:
             # Not nodes, whose agents would run commands for whoever may only read through them.
             raise not_served()
         await self._link.websocket(upstream, offered_protocols(scope), receive, send, headers=headers)
+
+    async def _ask_to_connect(self, request: Request, route: Route, resource: Resource) -> None:
+        """Let admission have its say; raises StatusError."""
+        asked = options(route, resource, parse_qsl(request.raw_query, keep_blank_values=True))
+        await self._admit(
+            Call(resource, route.namespace, route.name, request.user, route.subresource), "CONNECT", asked
+        )
 
     async def _log(self, request: Request, pod: Obj) -> Answer:
         container = container_for_logs(pod, request.query.get("container", ""))
@@ -140,14 +158,8 @@ class Proxying:
         if service is None:
             raise statuses.not_found(SERVICES, name)
         port_name = _service_port(service, port)
-        candidates: list[str] = []
-        for each in await self._reader.items(ENDPOINTSLICES, namespace):
-            labels = each["metadata"].get("labels") or {}
-            if labels.get("kubernetes.io/service-name") == name and each["addressType"] != "FQDN":
-                candidates += _ready_addresses(each, port_name)
-        if not candidates:
-            raise ServiceUnavailable(f'no endpoints available for service "{name}"')
-        return f"{scheme or 'http'}://{random.choice(candidates)}"
+        address, at_port = random.choice(await ready_endpoints(self._reader, namespace, name, port_name))
+        return f"{scheme or 'http'}://{at(address, at_port)}"
 
 
 def _running_on(pod: Obj) -> str:
@@ -250,7 +262,7 @@ def _pod_base(pod: Obj, scheme: str, port: str) -> str:
     if not port:
         ports = [each for one in pod["spec"].get("containers") or [] for each in one.get("ports") or []]
         port = str(ports[0]["containerPort"]) if ports else "80"
-    return f"{scheme or 'http'}://{_at(address, port)}"
+    return f"{scheme or 'http'}://{at(address, port)}"
 
 
 def _service_port(service: Obj, wanted: str) -> str:
@@ -261,20 +273,3 @@ def _service_port(service: Obj, wanted: str) -> str:
             name: str = port.get("name", "")
             return name
     raise ServiceUnavailable(f'no service port "{wanted}" found for service "{service["metadata"]["name"]}"')
-
-
-def _ready_addresses(endpoint_slice: Obj, port_name: str) -> list[str]:
-    ports = [each["port"] for each in endpoint_slice.get("ports") or [] if each.get("name", "") == port_name]
-    return [
-        _at(address, port)
-        for port in ports
-        for endpoint in endpoint_slice.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready", True) is not False
-        for address in endpoint["addresses"]
-        if not ip_address(address).is_link_local
-    ]
-
-
-def _at(address: str, port: int | str) -> str:
-    """Address and port as a URL has them."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

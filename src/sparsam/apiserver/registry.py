@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,6 +53,10 @@ class Call:
     """Under which name the fields that it writes are remembered."""
     applied: bool = False
     """Whether that was written down already, by server-side apply."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The CreateOptions and so on that the client sent along, for admission."""
+    admitted: bool = False
+    """Whether admission has had its say already, about the request that this write is a part of."""
 
 
 @dataclass(slots=True)
@@ -161,10 +165,10 @@ class Registry:
             settle=reserver.settle if reserver else pipeline.nothing,
         )
 
-    async def consult(self, call: Call, obj: Obj) -> None:
-        """Ask admission about something that is made but not stored, such as a token; raises StatusError."""
-        admit = await self._admission.admit(_attributes(call, "CREATE"), obj)
-        admit(obj, None)
+    async def _readmit(self, attributes: Attributes, old: Obj | None, new: Obj) -> None:
+        """Run the plug-ins on an object that others changed after them."""
+        admit = await self._admission.admit(attributes, new if old is None else None)
+        admit(new, old)
 
     def _writer(self, call: Call) -> ownership.Writer:
         return ownership.Writer(call.manager, call.resource, self.now(), conversion.between, call.subresource)
@@ -178,14 +182,18 @@ class Registry:
         metadata = obj.get("metadata") or {}
         if metadata.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
-        if resource.namespaced and metadata.get("namespace", call.namespace) not in ("", call.namespace):
-            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+        _check_namespace(call, obj)
         generated = not metadata.get("name")
         ctx = await self._admitting(call, "CREATE", obj)
-        obj, more = pipeline.create(resource, obj, ctx)
         warnings = [] if warnings is None else warnings
+        attributes = _attributes(call, "CREATE")
+        pipeline.begin_create(resource, obj, ctx)
+        obj, told = await self._admission.mutate(attributes, obj, None, partial(self._readmit, attributes, None))
+        _check_namespace(call, obj)
+        warnings += told
+        obj, more = pipeline.finish_create(resource, obj, ctx)
         warnings += more
-        warnings += await self._admission.validate(_attributes(call, "CREATE"), obj, None)
+        warnings += await self._admission.validate(attributes, obj, None)
         reserver = self._reservers.get(resource)
         reservation = reserver.reserve(obj, None) if reserver else None
         try:
@@ -219,18 +227,25 @@ class Registry:
     async def change(self, call: Call, change: Change) -> Outcome:
         """Replace an object by what `change` makes of it, with all checks of an update."""
         ctx = await self._admitting(call, "UPDATE", None)
+        attributes = _attributes(call, "UPDATE")
         reserver = self._reservers.get(call.resource) if not call.subresource else None
 
-        def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
+        async def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
             new, warnings = change(conversion.decode(call.resource, entry.value, entry.revision), ctx)
             check_identity(call, new, old)
-            updated, more = pipeline.update(call.resource, new, old, ctx, subresource=call.subresource)
-            return updated, [*warnings, *more]
+            pipeline.begin_update(call.resource, new, old, ctx)
+            new, told = await self._admission.mutate(attributes, new, old, partial(self._readmit, attributes, old))
+            check_name(call, new["metadata"])
+            new, more = pipeline.finish_update(call.resource, new, old, ctx, subresource=call.subresource)
+            return new, [*warnings, *told, *more, *await self._admission.validate(attributes, new, old)]
 
-        async def validate(new: Obj, old: Obj) -> list[str]:
-            return await self._admission.validate(_attributes(call, "UPDATE"), new, old)
+        return await self._swap(call, compute, reserver)
 
-        return await self._swap(call, compute, reserver, validate)
+    async def admit(self, call: Call, operation: str, obj: Obj) -> tuple[Obj, list[str]]:
+        """What admission makes of something that is not stored: a binding, an eviction, a connection; and warnings."""
+        attributes = _attributes(call, operation)
+        obj, told = await self._admission.mutate(attributes, obj, None, _done)
+        return obj, [*told, *await self._admission.validate(attributes, obj, None)]
 
     async def apply(
         self,
@@ -273,7 +288,7 @@ class Registry:
     async def mutate(self, call: Call, mutate: Callable[[Obj], None]) -> Outcome:
         """Change an object in place without an update's checks: for bindings and the server's own marks."""
 
-        def compute(old: Obj, _entry: Entry) -> tuple[Obj, list[str]]:
+        async def compute(old: Obj, _entry: Entry) -> tuple[Obj, list[str]]:
             mutate(old)
             return old, []
 
@@ -282,16 +297,13 @@ class Registry:
     async def _swap(
         self,
         call: Call,
-        compute: Callable[[Obj, Entry], tuple[Obj, list[str]]],
+        compute: Callable[[Obj, Entry], Awaitable[tuple[Obj, list[str]]]],
         reserver: Reserver | None,
-        validate: Callable[[Obj, Obj], Awaitable[list[str]]] | None = None,
     ) -> Outcome:
         entry = await self.get(call.resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
             old = conversion.decode(call.resource, entry.value, entry.revision)
-            new, warnings = compute(old, entry)
-            if validate is not None:
-                warnings = [*warnings, *await validate(new, old)]
+            new, warnings = await compute(old, entry)
             reservation = reserver.reserve(new, old) if reserver else None
             try:
                 stored = await self._replace(call, new, entry)
@@ -333,29 +345,35 @@ class Registry:
         """Delete or mark an object; `removed` says whether it is gone."""
         resource = call.resource
         strategy = type_of(resource).strategy
-        await self._admitting(call, "DELETE", None)
+        await self._admission.admit(_attributes(call, "DELETE"), None)
         entry = await self.get(resource, call.name, call.namespace)
         for _ in range(SWAP_ATTEMPTS):
             obj = conversion.decode(resource, entry.value, entry.revision)
             deletion.check_preconditions(resource, obj, options)
+            warnings = [] if call.admitted else await self._admit_deletion(call, obj)
             decision = deletion.plan(resource, strategy, obj, options, self.now())
             if decision.changed is None:
-                return Outcome(entry.value, entry.revision)
+                return Outcome(entry.value, entry.revision, warnings)
             value = conversion.encode(resource, decision.changed)
             if options.dry_run:
-                return Outcome(value, entry.revision, removed=decision.remove)
+                return Outcome(value, entry.revision, warnings, removed=decision.remove)
             try:
                 if decision.remove:
                     gone = await self._remove(resource, decision.changed, entry, value)
-                    return Outcome(value, gone.revision, removed=True)
+                    return Outcome(value, gone.revision, warnings, removed=True)
                 stored = await self.store_of(resource).update(entry.key, value, expected=entry.revision)
             except RevisionMismatch as mismatch:
                 entry = mismatch.current
                 continue
             except KeyMissing:
                 raise statuses.not_found(resource, call.name) from None
-            return Outcome(value, stored.revision)
+            return Outcome(value, stored.revision, warnings)
         raise statuses.conflict(resource, call.name)
+
+    async def _admit_deletion(self, call: Call, obj: Obj) -> list[str]:
+        attributes = _attributes(call, "DELETE")
+        _, told = await self._admission.mutate(attributes, {}, obj, _done)
+        return [*told, *await self._admission.validate(attributes, {}, obj)]
 
 
 def check_identity(call: Call, new: Obj, old: Obj) -> None:
@@ -377,6 +395,12 @@ def check_identity(call: Call, new: Obj, old: Obj) -> None:
         raise statuses.conflict(call.resource, name)
 
 
+def _check_namespace(call: Call, obj: Obj) -> None:
+    namespace = (obj.get("metadata") or {}).get("namespace") or call.namespace
+    if call.resource.namespaced and namespace != call.namespace:
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+
+
 def check_name(call: Call, metadata: Obj) -> None:
     """Raises when the metadata names another object than the URL does."""
     name = metadata.get("name") or call.name
@@ -390,7 +414,12 @@ def check_name(call: Call, metadata: Obj) -> None:
 
 
 def _attributes(call: Call, operation: str) -> Attributes:
-    return Attributes(operation, call.resource, call.namespace, call.name, call.user, call.subresource, call.dry_run)
+    where = call.resource, call.namespace, call.name
+    return Attributes(operation, *where, call.user, call.subresource, call.dry_run, call.options)
+
+
+async def _done(_obj: Obj) -> None:
+    """Plug-ins have nothing to add to what is not stored."""
 
 
 def _version_required(resource: Resource, name: str) -> StatusError:

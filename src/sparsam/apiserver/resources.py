@@ -49,7 +49,7 @@ class Resources:
         self._subresources = Subresources(self._verbs, registry, reader, tokens)
         self._reviews = Reviews(authenticator, authorizer, tokens)
         self._metrics = metrics.Metrics(reader, link, clock)
-        self._proxying = Proxying(reader, link, max_body_bytes=config.max_body_bytes)
+        self._proxying = Proxying(reader, link, admit=registry.admit, max_body_bytes=config.max_body_bytes)
 
     async def __call__(self, request: Request, route: Route) -> Answer:
         """Answer an HTTP request."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 
-from sparsam.apiserver import conversion
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.authorization import Action, Authorizer
-from sparsam.apiserver.following import follow, key_of
+from sparsam.apiserver.mirror import Mirror
 from sparsam.objects.kinds import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES, Resource
 from sparsam.objects.strategy import Obj
-from sparsam.store.interface import Entry, Event, EventType, Store
+from sparsam.store.interface import Store
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
 _KINDS = (ROLES, CLUSTERROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
@@ -28,8 +27,12 @@ class RoleAuthorizer:
     """Grants what another authorizer does, and what roles say."""
 
     def __init__(self, first: Authorizer, store: Store) -> None:
-        self._first, self._store = first, store
-        self._book: Book = {kind: {} for kind in _KINDS}
+        self._first = first
+        self._mirrors = {kind: Mirror(store, kind) for kind in _KINDS}
+
+    @property
+    def _book(self) -> Book:
+        return {kind: mirror.objects for kind, mirror in self._mirrors.items()}
 
     def allows(self, user: User, action: Action) -> bool:
         """Whether the user may."""
@@ -50,23 +53,8 @@ class RoleAuthorizer:
     async def run(self) -> None:
         """Keep the roles like the store until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for kind in _KINDS:
-                group.create_task(self._follow(kind), name=f"roles {kind.plural}")
-
-    async def _follow(self, kind: Resource) -> None:
-        def reset(entries: list[Entry]) -> None:
-            self._book[kind] = {
-                key_of(kind, each): conversion.decode(kind, each.value, each.revision) for each in entries
-            }
-
-        def change(event: Event) -> None:
-            key, entry = key_of(kind, event.entry), event.entry
-            if event.type is EventType.DELETED:
-                self._book[kind].pop(key, None)
-            else:
-                self._book[kind][key] = conversion.decode(kind, entry.value, entry.revision)
-
-        await follow(self._store, kind, reset, change)
+            for kind, mirror in self._mirrors.items():
+                group.create_task(mirror.run(), name=f"roles {kind.plural}")
 
 
 def granted(book: Book, user: User, action: Action) -> bool:

@@ -136,9 +136,11 @@ class Subresources:
     async def _bind_pod(self, request: Request, route: Route, binding: Obj) -> Answer:
         pods.check_binding(binding, route.name)
         call = replace(self._verbs.call(request, route, PODS, "CreateOptions"), subresource="binding")
+        binding, warnings = await self._registry.admit(call, "CREATE", binding)
+        pods.check_binding(binding, route.name)
         now = self._registry.now()
         await self._registry.mutate(call, lambda pod: pods.bind(pod, binding, now))
-        return _success(201)
+        return _success(201, warnings)
 
     async def _evict(self, request: Request, route: Route, resource: Resource) -> Answer:
         raw, content_type = await self._verbs.object_body(request)
@@ -147,19 +149,21 @@ class Subresources:
         name = (eviction.get("metadata") or {}).get("name") or route.name
         if name != route.name:
             raise BadRequest("name in URL does not match name in Eviction object")
-        await self._registry.consult(call, eviction)
+        eviction, warnings = await self._registry.admit(call, "CREATE", eviction)
         encoded = msgspec.json.encode(eviction.get("deleteOptions") or {})
         options = delete_options(encoded, "application/json", {})
         options = replace(options, dry_run=options.dry_run or call.dry_run)
-        call = replace(call, subresource="", dry_run=options.dry_run)
+        # The delete that follows is a part of the eviction, about which admission was asked.
+        call = replace(call, subresource="", dry_run=options.dry_run, admitted=True)
         await self._evictions.evict(call, options)
-        return _success(201)
+        return _success(201, warnings)
 
-    async def _token(self, request: Request, route: Route, _resource: Resource) -> Answer:
+    async def _token(self, request: Request, route: Route, resource: Resource) -> Answer:
         media = negotiate(request.header(b"accept"))
         review = await self._body(request, TOKEN_REQUESTS, route)
         account = await self._registry.read(SERVICEACCOUNTS, route.name, route.namespace)
-        await self._registry.consult(self._verbs.call(request, route, SERVICEACCOUNTS, "CreateOptions"), review)
+        call = self._verbs.call(request, route, resource, "CreateOptions")
+        review, warnings = await self._registry.admit(call, "CREATE", review)
         spec = review.setdefault("spec", {})
         seconds = spec.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS
         _check_duration(route.name, seconds)
@@ -179,7 +183,9 @@ class Subresources:
             "spec": spec,
             "status": status,
         }
-        return output.virtual(answer, media, status=201)
+        reply = output.virtual(answer, media, status=201)
+        reply.headers = output.warning_headers(warnings)
+        return reply
 
     async def _bound_objects(self, reference: dict[str, Any], namespace: str) -> list[BoundObject]:
         if not reference:
@@ -231,6 +237,6 @@ def _check_duration(name: str, seconds: int) -> None:
     raise statuses.invalid("TokenRequest", name, [cause], group=TOKEN_REQUESTS.group)
 
 
-def _success(status: int) -> Reply:
+def _success(status: int, warnings: list[str]) -> Reply:
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": status}
-    return Reply(msgspec.json.encode(body), status)
+    return Reply(msgspec.json.encode(body), status, headers=output.warning_headers(warnings))

@@ -15,7 +15,7 @@ from sparsam.apiserver.deletion import DeleteOptions
 from sparsam.apiserver.http import Answer, Reply, Request, StreamReply
 from sparsam.apiserver.listing import ListOptions
 from sparsam.apiserver.media import essence, negotiate
-from sparsam.apiserver.options import delete_options, dry_run, field_manager, field_validation, forced
+from sparsam.apiserver.options import delete_options, dry_run, field_manager, field_validation, forced, sent_options
 from sparsam.apiserver.registry import Call, Outcome, Registry
 from sparsam.apiserver.routes import Route
 from sparsam.apiserver.selection import Selection, parse_selection
@@ -212,6 +212,7 @@ class Verbs:
         media = negotiate(request.header(b"accept"))
         options = await self._delete_options(request)
         call = replace(self._call(request, route, resource, "DeleteOptions"), dry_run=options.dry_run)
+        call = replace(call, options=options.as_json())
         outcome = await self.remove(call, options)
         if outcome.removed and not _returns_deleted(resource):
             return Reply(_deleted_status(resource, outcome), headers=output.warning_headers(outcome.warnings))
@@ -226,7 +227,7 @@ class Verbs:
             if resource.plural == "jobs":
                 warnings.append(JOB_WARNING)
         outcome = await self._registry.delete(call, options)
-        outcome.warnings = warnings
+        outcome.warnings = [*warnings, *outcome.warnings]
         return outcome
 
     async def deletecollection(self, request: Request, route: Route, resource: Resource) -> Answer:
@@ -240,7 +241,7 @@ class Verbs:
         prefix_length = len(resource.storage_prefix)
         for entry in listed.entries:
             namespace, _, name = entry.key[prefix_length:].rpartition("/")
-            call = Call(resource, namespace, name, request.user, dry_run=options.dry_run)
+            call = Call(resource, namespace, name, request.user, dry_run=options.dry_run, options=options.as_json())
             try:
                 await self.remove(call, options)
             except NotFound:
@@ -294,6 +295,7 @@ class Verbs:
             dry_run(query, options_kind) if "dryRun" in query else False,
             field_validation(query, options_kind) if "fieldValidation" in query else "Warn",
             field_manager(query, options_kind, request.header(b"user-agent")),
+            options=sent_options(query, options_kind),
         )
 
     call = _call

@@ -65,14 +65,25 @@ def decode(
 
 def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
     """A decoded object made ready to be stored for the first time, and warnings. Changes `obj` in place."""
-    kind = type_of(resource)
-    strategy = kind.strategy
+    begin_create(resource, obj, ctx)
+    return finish_create(resource, obj, ctx)
+
+
+def begin_create(resource: Resource, obj: Obj, ctx: Context) -> None:
+    """The first half of `create`, up to where others than this server may change the object."""
+    strategy = type_of(resource).strategy
     meta = _metadata(obj)
     if resource.namespaced and not meta.get("namespace"):
         meta["namespace"] = ctx.namespace
     strategy.default(obj)
     ctx.own(obj, None)
     ctx.admit(obj, None)
+
+
+def finish_create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
+    """The second half of `create`: preparation and validation."""
+    kind = type_of(resource)
+    strategy = kind.strategy
     meta = _metadata(obj)
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         meta.pop(name, None)
@@ -97,14 +108,24 @@ def create(resource: Resource, obj: Obj, ctx: Context) -> tuple[Obj, list[str]]:
 
 def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource: str = "") -> tuple[Obj, list[str]]:
     """`new` made ready to replace `old`, and warnings. Restores what an update may not change."""
-    kind = type_of(resource)
-    strategy = kind.strategy
-    meta, old_meta = _metadata(new), old["metadata"]
-    _restore_identity(resource, meta, old_meta)
-    strategy.default(new)
+    begin_update(resource, new, old, ctx)
+    return finish_update(resource, new, old, ctx, subresource=subresource)
+
+
+def begin_update(resource: Resource, new: Obj, old: Obj, ctx: Context) -> None:
+    """The first half of `update`, up to where others than this server may change the object."""
+    _restore_identity(resource, _metadata(new), old["metadata"])
+    type_of(resource).strategy.default(new)
     ctx.own(new, old)
     ctx.admit(new, old)
-    meta = _metadata(new)
+
+
+def finish_update(
+    resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource: str = ""
+) -> tuple[Obj, list[str]]:
+    """The second half of `update`: preparation and validation."""
+    kind, old_meta = type_of(resource), old["metadata"]
+    strategy = kind.strategy
     causes = _update_part(strategy, new, old, ctx, subresource)
     causes = _validate_meta_update(resource, new, old) + causes
     _raise_if_invalid(resource, old_meta, causes)
@@ -112,6 +133,14 @@ def update(resource: Resource, new: Obj, old: Obj, ctx: Context, *, subresource:
     kind.complete(new)
     ownership.settle(new, old)
     return new, warnings
+
+
+def reread(resource: Resource, obj: Obj, subresource: str = "") -> Obj:
+    """An object that was changed on its way, read by the schema and defaulted again; raises StatusError."""
+    found, _ = decoding.decode_patched(resource, obj, "Ignore", subresource=subresource)
+    if not subresource:
+        type_of(resource).strategy.default(found)
+    return found
 
 
 def apply_patch(

@@ -6,9 +6,9 @@ calls on the defaulted object. Each plug-in is a module of this package with the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.authentication import User
@@ -25,13 +25,15 @@ class Attributes:
     """What admission may know about a request besides the object."""
 
     operation: str
-    """CREATE, UPDATE or DELETE."""
+    """CREATE, UPDATE, DELETE or CONNECT."""
     resource: Resource
     namespace: str
     name: str
     user: User
     subresource: str = ""
     dry_run: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The CreateOptions and so on that the client sent along."""
 
 
 class Reader(Protocol):
@@ -61,16 +63,40 @@ Plugin = Callable[[Attributes, Obj | None, Reader], Awaitable[Admit | None]]
 
 
 Validator = Callable[[Attributes, Obj, Obj | None, Reader], Awaitable[list[str]]]
-"""(request, object as it would be stored, object as it is stored, reader): warnings, or an error. Changes nothing."""
+"""(request, object as it would be stored, object as it is stored, reader): warnings, or an error. Changes nothing.
+
+For a DELETE the first of the objects is empty. For a CONNECT, and for a subresource that is created, it is what the
+client sent, and there is no second.
+"""
+
+Rerun = Callable[[Obj], Awaitable[None]]
+Mutator = Callable[[Attributes, Obj, Obj | None, Rerun], Awaitable[tuple[Obj, list[str]]]]
+"""(request, object as it is after the plug-ins, object as it is stored, the plug-ins once more): the object as it is
+then, and warnings, or an error. For a DELETE the first of the objects is empty."""
+
+
+async def unchanged(_attributes: Attributes, new: Obj, _old: Obj | None, _rerun: Rerun) -> tuple[Obj, list[str]]:
+    """The mutator of a cluster in which nobody configured anything."""
+    return new, []
 
 
 class Admission:
-    """Runs the plug-ins in order; the validators come last, when the object is known to be valid by itself."""
+    """Runs the plug-ins in order, then the mutator.
 
-    def __init__(self, plugins: Sequence[Plugin], reader: Reader, validators: Sequence[Validator] = ()) -> None:
+    The validators come last, when the object is known to be valid by itself.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[Plugin],
+        reader: Reader,
+        validators: Sequence[Validator] = (),
+        mutate: Mutator = unchanged,
+    ) -> None:
         self._plugins = tuple(plugins)
         self._validators = tuple(validators)
         self._reader = reader
+        self.mutate = mutate
 
     async def validate(self, attributes: Attributes, new: Obj, old: Obj | None) -> list[str]:
         """All validators' warnings; raises StatusError."""

@@ -119,7 +119,7 @@ def class_fault(spec: Obj, found: Obj | None) -> str:
 
 async def claim_resize(attributes: Attributes, new: Obj, old: Obj | None, reader: Reader) -> list[str]:
     """Raises Forbidden for a claim that grows and cannot."""
-    if attributes.resource is not PERSISTENTVOLUMECLAIMS or attributes.subresource or old is None:
+    if attributes.resource is not PERSISTENTVOLUMECLAIMS or attributes.subresource or old is None or not new:
         return []
     if _size(new).value <= _size(old).value:
         return []

@@ -28,6 +28,8 @@ class Escalation:
 
     async def __call__(self, attributes: Attributes, new: Obj, old: Obj | None, reader: Reader) -> list[str]:
         """Raises Forbidden, or NotFound for a binding of a role that does not exist."""
+        if attributes.operation not in ("CREATE", "UPDATE"):
+            return []
         if attributes.resource in (ROLES, CLUSTERROLES):
             self._check_role(attributes, new, old)
         elif attributes.resource in (ROLEBINDINGS, CLUSTERROLEBINDINGS):

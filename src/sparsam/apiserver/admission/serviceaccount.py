@@ -10,6 +10,7 @@ from sparsam.errors import Forbidden
 from sparsam.objects.kinds import PODS, SERVICEACCOUNTS
 from sparsam.objects.strategy import Obj
 
+VOLUME_PREFIX = "kube-api-access-"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607
 """An hour and seven seconds: upstream's mark for tokens that admission asked for."""
@@ -28,7 +29,7 @@ async def service_account(attributes: Attributes, obj: Obj | None, reader: Reade
     account = await reader.find(SERVICEACCOUNTS, name, attributes.namespace)
     if account is None:
         raise _unknown_account(attributes, obj, name)
-    volume = "kube-api-access-" + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+    volume = VOLUME_PREFIX + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
 
     def admit(new: Obj, _old: Obj | None) -> None:
         pod_spec = new["spec"]
@@ -43,15 +44,17 @@ async def service_account(attributes: Attributes, obj: Obj | None, reader: Reade
 
 
 def _mount_token(spec: Obj, volume: str) -> None:
-    """Mount the token where no container has something of its own there already."""
-    used = False
+    """Mount the token where no container has something of its own there already; one volume serves all."""
+    volumes = [each.get("name", "") for each in spec.get("volumes") or ()]
+    names = [each for each in volumes if each.startswith(VOLUME_PREFIX)]
+    volume, used = names[0] if names else volume, False
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         mounts = container.setdefault("volumeMounts", [])
         if any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
             continue
         mounts.append({"name": volume, "readOnly": True, "mountPath": MOUNT_PATH})
         used = True
-    if used:
+    if used and not names:
         spec.setdefault("volumes", []).append({"name": volume, "projected": _token_volume()})
 
 

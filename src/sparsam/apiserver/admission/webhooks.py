@@ -1,0 +1,323 @@
+"""Admission webhooks: servers of the cluster's users that change or refuse what is written.
+
+Mutating ones are called one after the other, in the order of their configurations' names; what one changed the next one
+sees. When one changed something, the built-in plug-ins look again, and earlier webhooks do that asked for it
+(reinvocationPolicy), once. Validating ones are called all at once. Source: the page "Dynamic Admission Control".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sparsam.apiserver import conversion
+from sparsam.apiserver.admission import Attributes, Reader, Rerun, admissionreview, matching
+from sparsam.apiserver.admission.admissionreview import BadAnswer, Unreadable, Verdict
+from sparsam.apiserver.mirror import Mirror
+from sparsam.apiserver.webhookclient import BadClient, CallFailed, WebhookClient
+from sparsam.errors import BadRequest, InternalError, StatusError, Timeout
+from sparsam.objects import pipeline, scale
+from sparsam.objects.fields import quote
+from sparsam.objects.kinds import NAMESPACES, Resource, find
+from sparsam.objects.patches import json_patch
+from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
+from sparsam.objects.strategy import Obj
+from sparsam.store.interface import Store
+
+log = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 34.0
+"""For all webhooks of a request together: upstream's limit for a write."""
+_TIMED_OUT = "Timeout: request did not complete within requested timeout - context deadline exceeded"
+
+
+class HookFailed(Exception):
+    """A webhook that could not be asked, or did not answer: its failurePolicy decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook of a configuration, read once."""
+
+    uid: str
+    name: str
+    spec: Obj
+    rules: tuple[matching.Rule, ...]
+    namespaces: LabelSelector
+    objects: LabelSelector
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether a request goes on without its word."""
+        return bool(self.spec.get("failurePolicy") == "Ignore")
+
+    @property
+    def is_called_again(self) -> bool:
+        """Whether it wants to see what others changed after it."""
+        return bool(self.spec.get("reinvocationPolicy") == "IfNeeded")
+
+    def seen_as(self, attributes: Attributes) -> Resource | None:
+        """The resource by which a rule is about the request."""
+        equivalent = self.spec.get("matchPolicy") != "Exact"
+        return matching.matched_resource(self.rules, attributes, equivalent=equivalent)
+
+
+def read_hooks(configurations: Iterable[Obj]) -> tuple[Hook, ...]:
+    """The webhooks of all configurations, in the order in which they are called."""
+    found = []
+    for configuration in sorted(configurations, key=lambda each: each["metadata"]["name"]):
+        for position, spec in enumerate(configuration.get("webhooks") or ()):
+            found.append(
+                Hook(
+                    f"{configuration['metadata']['name']}/{spec['name']}/{position}",
+                    spec["name"],
+                    spec,
+                    tuple(matching.parse_rule(rule) for rule in spec.get("rules") or ()),
+                    parse_label_selector_object(spec.get("namespaceSelector") or {}),
+                    parse_label_selector_object(spec.get("objectSelector") or {}),
+                )
+            )
+    return tuple(found)
+
+
+class HookBook:
+    """The webhooks of one kind of configuration, kept like the store."""
+
+    def __init__(self, store: Store, kind: str) -> None:
+        resource = find(matching.ADMISSION_GROUP, "v1", kind)
+        if resource is None:
+            raise ValueError(f"{kind} is not served")
+        self.mirror = Mirror(store, resource, self._read)
+        self.hooks: tuple[Hook, ...] = ()
+
+    def _read(self) -> None:
+        self.hooks = read_hooks(self.mirror.objects.values())
+
+
+@dataclass(slots=True)
+class Writing:
+    """A request on its way through the webhooks, with what is found out about it only once."""
+
+    attributes: Attributes
+    old: Obj | None
+    reader: Reader
+    deadline: float
+    labels: dict[str, str] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    async def applies(self, hook: Hook, new: Obj | None) -> Resource | None:
+        """The resource by which the webhook is to be asked, or None; raises NotFound for a namespace that is gone."""
+        if not matching.object_matches(hook.objects, new, self.old):
+            return None
+        seen_as = hook.seen_as(self.attributes)
+        if seen_as is None or hook.namespaces.is_everything or matching.is_free_of_namespaces(self.attributes):
+            return seen_as
+        return seen_as if hook.namespaces.matches(await self._namespace_labels(new)) else None
+
+    async def _namespace_labels(self, new: Obj | None) -> dict[str, str]:
+        attributes = self.attributes
+        if matching.carries_namespace(attributes) and new is not None:
+            return dict(matching.labels_of(new))
+        if self.labels is None:
+            name = attributes.name if attributes.resource == NAMESPACES else attributes.namespace
+            namespace = await self.reader.find(NAMESPACES, name)
+            self.labels = dict(matching.labels_of(namespace)) if namespace else {}
+        return self.labels
+
+    def seconds_left(self) -> float:
+        """How long webhooks may take; raises Timeout when there is nothing left."""
+        left = self.deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise Timeout(_TIMED_OUT, details={})
+        return left
+
+
+@dataclass(slots=True)
+class Reinvocation:
+    """Which webhooks have to look again."""
+
+    is_second: bool = False
+    changed: bool = False
+    invoked: set[str] = field(default_factory=set)
+    required: set[str] = field(default_factory=set)
+
+    def note_change(self) -> None:
+        """Something changed: those asked before must see it."""
+        self.changed = True
+        self.required |= self.invoked
+        self.invoked.clear()
+
+
+class Webhooks:
+    """Calls what is configured; costs nothing while nothing is."""
+
+    def __init__(self, store: Store, reader: Reader, client: WebhookClient) -> None:
+        self._reader, self._client = reader, client
+        self._mutating = HookBook(store, "mutatingwebhookconfigurations")
+        self._validating = HookBook(store, "validatingwebhookconfigurations")
+
+    async def load(self) -> None:
+        """Read the configurations, so that no request slips through before they are followed."""
+        for book in (self._mutating, self._validating):
+            await book.mirror.load()
+
+    async def run(self) -> None:
+        """Follow the configurations until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for book in (self._mutating, self._validating):
+                group.create_task(book.mirror.run(), name="webhook configurations")
+
+    async def mutate(self, attributes: Attributes, new: Obj, old: Obj | None, rerun: Rerun) -> tuple[Obj, list[str]]:
+        """`new` (empty for a delete) as the webhooks want it, and their warnings; raises StatusError.
+
+        The object that is given may be changed in place.
+        """
+        hooks = self._mutating.hooks
+        if not hooks or matching.is_exempt(attributes.resource):
+            return new, []
+        writing, state = self._writing(attributes, old), Reinvocation()
+        new = await self._mutate_once(hooks, writing, new, state)
+        if state.changed and attributes.operation in ("CREATE", "UPDATE"):
+            state.is_second, before = True, copy.deepcopy(new)
+            await rerun(new)
+            if new != before:
+                state.note_change()
+            new = await self._mutate_once(hooks, writing, new, state)
+        return new, writing.warnings
+
+    async def validate(self, attributes: Attributes, new: Obj, old: Obj | None, _reader: Reader) -> list[str]:
+        """All validating webhooks' warnings; raises StatusError with the first refusal."""
+        hooks = self._validating.hooks
+        if not hooks or matching.is_exempt(attributes.resource):
+            return []
+        writing, shown = self._writing(attributes, old), _absent(attributes, new)
+        asked = [(hook, seen_as) for hook in hooks if (seen_as := await writing.applies(hook, shown)) is not None]
+        answers = await asyncio.gather(
+            *(self._validate_one(hook, seen_as, writing, new) for hook, seen_as in asked), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return writing.warnings
+
+    def _writing(self, attributes: Attributes, old: Obj | None) -> Writing:
+        return Writing(attributes, old, self._reader, asyncio.get_running_loop().time() + REQUEST_SECONDS)
+
+    async def _mutate_once(self, hooks: tuple[Hook, ...], writing: Writing, new: Obj, state: Reinvocation) -> Obj:
+        for hook in hooks:
+            if state.is_second and hook.uid not in state.required:
+                continue
+            seen_as = await writing.applies(hook, _absent(writing.attributes, new))
+            if seen_as is None:
+                continue
+            verdict = await self._ask(hook, seen_as, writing, new, mutating=True)
+            if verdict is not None and verdict.patch:
+                patched = _patched(hook, seen_as, writing.attributes, new, verdict)
+                if patched != new:
+                    new = patched
+                    state.note_change()
+            if hook.is_called_again:
+                state.invoked.add(hook.uid)
+        return new
+
+    async def _validate_one(self, hook: Hook, seen_as: Resource, writing: Writing, new: Obj) -> None:
+        await self._ask(hook, seen_as, writing, new, mutating=False)
+
+    async def _ask(
+        self, hook: Hook, seen_as: Resource, writing: Writing, new: Obj, *, mutating: bool
+    ) -> Verdict | None:
+        """The verdict of a webhook that allows the request; None when it failed and may. Raises StatusError."""
+        try:
+            verdict = await self._call(hook, seen_as, writing, new, mutating=mutating)
+        except HookFailed as failure:
+            text = f"failed calling webhook {quote(hook.name)}: {failure}"
+            if hook.may_fail:
+                log.warning("webhook failed and is ignored webhook=%s error=%s", hook.name, failure)
+                writing.seconds_left()
+                return None
+            raise internal(text) from failure
+        writing.warnings += verdict.warnings
+        if not verdict.allowed:
+            raise admissionreview.denial(hook.name, verdict.status)
+        return verdict
+
+    async def _call(self, hook: Hook, seen_as: Resource, writing: Writing, new: Obj, *, mutating: bool) -> Verdict:
+        attributes = writing.attributes
+        if attributes.dry_run and hook.spec.get("sideEffects") not in ("None", "NoneOnDryRun"):
+            raise BadRequest(f"admission webhook {quote(hook.name)} does not support dry run")
+        version = admissionreview.review_version(hook.spec["admissionReviewVersions"])
+        if version is None:
+            why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+            raise HookFailed(f"could not create admission objects: {why}")
+        uid = str(uuid.uuid4())
+        objects = tuple(_shown(attributes, seen_as, obj) for obj in (_absent(attributes, new), writing.old))
+        review = admissionreview.build(attributes, seen_as, version, uid, (objects[0], objects[1]))
+        seconds = min(hook.spec.get("timeoutSeconds") or 10, writing.seconds_left())
+        try:
+            raw = await self._client.post(hook.spec["clientConfig"], review, seconds)
+        except BadClient as error:
+            raise HookFailed(f"could not get REST client: {error}") from error
+        except CallFailed as error:
+            raise HookFailed(f"failed to call webhook: {error}") from error
+        try:
+            return admissionreview.read(raw, version, uid, mutating=mutating)
+        except Unreadable as error:
+            raise HookFailed(f"failed to call webhook: {error}") from None
+        except BadAnswer as error:
+            raise HookFailed(f"received invalid webhook response: {error}") from None
+        except ValueError as error:
+            raise internal(str(error)) from None
+
+
+def internal(text: str) -> InternalError:
+    """Upstream's internal error, which tells what happened."""
+    return InternalError(f"Internal error occurred: {text}", details={"causes": [{"message": text}]})
+
+
+def _absent(attributes: Attributes, new: Obj) -> Obj | None:
+    """The new object; None for a delete, which has none."""
+    return None if attributes.operation == "DELETE" else new
+
+
+def _shown(attributes: Attributes, seen_as: Resource, obj: Obj | None) -> Obj | None:
+    """An object as the webhook knows it: a Scale for a request on one, and of the version that its rule names."""
+    if obj is None:
+        return None
+    if attributes.subresource == "scale":
+        return scale.view(attributes.resource, obj)
+    if seen_as == attributes.resource or attributes.subresource not in ("", "status"):
+        return obj
+    return _of_kind(seen_as, conversion.between(attributes.resource, obj, seen_as))
+
+
+def _of_kind(resource: Resource, obj: Obj) -> Obj:
+    return {**obj, "kind": resource.kind, "apiVersion": resource.api_version}
+
+
+def _patched(hook: Hook, seen_as: Resource, attributes: Attributes, new: Obj, verdict: Verdict) -> Obj:
+    """The object with a webhook's patch, read and defaulted anew; raises InternalError where the patch does not fit."""
+    shown = _shown(attributes, seen_as, _absent(attributes, new))
+    if shown is None:
+        text = f"admission webhook {quote(hook.name)} attempted to modify the object, which is not supported"
+        raise internal(f"{text} for this operation")
+    try:
+        patched = json_patch(shown, verdict.patch)
+        if attributes.subresource == "scale":
+            return scale.update(attributes.resource, new, pipeline.reread(attributes.resource, patched, "scale"))
+        if attributes.subresource and attributes.operation in ("CREATE", "CONNECT"):
+            return dict(patched)
+        reread = pipeline.reread(seen_as, patched)
+    except StatusError as error:
+        raise internal(error.message) from error
+    except RecursionError:
+        raise internal("the patched object is nested too deeply") from None
+    if seen_as != attributes.resource:
+        reread = _of_kind(attributes.resource, conversion.between(seen_as, reread, attributes.resource))
+    if not reread.get("metadata"):
+        reread["metadata"] = {}
+    pipeline.keep_owners(reread, new)
+    return reread
