@@ -37,6 +37,7 @@ from sparsam.apiserver.authorization import Authorizer, ComponentAuthorizer
 from sparsam.apiserver.bootstrap import api_service_ip, bootstrap
 from sparsam.apiserver.bootstraptokens import BootstrapTokens
 from sparsam.apiserver.config import ApiServerConfig
+from sparsam.apiserver.conversionwebhooks import ConversionWebhooks
 from sparsam.apiserver.definitions import Definitions
 from sparsam.apiserver.http import TEXT, PathHandler, Reply, Request
 from sparsam.apiserver.nodeauthorizer import NodeAuthorizer
@@ -164,7 +165,8 @@ async def make_app(
     last = QuotaCharging(store, clock)
     validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, webhooks.validate, last)
     plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
-    registry = Registry(store, clock, Admission(plugins, reader, validators, webhooks.mutate), reservers)
+    admission, conversion = Admission(plugins, reader, validators, webhooks.mutate), ConversionWebhooks(reader, client)
+    registry = Registry(store, clock, admission, reservers, conversion.convert)
     await bootstrap(registry, config)
     # Only now, so that no webhook of a cluster that starts can keep it from starting.
     await webhooks.load()
