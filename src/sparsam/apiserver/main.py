@@ -156,7 +156,8 @@ async def make_app(
     All custom resources that are stored are served already, and all webhooks known.
     """
     reader = StoreReader(store)
-    webhooks = Webhooks(store, reader, client)
+    conversion = ConversionWebhooks(reader, client)
+    webhooks = Webhooks(store, reader, client, conversion.convert)
     addresses = ServiceAddresses(
         config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )
@@ -165,7 +166,7 @@ async def make_app(
     last = QuotaCharging(store, clock)
     validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, webhooks.validate, last)
     plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
-    admission, conversion = Admission(plugins, reader, validators, webhooks.mutate), ConversionWebhooks(reader, client)
+    admission = Admission(plugins, reader, validators, webhooks.mutate)
     registry = Registry(store, clock, admission, reservers, conversion.convert)
     await bootstrap(registry, config)
     # Only now, so that no webhook of a cluster that starts can keep it from starting.

@@ -14,13 +14,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sparsam.apiserver import conversion
 from sparsam.apiserver.admission import Attributes, Reader, Rerun, admissionreview, matching
 from sparsam.apiserver.admission.admissionreview import BadAnswer, Unreadable, Verdict
+from sparsam.apiserver.admission.views import View
+from sparsam.apiserver.converting import Convert
 from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.webhookclient import BadClient, CallFailed, WebhookClient
 from sparsam.errors import BadRequest, InternalError, StatusError, Timeout
-from sparsam.objects import pipeline, scale
 from sparsam.objects.fields import quote
 from sparsam.objects.kinds import NAMESPACES, Resource, find
 from sparsam.objects.patches import json_patch
@@ -155,8 +155,8 @@ class Reinvocation:
 class Webhooks:
     """Calls what is configured; costs nothing while nothing is."""
 
-    def __init__(self, store: Store, reader: Reader, client: WebhookClient) -> None:
-        self._reader, self._client = reader, client
+    def __init__(self, store: Store, reader: Reader, client: WebhookClient, convert: Convert) -> None:
+        self._reader, self._client, self._convert = reader, client, convert
         self._mutating = HookBook(store, "mutatingwebhookconfigurations")
         self._validating = HookBook(store, "validatingwebhookconfigurations")
 
@@ -216,7 +216,7 @@ class Webhooks:
                 continue
             verdict = await self._ask(hook, seen_as, writing, new, mutating=True)
             if verdict is not None and verdict.patch:
-                patched = _patched(hook, seen_as, writing.attributes, new, verdict)
+                patched = await self._patched(hook, seen_as, writing.attributes, new, verdict)
                 if patched != new:
                     new = patched
                     state.note_change()
@@ -254,8 +254,9 @@ class Webhooks:
             why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)"
             raise HookFailed(f"could not create admission objects: {why}")
         uid = str(uuid.uuid4())
-        objects = tuple(_shown(attributes, seen_as, obj) for obj in (_absent(attributes, new), writing.old))
-        review = admissionreview.build(attributes, seen_as, version, uid, (objects[0], objects[1]))
+        view = View(attributes, seen_as, self._convert)
+        objects = await view.show(_absent(attributes, new)), await view.show(writing.old)
+        review = admissionreview.build(attributes, seen_as, version, uid, objects)
         seconds = min(hook.spec.get("timeoutSeconds") or 10, writing.seconds_left())
         try:
             raw = await self._client.post(hook.spec["clientConfig"], review, seconds)
@@ -272,6 +273,22 @@ class Webhooks:
         except ValueError as error:
             raise internal(str(error)) from None
 
+    async def _patched(self, hook: Hook, seen_as: Resource, attributes: Attributes, new: Obj, verdict: Verdict) -> Obj:
+        """The object with a webhook's patch; raises InternalError where it does not fit."""
+        view = View(attributes, seen_as, self._convert)
+        shown = await view.show(_absent(attributes, new))
+        if shown is None:
+            text = f"admission webhook {quote(hook.name)} attempted to modify the object, which is not supported"
+            raise internal(f"{text} for this operation")
+        try:
+            return await view.take_back(json_patch(shown, verdict.patch), new)
+        except InternalError:
+            raise
+        except StatusError as error:
+            raise internal(error.message) from error
+        except RecursionError:
+            raise internal("the patched object is nested too deeply") from None
+
 
 def internal(text: str) -> InternalError:
     """Upstream's internal error, which tells what happened."""
@@ -281,43 +298,3 @@ def internal(text: str) -> InternalError:
 def _absent(attributes: Attributes, new: Obj) -> Obj | None:
     """The new object; None for a delete, which has none."""
     return None if attributes.operation == "DELETE" else new
-
-
-def _shown(attributes: Attributes, seen_as: Resource, obj: Obj | None) -> Obj | None:
-    """An object as the webhook knows it: a Scale for a request on one, and of the version that its rule names."""
-    if obj is None:
-        return None
-    if attributes.subresource == "scale":
-        return scale.view(attributes.resource, obj)
-    if seen_as == attributes.resource or attributes.subresource not in ("", "status"):
-        return obj
-    return _of_kind(seen_as, conversion.between(attributes.resource, obj, seen_as))
-
-
-def _of_kind(resource: Resource, obj: Obj) -> Obj:
-    return {**obj, "kind": resource.kind, "apiVersion": resource.api_version}
-
-
-def _patched(hook: Hook, seen_as: Resource, attributes: Attributes, new: Obj, verdict: Verdict) -> Obj:
-    """The object with a webhook's patch, read and defaulted anew; raises InternalError where the patch does not fit."""
-    shown = _shown(attributes, seen_as, _absent(attributes, new))
-    if shown is None:
-        text = f"admission webhook {quote(hook.name)} attempted to modify the object, which is not supported"
-        raise internal(f"{text} for this operation")
-    try:
-        patched = json_patch(shown, verdict.patch)
-        if attributes.subresource == "scale":
-            return scale.update(attributes.resource, new, pipeline.reread(attributes.resource, patched, "scale"))
-        if attributes.subresource and attributes.operation in ("CREATE", "CONNECT"):
-            return dict(patched)
-        reread = pipeline.reread(seen_as, patched)
-    except StatusError as error:
-        raise internal(error.message) from error
-    except RecursionError:
-        raise internal("the patched object is nested too deeply") from None
-    if seen_as != attributes.resource:
-        reread = _of_kind(attributes.resource, conversion.between(seen_as, reread, attributes.resource))
-    if not reread.get("metadata"):
-        reread["metadata"] = {}
-    pipeline.keep_owners(reread, new)
-    return reread
