@@ -198,7 +198,7 @@ def test_the_type_of_the_value_is_checked():
         compile_expression("1", {})
     with pytest.raises(CelError, match=r"^must evaluate to bool but got dyn$"):
         compile_expression("object.a", {"object": DYN})
-    with pytest.raises(CelError, match=r"^must evaluate to one of \[string null\]$"):
+    with pytest.raises(CelError, match=r"^must evaluate to one of \[string null_type\] but got int$"):
         compile_expression("1", {}, returns=(STRING, NULL))
     assert compile_expression("'a'", {}, returns=(STRING, NULL)).result == STRING
 

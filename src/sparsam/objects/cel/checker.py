@@ -82,9 +82,9 @@ class Checker:
 
     def _select(self, node: Select) -> Type:
         name = qualified(node)
-        if name and name.partition(".")[0] not in self._variables and name in TYPE_NAMES:
+        if name in self._variables or (name in TYPE_NAMES and name.partition(".")[0] not in self._variables):
             node.qualified = name
-            return type_of(TYPE_NAMES[name])
+            return self._lookup(name) or DYN
         operand = self._types.resolve(self._visit(node.operand))
         is_optional = node.optional
         if operand.name == "optional_type":

@@ -93,8 +93,7 @@ class _Builder:
 
     def _select(self, node: Select) -> Run:
         if node.qualified:
-            kind = TYPE_NAMES[node.qualified]
-            return lambda _frame: kind
+            return self._name(Name(node.position, node.qualified))
         operand, field = self.build(node.operand), node.key
         change = converter(node.type.params[0] if node.type.name == "optional_type" else node.type)
         if node.test_only:

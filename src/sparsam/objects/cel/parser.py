@@ -56,8 +56,7 @@ class _Parser:
     def whole(self) -> Node:
         tree = self._expression()
         if self._word.kind != "end":
-            kind = "extraneous" if self._words[self._at + 1].kind == "end" else "mismatched"
-            raise self._wrong(f"{kind} input '{self._word.text}' expecting <EOF>")
+            raise self._unexpected("<EOF>", "<EOF>")
         return tree
 
     @property
@@ -78,8 +77,19 @@ class _Parser:
 
     def _expect(self, text: str) -> Token:
         if not self._is(text):
-            raise self._wrong(f"mismatched input '{self._word.text}' expecting '{text}'")
+            raise self._unexpected(f"'{text}'", text)
         return self._next()
+
+    def _more(self, end: str) -> bool:
+        """Whether another part follows; raises unless it or the end does."""
+        if not self._is(",", end):
+            raise self._unexpected(f"{{'{end}', ','}}", end, ",")
+        return self._accept(",") is not None
+
+    def _unexpected(self, shown: str, *wanted: str) -> _SyntaxError:
+        """The word is one too many when the next one is what is wanted, else the wrong one; as ANTLR has it."""
+        is_extra = self._word.kind != "end" and self._words[self._at + 1].text in wanted
+        return self._wrong(f"{'extraneous' if is_extra else 'mismatched'} input '{self._word.text}' expecting {shown}")
 
     def _wrong(self, detail: str) -> _SyntaxError:
         return _SyntaxError(Issue(self._word.position, f"Syntax error: {detail}"))
@@ -167,7 +177,7 @@ class _Parser:
         found: list[Node] = []
         while not self._is(end):
             found.append(self._expression())
-            if not self._accept(","):
+            if not self._more(end):
                 break
         self._expect(end)
         return found
@@ -210,7 +220,7 @@ class _Parser:
         while not self._is("]"):
             optional = self._accept("?") is not None
             found.append((self._expression(), optional))
-            if not self._accept(","):
+            if not self._more("]"):
                 break
         self._expect("]")
         return found
@@ -222,7 +232,7 @@ class _Parser:
             key = self._expression()
             self._expect(":")
             found.append((key, self._expression(), optional))
-            if not self._accept(","):
+            if not self._more("}"):
                 break
         self._expect("}")
         return found
@@ -238,7 +248,7 @@ class _Parser:
             self._next()
             colon = self._expect(":")
             fields.append((colon.position, word.text, self._expression(), optional))
-            if not self._accept(","):
+            if not self._more("}"):
                 break
         self._expect("}")
         return Struct(brace.position, name, fields)

@@ -39,12 +39,13 @@ class Program:
 
     def evaluate_within(self, values: Mapping[str, Any], limit: int) -> tuple[Any, int]:
         """The value, and what is left of the limit; raises as `evaluate` does."""
-        frame = Frame(values, min(limit, CALL_LIMIT))
+        allowed = min(limit, CALL_LIMIT)
+        frame = Frame(values, allowed)
         try:
             value = self._run(frame)
         except RecursionError:
             raise EvaluationError("expression is nested too deeply") from None
-        return value, limit - (min(limit, CALL_LIMIT) - frame.left)
+        return value, limit - (allowed - frame.left)
 
 
 def compile_expression(
@@ -80,5 +81,6 @@ def _compile(
     if DYN not in returns and found not in returns:
         if len(returns) == 1:
             raise CelError(f"must evaluate to {returns[0]} but got {found}")
-        raise CelError(f"must evaluate to one of [{' '.join(map(str, returns))}]")
+        names = " ".join(each.name for each in returns)
+        raise CelError(f"must evaluate to one of [{names}] but got {found}")
     return Program(text, tree, found)

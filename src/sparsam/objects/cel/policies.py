@@ -1,0 +1,178 @@
+"""ValidatingAdmissionPolicies, compiled: what they say to one request. Pure.
+
+Source: the page "Validating Admission Policy"; words and order of decisions are upstream's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparsam.objects.cel.admission import POLICY_LIMIT, Environment
+from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions
+from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
+from sparsam.objects.cel.program import Program
+from sparsam.objects.cel.types import BOOL, DYN, NULL, STRING, Type
+from sparsam.objects.strategy import Obj
+
+MOST_MESSAGE_BYTES = 5 * 1024
+"""A longer message of a messageExpression is not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a policy is against a request."""
+
+    message: str
+    reason: str = ""
+    """Of the refusal's status; empty when the policy failed rather than was broken."""
+
+
+class Variables(Mapping[str, Any]):
+    """`variables`: each is computed when it is asked for, once."""
+
+    def __init__(self, programs: Mapping[str, Program | CelError], values: dict[str, Any], budget: Budget) -> None:
+        self._programs, self._values, self._budget = programs, values, budget
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = self._compute(name)
+        known = self._known[name]
+        if isinstance(known, EvaluationError):
+            raise known
+        return known
+
+    def _compute(self, name: str) -> Any:
+        program = self._programs[name]
+        if isinstance(program, CelError):
+            return EvaluationError(f'composited variable "{name}" fails to compile: {program}')
+        try:
+            value, self._budget.left = program.evaluate_within(self._values, self._budget.left)
+        except CostExceeded:
+            raise
+        except EvaluationError as error:
+            return EvaluationError(f'composited variable "{name}" fails to evaluate: {error}')
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._programs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._programs)
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+
+class Composition:
+    """A policy's own variables, in an environment in which its other expressions are compiled."""
+
+    def __init__(self, spec: Obj, environment: Environment) -> None:
+        self.environment = environment
+        self.programs: dict[str, Program | CelError] = {}
+        for variable in spec.get("variables") or ():
+            program = self.compile(variable.get("expression", ""), DYN)
+            self.programs[variable["name"]] = program
+            environment.declare(variable["name"], program.result if isinstance(program, Program) else DYN)
+
+    def compile(self, text: str, *returns: Type, authorizer: bool = True) -> Program | CelError:
+        """The program of an expression, or what is wrong with it."""
+        try:
+            return self.environment.compile(text, returns, authorizer=authorizer)
+        except CelError as error:
+            return error
+
+    def values(self, values: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+        """The values that expressions see, the variables among them."""
+        found = dict(values)
+        found["variables"] = Variables(self.programs, found, budget)
+        return found
+
+
+class ValidatingPolicy:
+    """See the module."""
+
+    def __init__(self, policy: Obj) -> None:
+        spec = policy["spec"]
+        self.may_fail = spec.get("failurePolicy") == "Ignore"
+        has_params = spec.get("paramKind") is not None
+        self.conditions = Conditions(spec.get("matchConditions") or (), has_params=has_params)
+        self._composition = Composition(spec, Environment(params=DYN if has_params else None, composed=True))
+        compile_one = self._composition.compile
+        self._validations = [
+            (
+                each,
+                compile_one(each["expression"], BOOL),
+                compile_one(text, STRING, authorizer=False) if (text := each.get("messageExpression")) else None,
+            )
+            for each in spec.get("validations") or ()
+        ]
+        self._annotations = [
+            (each, compile_one(each["valueExpression"].strip(), STRING, NULL))
+            for each in spec.get("auditAnnotations") or ()
+        ]
+
+    def denials(self, values: Mapping[str, Any]) -> list[Denial]:
+        """What speaks against a request: broken validations, and errors unless failurePolicy is Ignore."""
+        try:
+            if not self.conditions.matches(values, fail=not self.may_fail):
+                return []
+        except EvaluationError as error:
+            return [Denial(str(error))]
+        budget = Budget(POLICY_LIMIT)
+        known = self._composition.values(values, budget)
+        try:
+            return [
+                denial
+                for validation, program, message in self._validations
+                if (denial := self._validate(validation, program, message, known, budget)) is not None
+            ]
+        except CostExceeded:
+            return [] if self.may_fail else [Denial(OUT_OF_BUDGET)]
+
+    def _validate(
+        self,
+        validation: Obj,
+        program: Program | CelError,
+        message: Program | CelError | None,
+        known: Mapping[str, Any],
+        budget: Budget,
+    ) -> Denial | None:
+        try:
+            if budget.run(program, known) is True:
+                return None
+        except CostExceeded:
+            raise
+        except EvaluationError as error:
+            return None if self.may_fail else Denial(str(error))
+        return Denial(_message(validation, message, known, budget), validation.get("reason") or "Invalid")
+
+    def annotations(self, values: Mapping[str, Any]) -> list[str]:
+        """Errors in audit annotations; values themselves go nowhere while there is no audit log."""
+        budget = Budget(POLICY_LIMIT)
+        known = self._composition.values(values, budget)
+        faults: list[str] = []
+        for _annotation, program in self._annotations:
+            try:
+                budget.run(program, known)
+            except CostExceeded:
+                return [*faults, OUT_OF_BUDGET]
+            except EvaluationError as error:
+                faults.append(str(error))
+        return [] if self.may_fail else faults
+
+
+def _message(validation: Obj, message: Program | CelError | None, known: Mapping[str, Any], budget: Budget) -> str:
+    """The message of a broken validation; a messageExpression that fails or says nothing usable does not count."""
+    text = ""
+    if message is not None:
+        try:
+            found = budget.run(message, known)
+            text = found.strip() if isinstance(found, str) else ""
+        except EvaluationError:
+            text = ""
+        if len(text.encode()) > MOST_MESSAGE_BYTES or "\n" in text:
+            text = ""
+    return text or validation.get("message", "").strip() or f"failed expression: {validation['expression'].strip()}"
