@@ -22,7 +22,7 @@ from sparsam.objects.cel.tree import (
     Select,
     Struct,
 )
-from sparsam.objects.cel.values import NONE, Optional, has_key
+from sparsam.objects.cel.values import NONE, Optional, StructValue, has_key
 
 _MISSING = object()
 
@@ -161,10 +161,11 @@ class _Builder:
 
     def _struct(self, node: Struct) -> Run:
         fields = [(unescape(name), self.build(value), optional) for _, name, value, optional in node.fields]
+        name_of_type = node.name.removeprefix(".")
 
         def run(frame: Frame) -> Any:
             frame.spend(len(fields) + 1)
-            found: dict[str, Any] = {}
+            found = StructValue(name_of_type)
             for name, make, optional in fields:
                 value = make(frame)
                 if not optional:

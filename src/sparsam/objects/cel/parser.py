@@ -77,6 +77,8 @@ class _Parser:
 
     def _expect(self, text: str) -> Token:
         if not self._is(text):
+            if self._word.kind == "end" and text == ")":
+                raise self._wrong(f"missing ')' at '{self._word.text}'")
             raise self._unexpected(f"'{text}'", text)
         return self._next()
 
@@ -177,7 +179,7 @@ class _Parser:
         found: list[Node] = []
         while not self._is(end):
             found.append(self._expression())
-            if not self._more(end):
+            if not self._accept(","):
                 break
         self._expect(end)
         return found

@@ -71,6 +71,14 @@ class Optional:
 NONE = Optional(False)
 
 
+class StructValue(dict[str, Any]):
+    """What `Name{field: value}` makes: a map that knows its type."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__()
+        self.type_name = type_name
+
+
 def _decimal(nanos: int) -> str:
     sign, nanos = ("-" if nanos < 0 else ""), abs(nanos)
     rest = nanos % _NANO

@@ -1,18 +1,34 @@
-"""Validating and mutating admission policies and their bindings. The CEL in them is not compiled."""
+"""Validating and mutating admission policies and their bindings, their expressions compiled."""
 
 from __future__ import annotations
 
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
 from sparsam.errors import Cause
 from sparsam.objects.fields import duplicate, forbidden, invalid, required
-from sparsam.objects.names import c_identifier_errors, path_segment_errors, qualified_name_errors
+from sparsam.objects.names import (
+    c_identifier_errors,
+    dns1035_label_errors,
+    dns_subdomain_errors,
+    path_segment_errors,
+    qualified_name_errors,
+)
 from sparsam.objects.strategies import admission_rules
 from sparsam.objects.strategies.common import one_of, optional_one_of, text_causes
 from sparsam.objects.strategies.selectors import validate_label_selector
 from sparsam.objects.strategy import Obj, Strategy
 
+if TYPE_CHECKING:
+    from sparsam.objects.cel.admission import Environment
+
 GROUP = "admissionregistration.k8s.io"
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 _ACTIONS = ("Audit", "Deny", "Warn")
+_MOST_ANNOTATIONS = 20
+_LONGEST_VALUE_EXPRESSION = 5 * 1024
+_LINE_BREAK = re.compile(r"[\n\r]")
 _PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
 
 
@@ -44,33 +60,60 @@ def prepare_validating(policy: Obj) -> None:
 def validate_validating(policy: Obj) -> list[Cause]:
     """Causes for a ValidatingAdmissionPolicy."""
     spec = policy["spec"]
-    causes = _common(spec)
+    environment = _environment(spec)
+    causes = _common(spec, environment)
     validations, annotations = spec.get("validations") or [], spec.get("auditAnnotations") or []
     if not validations and not annotations:
         detail = "validations or auditAnnotations must contain at least one item"
         return [*causes, required("spec.validations", detail), required("spec.auditAnnotations", detail)]
     for position, validation in enumerate(validations):
-        causes += _validation(validation, f"spec.validations[{position}]")
+        causes += _validation(validation, f"spec.validations[{position}]", environment)
+    return causes + _annotations(policy, annotations, environment)
+
+
+def _environment(spec: Obj) -> Environment:
+    # The language is loaded when the first policy is met.
+    from sparsam.objects.cel import DYN
+    from sparsam.objects.cel.admission import Environment
+    from sparsam.objects.cel.mutations import STRUCTS
+
+    params = DYN if spec.get("paramKind") is not None else None
+    return Environment(params=params, composed=True, structs=STRUCTS if spec.get("mutations") else None)
+
+
+def _annotations(policy: Obj, annotations: list[Obj], environment: Environment) -> list[Cause]:
+    from sparsam.objects.cel import NULL, STRING
+
+    causes: list[Cause] = []
+    if len(annotations) > _MOST_ANNOTATIONS:
+        detail = f"must not have more than {_MOST_ANNOTATIONS} auditAnnotations"
+        causes.append(invalid("spec.auditAnnotations", annotations, detail))
     keys: set[str] = set()
+    name = policy["metadata"].get("name", "")
     for position, annotation in enumerate(annotations):
         path, key = f"spec.auditAnnotations[{position}]", annotation.get("key", "")
-        causes += text_causes(key, f"{path}.key", qualified_name_errors) if key else [required(f"{path}.key")]
-        causes += admission_rules.validate_expression(
-            annotation.get("valueExpression", ""), f"{path}.valueExpression", "valueExpression is not specified"
-        )
+        causes += [invalid(f"{path}.key", f"{name}/{key}", error) for error in qualified_name_errors(f"{name}/{key}")]
+        expression, here = annotation.get("valueExpression", ""), f"{path}.valueExpression"
+        if len(expression.strip().encode()) > _LONGEST_VALUE_EXPRESSION:
+            causes.append(required(here, f"must not exceed {_LONGEST_VALUE_EXPRESSION} bytes in length"))
+        else:
+            missing = "valueExpression is not specified"
+            causes += admission_rules.validate_expression(
+                expression, here, lambda text: environment.compile(text.strip(), (STRING, NULL)), missing
+            )
         if key in keys:
             causes.append(duplicate(f"{path}.key", key))
         keys.add(key)
     return causes
 
 
-def _common(spec: Obj) -> list[Cause]:
+def _common(spec: Obj, environment: Environment) -> list[Cause]:
     causes: list[Cause] = []
     policy = spec.get("failurePolicy")
     causes += optional_one_of(policy or "", "spec.failurePolicy", admission_rules.FAILURE_POLICIES)
     kind = spec.get("paramKind")
     if kind is not None:
-        causes += [required(f"spec.paramKind.{name}") for name in ("apiVersion", "kind") if not kind.get(name)]
+        causes += _parameter_kind(kind)
     selection = spec.get("matchConstraints")
     if selection is None:
         causes.append(required("spec.matchConstraints"))
@@ -78,11 +121,41 @@ def _common(spec: Obj) -> list[Cause]:
         causes += admission_rules.validate_match_resources(selection, "spec.matchConstraints")
         if not selection.get("resourceRules"):
             causes.append(required("spec.matchConstraints.resourceRules"))
-    causes += admission_rules.validate_match_conditions(spec.get("matchConditions") or [], "spec.matchConditions")
-    return causes + _variables(spec.get("variables") or [], "spec.variables")
+    causes += admission_rules.validate_match_conditions(
+        spec.get("matchConditions") or [], "spec.matchConditions", has_params=kind is not None
+    )
+    return causes + _variables(spec.get("variables") or [], "spec.variables", environment)
 
 
-def _variables(variables: list[Obj], path: str) -> list[Cause]:
+def _parameter_kind(kind: Obj) -> list[Cause]:
+    path, version, name = "spec.paramKind", kind.get("apiVersion", ""), kind.get("kind", "")
+    causes = [] if version else [required(f"{path}.apiVersion")]
+    group, slash, plain = version.rpartition("/")
+    if "/" in group:
+        causes.append(invalid(f"{path}.apiVersion", version, f"unexpected GroupVersion string: {version}"))
+    elif version:
+        if slash and group:
+            causes += [invalid(f"{path}.apiVersion", group, error) for error in dns_subdomain_errors(group)]
+        if not plain:
+            causes.append(invalid(f"{path}.apiVersion", version, "version must be specified"))
+        else:
+            causes += [invalid(f"{path}.apiVersion", plain, error) for error in dns1035_label_errors(plain)]
+    if not name:
+        causes.append(required(f"{path}.kind"))
+    elif errors := dns1035_label_errors(name.lower()):
+        detail = f"may have mixed case, but should otherwise match: {','.join(errors)}"
+        causes.append(invalid(f"{path}.kind", name, detail))
+    return causes
+
+
+def _variables(variables: list[Obj], path: str, environment: Environment) -> list[Cause]:
+    from sparsam.objects.cel import DYN
+
+    def declare(name: str, text: str) -> None:
+        # One that does not compile is told of once, not wherever it is used.
+        environment.declare(name, DYN)
+        environment.declare(name, environment.compile(text, DYN).result)
+
     causes: list[Cause] = []
     names: set[str] = set()
     for position, variable in enumerate(variables):
@@ -94,20 +167,28 @@ def _variables(variables: list[Obj], path: str) -> list[Cause]:
         if name in names:
             causes.append(duplicate(f"{here}.name", name))
         names.add(name)
-        causes += admission_rules.validate_expression(variable.get("expression", ""), f"{here}.expression")
+        causes += admission_rules.validate_expression(
+            variable.get("expression", ""), f"{here}.expression", partial(declare, name)
+        )
     return causes
 
 
-def _validation(validation: Obj, path: str) -> list[Cause]:
+def _validation(validation: Obj, path: str, environment: Environment) -> list[Cause]:
+    from sparsam.objects.cel import STRING
+
     expression, message = validation.get("expression", ""), validation.get("message", "")
-    causes = admission_rules.validate_expression(expression, f"{path}.expression")
+    causes = admission_rules.validate_expression(expression, f"{path}.expression", environment.compile)
+    told, here = validation.get("messageExpression", ""), f"{path}.messageExpression"
+    if told and not told.strip():
+        causes.append(invalid(here, told, "must be non-empty if specified"))
+    elif told:
+        causes += admission_rules.compile_causes(
+            told, here, lambda text: environment.compile(text, STRING, authorizer=False)
+        )
     if message and not message.strip():
         causes.append(invalid(f"{path}.message", message, "message must be non-empty if specified"))
-    elif "\n" in message.strip():
+    elif _LINE_BREAK.search(message.strip()):
         causes.append(invalid(f"{path}.message", message, "message must not contain line breaks"))
-    elif not message and "\n" in expression.strip():
-        detail = "message must be specified if expression contains line breaks"
-        causes.append(required(f"{path}.message", detail))
     if validation.get("reason") is not None:
         causes += optional_one_of(validation["reason"], f"{path}.reason", _REASONS)
     return causes
@@ -115,8 +196,12 @@ def _validation(validation: Obj, path: str) -> list[Cause]:
 
 def validate_mutating(policy: Obj) -> list[Cause]:
     """Causes for a MutatingAdmissionPolicy."""
+    # Loaded when the first policy is met.
+    from sparsam.objects.cel.mutations import RETURNS
+
     spec = policy["spec"]
-    causes = _common(spec)
+    environment = _environment(spec)
+    causes = _common(spec, environment)
     mutations = spec.get("mutations") or []
     if not mutations:
         causes.append(required("spec.mutations", "mutations must contain at least one item"))
@@ -131,7 +216,8 @@ def validate_mutating(policy: Obj) -> list[Cause]:
                 causes.append(forbidden(f"{path}.{name}", f"must not be specified when patchType is {kind or ''}"))
             elif given is not None:
                 here = f"{path}.{name}.expression"
-                causes += admission_rules.validate_expression(given.get("expression", ""), here)
+                compile_one = partial(environment.compile, returns=RETURNS[owner])
+                causes += admission_rules.validate_expression(given.get("expression", ""), here, compile_one)
     return causes + one_of(spec.get("reinvocationPolicy"), "spec.reinvocationPolicy", ("Never", "IfNeeded"))
 
 
