@@ -25,6 +25,7 @@ from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.limitranger import limit_defaults, limits
 from sparsam.apiserver.admission.noderestriction import NodeRestriction
 from sparsam.apiserver.admission.podsecurity import pod_security
+from sparsam.apiserver.admission.policies import Policies
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
@@ -164,13 +165,16 @@ async def make_app(
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
     permissions = (Escalation(authorizer), SigningPermission(authorizer))
     last = QuotaCharging(store, clock)
-    validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, webhooks.validate, last)
+    policies = Policies(store, reader, authorizer, lambda: served.catalog)
+    asked: tuple[Validator, ...] = (policies.validate, webhooks.validate)
+    validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, *asked, last)
     plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
     admission = Admission(plugins, reader, validators, webhooks.mutate)
     registry = Registry(store, clock, admission, reservers, conversion.convert)
     await bootstrap(registry, config)
     # Only now, so that no webhook of a cluster that starts can keep it from starting.
     await webhooks.load()
+    await policies.load()
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)
     known: list[TokenAuthenticator] = [tokens, BootstrapTokens(reader, clock)]
@@ -199,7 +203,7 @@ async def make_app(
         sockets=resources.socket,
         send_seconds=config.watch_send_seconds,
     )
-    return app, (definitions.run, webhooks.run)
+    return app, (definitions.run, webhooks.run, policies.run)
 
 
 def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens, catalog: Catalog) -> dict[str, PathHandler]:

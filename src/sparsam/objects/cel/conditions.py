@@ -42,17 +42,21 @@ class Conditions:
         environment = Environment(params=DYN if has_params else None)
         self._programs = [compile_or_keep(environment, each.get("expression", "")) for each in conditions]
 
-    def matches(self, values: Mapping[str, Any], *, fail: bool) -> bool:
+    def matches(self, values: Mapping[str, Any], *, fail: bool, limit: int = CONDITIONS_LIMIT) -> bool:
         """Whether all are true; one that is false settles it whatever befalls others.
 
-        With `fail` (failurePolicy Fail) errors are raised as EvaluationError, else they count as false.
+        With `fail` (failurePolicy Fail) errors are raised as EvaluationError, else they count as false. Raises
+        CostExceeded when `limit` is less than what conditions may cost, and too little.
         """
-        budget, faults = Budget(CONDITIONS_LIMIT), []
+        budget = Budget(limit)
+        faults: list[str] = []
         for program in self._programs:
             try:
                 if budget.run(program, values) is not True:
                     return False
             except CostExceeded:
+                if limit < CONDITIONS_LIMIT:
+                    raise
                 faults = [OUT_OF_BUDGET]
                 break
             except EvaluationError as error:

@@ -5,16 +5,18 @@ Source: the page "Validating Admission Policy"; words and order of decisions are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sparsam.objects.cel.admission import POLICY_LIMIT, Environment
+from sparsam.objects.cel.admission import CONDITIONS_LIMIT, POLICY_LIMIT, Environment
 from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions
 from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
 from sparsam.objects.cel.program import Program
 from sparsam.objects.cel.types import BOOL, DYN, NULL, STRING, Type
 from sparsam.objects.strategy import Obj
+
+T = TypeVar("T")
 
 MOST_MESSAGE_BYTES = 5 * 1024
 """A longer message of a messageExpression is not used."""
@@ -110,27 +112,39 @@ class ValidatingPolicy:
             for each in spec.get("validations") or ()
         ]
         self._annotations = [
-            (each, compile_one(each["valueExpression"].strip(), STRING, NULL))
-            for each in spec.get("auditAnnotations") or ()
+            compile_one(each["valueExpression"].strip(), STRING, NULL) for each in spec.get("auditAnnotations") or ()
         ]
 
-    def denials(self, values: Mapping[str, Any]) -> list[Denial]:
-        """What speaks against a request: broken validations, and errors unless failurePolicy is Ignore."""
+    def judge(self, values: Mapping[str, Any], limit: int = POLICY_LIMIT) -> tuple[list[Denial], list[str]]:
+        """What speaks against a request, and errors in audit annotations, whose values go nowhere without an audit log.
+
+        Errors count unless failurePolicy is Ignore. Raises CostExceeded when `limit` is less than what a policy may
+        cost, and too little.
+        """
         try:
-            if not self.conditions.matches(values, fail=not self.may_fail):
-                return []
-        except EvaluationError as error:
-            return [Denial(str(error))]
-        budget = Budget(POLICY_LIMIT)
-        known = self._composition.values(values, budget)
-        try:
-            return [
-                denial
-                for validation, program, message in self._validations
-                if (denial := self._validate(validation, program, message, known, budget)) is not None
-            ]
+            if not self.conditions.matches(values, fail=not self.may_fail, limit=min(limit, CONDITIONS_LIMIT)):
+                return [], []
         except CostExceeded:
-            return [] if self.may_fail else [Denial(OUT_OF_BUDGET)]
+            raise
+        except EvaluationError as error:
+            return [Denial(str(error))], []
+        denials = self._within(limit, values, self._denials, Denial(OUT_OF_BUDGET))
+        return denials, self._within(limit, values, self._annotation_faults, OUT_OF_BUDGET)
+
+    def _within(
+        self, limit: int, values: Mapping[str, Any], look: Callable[[Mapping[str, Any], Budget], list[T]], over: T
+    ) -> list[T]:
+        budget = Budget(limit)
+        try:
+            return look(self._composition.values(values, budget), budget)
+        except CostExceeded:
+            if limit < POLICY_LIMIT:
+                raise
+            return [] if self.may_fail else [over]
+
+    def _denials(self, known: Mapping[str, Any], budget: Budget) -> list[Denial]:
+        found = (self._validate(*each, known, budget) for each in self._validations)
+        return [denial for denial in found if denial is not None]
 
     def _validate(
         self,
@@ -149,16 +163,13 @@ class ValidatingPolicy:
             return None if self.may_fail else Denial(str(error))
         return Denial(_message(validation, message, known, budget), validation.get("reason") or "Invalid")
 
-    def annotations(self, values: Mapping[str, Any]) -> list[str]:
-        """Errors in audit annotations; values themselves go nowhere while there is no audit log."""
-        budget = Budget(POLICY_LIMIT)
-        known = self._composition.values(values, budget)
+    def _annotation_faults(self, known: Mapping[str, Any], budget: Budget) -> list[str]:
         faults: list[str] = []
-        for _annotation, program in self._annotations:
+        for program in self._annotations:
             try:
                 budget.run(program, known)
             except CostExceeded:
-                return [*faults, OUT_OF_BUDGET]
+                raise
             except EvaluationError as error:
                 faults.append(str(error))
         return [] if self.may_fail else faults
@@ -171,6 +182,8 @@ def _message(validation: Obj, message: Program | CelError | None, known: Mapping
         try:
             found = budget.run(message, known)
             text = found.strip() if isinstance(found, str) else ""
+        except CostExceeded:
+            raise
         except EvaluationError:
             text = ""
         if len(text.encode()) > MOST_MESSAGE_BYTES or "\n" in text:

@@ -150,6 +150,7 @@ def _parameter_kind(kind: Obj) -> list[Cause]:
 
 def _variables(variables: list[Obj], path: str, environment: Environment) -> list[Cause]:
     from sparsam.objects.cel import DYN
+    from sparsam.objects.cel.conversion import KEYWORDS
 
     def declare(name: str, text: str) -> None:
         # One that does not compile is told of once, not wherever it is used.
@@ -162,7 +163,7 @@ def _variables(variables: list[Obj], path: str, environment: Environment) -> lis
         here, name = f"{path}[{position}]", variable.get("name", "")
         if not name:
             causes.append(required(f"{here}.name", "name is not specified"))
-        elif c_identifier_errors(name):
+        elif c_identifier_errors(name) or name in KEYWORDS:
             causes.append(invalid(f"{here}.name", name, "name is not a valid CEL identifier"))
         if name in names:
             causes.append(duplicate(f"{here}.name", name))
