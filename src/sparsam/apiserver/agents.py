@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ _HOP_BY_HOP = frozenset(
         "authorization",
     }
 )
+Headers = Iterable[tuple[str, str]]
 _OURS = frozenset({"content-type", "cache-control", "date"})
 
 
@@ -51,6 +52,10 @@ class Upstream:
     url: str
     is_agent: bool = True
     """Whether it is a node agent, which knows us by our certificate, or a pod's own server, which must not see it."""
+    tls: ssl.SSLContext | None = None
+    """Whom to trust and what to show, for a server that is neither."""
+    name: str | None = None
+    """The name that such a server's certificate must carry."""
 
 
 class AgentLink:
@@ -67,17 +72,17 @@ class AgentLink:
             await self._session.close()
 
     async def stream(
-        self, upstream: Upstream, method: str = "GET", *, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self, upstream: Upstream, method: str = "GET", *, headers: Headers = (), body: bytes = b""
     ) -> StreamReply:
         """The upstream's answer as it comes, whatever its status; raises ServiceUnavailable when nobody answers."""
-        answer = await self._request(upstream, method, headers or {}, body)
+        answer = await self._request(upstream, method, headers, body)
         kept = [(key, value) for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP | _OURS]
         content_type = answer.headers.get("content-type", TEXT)
         return StreamReply(_body(answer), answer.status, content_type, kept)
 
     async def read_stream(self, upstream: Upstream) -> StreamReply:
         """A successful answer as it comes; an agent's refusal becomes our own error."""
-        answer = await self._request(upstream, "GET", {}, b"")
+        answer = await self._request(upstream, "GET", (), b"")
         if not 200 <= answer.status <= 206:
             text = (await answer.content.read(ERROR_BODY_BYTES)).decode("utf-8", "replace").strip()
             answer.close()
@@ -95,7 +100,7 @@ class AgentLink:
         receive: Receive,
         send: Send,
         *,
-        headers: Mapping[str, str],
+        headers: Headers,
     ) -> None:
         """Carry a WebSocket until one side ends it; raises StatusError while the handshake can still be refused."""
         session, tls = self._open(), self._tls(upstream)
@@ -103,8 +108,9 @@ class AgentLink:
             socket = await session.ws_connect(
                 upstream.url,
                 protocols=protocols,
-                headers={key: value for key, value in headers.items() if not key.startswith("sec-websocket-")},
+                headers=[(key, value) for key, value in headers if not key.startswith("sec-websocket-")],
                 ssl=tls,
+                server_hostname=upstream.name,
                 max_msg_size=MESSAGE_BYTES,
                 autoclose=True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=5.0),
@@ -117,16 +123,15 @@ class AgentLink:
             await send({"type": "websocket.accept", "subprotocol": socket.protocol})
             await _carry(socket, receive, send)
 
-    async def _request(
-        self, upstream: Upstream, method: str, headers: Mapping[str, str], body: bytes
-    ) -> aiohttp.ClientResponse:
+    async def _request(self, upstream: Upstream, method: str, headers: Headers, body: bytes) -> aiohttp.ClientResponse:
         try:
             return await self._open().request(
                 method,
                 upstream.url,
-                headers=headers,
+                headers=list(headers),
                 data=body or None,
                 ssl=self._tls(upstream),
+                server_hostname=upstream.name,
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -141,6 +146,8 @@ class AgentLink:
         return self._session
 
     def _tls(self, upstream: Upstream) -> ssl.SSLContext | bool:
+        if upstream.tls is not None:
+            return upstream.tls
         if not upstream.is_agent:
             # Who signs for a pod's own server is not known here; as upstream, nobody is asked to.
             return False
@@ -163,10 +170,10 @@ def agent_base(node: Obj) -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-def passed_headers(request: Request) -> dict[str, str]:
+def passed_headers(request: Request) -> list[tuple[str, str]]:
     """A client's headers as they may go on to somebody else's server."""
     decoded = ((key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers)
-    return {key: value for key, value in decoded if key not in _HOP_BY_HOP and not key.startswith("impersonate-")}
+    return [(key, value) for key, value in decoded if key not in _HOP_BY_HOP and not key.startswith("impersonate-")]
 
 
 def refusal(status: int, text: str) -> StatusError:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import msgspec
 
 from sparsam.apiserver import routes
+from sparsam.apiserver.aggregation.aggregator import Aggregator
 from sparsam.apiserver.authentication import Authenticator
 from sparsam.apiserver.authorization import Action, Authorizer, require
 from sparsam.apiserver.http import (
@@ -53,7 +54,11 @@ NOT_FOUND_PAGE = Reply(b"404 page not found\n", 404, TEXT, [("x-content-type-opt
 
 
 class App:
-    """Dispatches requests. `served` knows what there is, `resources` answers everything below a group and version."""
+    """Dispatches requests.
+
+    `served` knows what there is, `resources` answers everything below a group and version, but for those groups that
+    `aggregator` passes on.
+    """
 
     def __init__(
         self,
@@ -61,13 +66,14 @@ class App:
         authenticator: Authenticator,
         authorizer: Authorizer,
         served: Served,
+        aggregator: Aggregator,
         resources: RouteHandler,
         sockets: SocketHandler,
         send_seconds: float,
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
-        self._served = served
+        self._served, self._aggregator = served, aggregator
         self._resources = resources
         self._sockets = sockets
         self._send_seconds = send_seconds
@@ -106,6 +112,8 @@ class App:
         watch = "watch" in request.query and request.flag("watch")
         action = route.action(request.method, watch=watch, query=request.query)
         require(self._authorizer, request.user, action)
+        if (backend := self._aggregator.backend_of(request.path)) is not None:
+            return await self._aggregator.answer(request, backend)
         if route.resource is None:
             return self._unserved(request.path)
         return await self._resources(request, route)
@@ -114,6 +122,8 @@ class App:
         verb = {"HEAD": "get"}.get(request.method, request.method.lower())
         action = Action(verb=verb, path=request.path)
         require(self._authorizer, request.user, action)
+        if (backend := self._aggregator.backend_of(request.path)) is not None:
+            return await self._aggregator.answer(request, backend)
         path = request.path.rstrip("/") or "/"
         handler = self._served.paths().get(path)
         if handler is None:
@@ -138,16 +148,19 @@ class App:
             request.user = impersonated(user, request.headers, self._authorizer)
             catalog = self._served.catalog
             route = routes.parse(request.path, catalog) if request.path.startswith("/") else None
-            if route is None or route.resource is None:
+            backend = self._aggregator.backend_of(request.path)
+            if route is None or (route.resource is None and backend is None):
                 raise not_served()
             watch = not route.subresource and "watch" in request.query and request.flag("watch")
             action = route.action("GET", watch=watch, query=request.query)
-            streams = watch or route.subresource == "log"
-            if not streams and route.subresource != "proxy":
+            streams = backend is None and (watch or route.subresource == "log")
+            if not streams and not watch and route.subresource != "proxy":
                 # The handshake is a GET; what comes of it is more than reading.
                 action = replace(action, verb="create")
             require(self._authorizer, request.user, action)
-            if streams:
+            if backend is not None:
+                await self._aggregator.websocket(request, backend, scope, receive, send)
+            elif streams:
                 framing = EVENTS if watch else log_framing(offered_protocols(scope))
                 await self._stream_to_socket(request, route, framing, receive, send)
             else:

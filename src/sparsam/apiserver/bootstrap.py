@@ -12,18 +12,30 @@ from typing import Any
 
 from sparsam.apiserver import conversion
 from sparsam.apiserver.admission.priority import SYSTEM_CLASSES
+from sparsam.apiserver.aggregation.apiservices import UNLISTED, local_api_service
 from sparsam.apiserver.authentication import User
 from sparsam.apiserver.config import ApiServerConfig
-from sparsam.apiserver.defaultroles import AUTOUPDATE, default_bindings, default_roles
+from sparsam.apiserver.defaultroles import (
+    AUTHENTICATION_CONFIG,
+    AUTHENTICATION_READER,
+    AUTOUPDATE,
+    default_bindings,
+    default_roles,
+)
+from sparsam.apiserver.pki import FRONT_PROXY_CLIENT
 from sparsam.apiserver.registry import Call, Registry
 from sparsam.errors import AlreadyExists, NotFound
 from sparsam.objects.kinds import (
+    APISERVICES,
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
+    CONFIGMAPS,
     ENDPOINTS,
     ENDPOINTSLICES,
     NAMESPACES,
     PRIORITYCLASSES,
+    RESOURCES,
+    ROLES,
     SERVICECIDRS,
     SERVICES,
     Resource,
@@ -52,6 +64,7 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
         )
     await asyncio.gather(*(_grant(registry, CLUSTERROLES, role, "rules") for role in default_roles()))
     await asyncio.gather(*(_grant(registry, CLUSTERROLEBINDINGS, each, "subjects") for each in default_bindings()))
+    await _ensure_aggregation(registry, config)
     await _ensure_range(registry, config)
     await _ensure(registry, SERVICES, _service(config))
     host, port = config.advertised
@@ -60,6 +73,28 @@ async def bootstrap(registry: Registry, config: ApiServerConfig) -> None:
         return
     await _ensure(registry, ENDPOINTS, _endpoints(host, port), keep="subsets")
     await _ensure(registry, ENDPOINTSLICES, _endpoint_slice(host, port), keep="endpoints")
+
+
+async def _ensure_aggregation(registry: Registry, config: ApiServerConfig) -> None:
+    """What servers of other groups read of this one, and the APIServices of our own groups."""
+    await _ensure(registry, CONFIGMAPS, _authentication(config), keep="data")
+    await _ensure(registry, ROLES, AUTHENTICATION_READER)
+    groups = {(each.group, each.version): each for each in RESOURCES if each.group not in UNLISTED}
+    await asyncio.gather(*(_ensure(registry, APISERVICES, local_api_service(*each)) for each in groups))
+
+
+def _authentication(config: ApiServerConfig) -> Obj:
+    """By what authority users, and this server when it passes on requests, are known. Source: upstream's ConfigMap."""
+    data = {
+        "client-ca-file": (config.pki_dir / "ca.crt").read_text(),
+        "requestheader-allowed-names": f'["{FRONT_PROXY_CLIENT.user}"]',
+        "requestheader-client-ca-file": (config.pki_dir / "front-proxy-ca.crt").read_text(),
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+        "requestheader-group-headers": '["X-Remote-Group"]',
+        "requestheader-uid-headers": '["X-Remote-Uid"]',
+        "requestheader-username-headers": '["X-Remote-User"]',
+    }
+    return {"metadata": {"name": AUTHENTICATION_CONFIG, "namespace": "kube-system"}, "data": data}
 
 
 async def _grant(registry: Registry, resource: Resource, obj: Obj, field: str) -> None:

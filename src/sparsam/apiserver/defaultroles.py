@@ -259,6 +259,19 @@ _BOUND: dict[str, list[tuple[str, str]]] = {
 }
 
 
+AUTHENTICATION_CONFIG = "extension-apiserver-authentication"
+"""The ConfigMap from which servers of other groups learn whom to believe."""
+AUTHENTICATION_READER: Obj = {
+    "metadata": {
+        "name": f"{AUTHENTICATION_CONFIG}-reader",
+        "namespace": "kube-system",
+        "labels": dict(_LABELS),
+        "annotations": {AUTOUPDATE: "true"},
+    },
+    "rules": [_rule("get list watch", "", "configmaps", AUTHENTICATION_CONFIG)],
+}
+
+
 def default_roles() -> list[Obj]:
     """All ClusterRoles."""
     plain = [_role(name, rules) for name, rules in _ROLES.items()]

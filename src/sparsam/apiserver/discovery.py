@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from sparsam.apiserver.aggregation.apiservices import RemoteVersion, aggregated_resources
 from sparsam.apiserver.http import Reply, Request
 from sparsam.apiserver.media import negotiate
 from sparsam.objects.catalog import Catalog
@@ -41,14 +42,15 @@ Groups = Mapping[str, Sequence[str]]
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
-def paths(catalog: Catalog, server_address: str) -> dict[str, Handler]:
-    """Handlers by path."""
-    groups = {group: versions for group, versions in catalog.groups.items() if group}
+def paths(catalog: Catalog, server_address: str, remote: Sequence[RemoteVersion] = ()) -> dict[str, Handler]:
+    """Handlers by path; `remote` is what other servers answer for."""
+    every = _with_remote(catalog.groups, remote)
+    groups = {group: versions for group, versions in every.items() if group}
     handlers = {
-        "/api": _either(_api_versions(server_address), _aggregated(catalog, {"": catalog.groups[""]})),
-        "/apis": _either(_group_list(groups), _aggregated(catalog, groups)),
+        "/api": _either(_api_versions(server_address), _aggregated(catalog, {"": every[""]}, ())),
+        "/apis": _either(_group_list(groups), _aggregated(catalog, groups, remote)),
     }
-    for group, versions in catalog.groups.items():
+    for group, versions in every.items():
         base = f"/apis/{group}" if group else "/api"
         if group:
             handlers[base] = _plain(_group(group, versions))
@@ -151,11 +153,24 @@ def _part(resource: Resource, subresource: str) -> tuple[str, str, tuple[str, ..
     return known or ("", resource.kind, _WRITE_PART)
 
 
-def _aggregated(catalog: Catalog, groups: Groups) -> Doc:
+def _with_remote(groups: Groups, remote: Sequence[RemoteVersion]) -> dict[str, list[str]]:
+    """Versions by group; those of other servers come after our own."""
+    every = {group: list(versions) for group, versions in groups.items()}
+    for each in remote:
+        versions = every.setdefault(each.group, [])
+        if each.version not in versions:
+            versions.append(each.version)
+    return every
+
+
+def _aggregated(catalog: Catalog, groups: Groups, remote: Sequence[RemoteVersion]) -> Doc:
+    elsewhere = {(each.group, each.version): each for each in remote}
     items = []
     for group, versions in groups.items():
         entries = [
-            {
+            _remote_version(elsewhere[group, version])
+            if (group, version) in elsewhere
+            else {
                 "version": version,
                 "resources": [_aggregated_resource(resource) for resource in catalog.served(group, version)],
                 "freshness": "Current",
@@ -169,6 +184,13 @@ def _aggregated(catalog: Catalog, groups: Groups) -> Doc:
         "metadata": {},
         "items": items,
     }
+
+
+def _remote_version(remote: RemoteVersion) -> Doc:
+    if remote.documents is None:
+        return {"version": remote.version, "freshness": "Stale"}
+    resources = aggregated_resources(remote.documents.resources)
+    return {"version": remote.version, "resources": resources, "freshness": "Current"}
 
 
 def _aggregated_resource(resource: Resource) -> Doc:

@@ -27,14 +27,20 @@ async def resolve(reader: Reader, namespace: str, name: str, port: int) -> tuple
 
 async def ready_endpoints(reader: Reader, namespace: str, name: str, port_name: str) -> list[tuple[str, int]]:
     """All endpoints of a Service's port that are ready; raises ServiceUnavailable when there is none."""
-    found: list[tuple[str, int]] = []
-    for each in await reader.items(ENDPOINTSLICES, namespace):
-        labels = each["metadata"].get("labels") or {}
-        if labels.get("kubernetes.io/service-name") == name and each["addressType"] != "FQDN":
-            found += _ready(each, port_name)
+    found = [place for each in await slices_of(reader, namespace, name) for place in _ready(each, port_name)]
     if not found:
         raise ServiceUnavailable(f'no endpoints available for service "{name}"')
     return found
+
+
+async def slices_of(reader: Reader, namespace: str, name: str) -> list[Obj]:
+    """The EndpointSlices of a Service that give addresses."""
+    return [
+        each
+        for each in await reader.items(ENDPOINTSLICES, namespace)
+        if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name
+        and each["addressType"] != "FQDN"
+    ]
 
 
 def _ready(endpoint_slice: Obj, port_name: str) -> list[tuple[str, int]]:

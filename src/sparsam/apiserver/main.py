@@ -32,6 +32,8 @@ from sparsam.apiserver.admission.serviceaccount import service_account
 from sparsam.apiserver.admission.signing import SigningPermission, requester_identity
 from sparsam.apiserver.admission.webhooks import Webhooks
 from sparsam.apiserver.agents import AgentLink
+from sparsam.apiserver.aggregation.aggregator import Aggregator
+from sparsam.apiserver.aggregation.availability import Availability
 from sparsam.apiserver.app import App
 from sparsam.apiserver.authentication import Authenticator, StaticTokens, TokenAuthenticator
 from sparsam.apiserver.authorization import Authorizer, ComponentAuthorizer
@@ -181,7 +183,9 @@ async def make_app(
     if config.token_file:
         known.append(StaticTokens(config.token_file))
     authenticator = Authenticator(tuple(known))
-    served = Served(partial(_paths, config, tokens))
+    aggregator = Aggregator(store, link, config.pki_dir, max_body_bytes=config.max_body_bytes)
+    served = Served(partial(_paths, config, tokens, aggregator))
+    aggregator.changed = served.forget
     definitions = Definitions(registry, served)
     await definitions.read()
     resources = Resources(
@@ -199,19 +203,25 @@ async def make_app(
         authenticator=authenticator,
         authorizer=authorizer,
         served=served,
+        aggregator=aggregator,
         resources=resources,
         sockets=resources.socket,
         send_seconds=config.watch_send_seconds,
     )
-    return app, (definitions.run, webhooks.run, policies.run)
+    await aggregator.mirror.load()
+    availability = Availability(registry, reader, served, aggregator)
+    beside = definitions.run, webhooks.run, policies.run, aggregator.mirror.run, availability.run
+    return app, beside
 
 
-def _paths(config: ApiServerConfig, tokens: ServiceAccountTokens, catalog: Catalog) -> dict[str, PathHandler]:
+def _paths(
+    config: ApiServerConfig, tokens: ServiceAccountTokens, aggregator: Aggregator, catalog: Catalog
+) -> dict[str, PathHandler]:
     host, port = config.advertised
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     paths: dict[str, PathHandler] = {
-        **discovery.paths(catalog, address),
-        **openapi.paths(catalog),
+        **discovery.paths(catalog, address, aggregator.remote_versions()),
+        **openapi.paths(catalog, aggregator.openapi_urls()),
         **openid.paths(tokens, address),
     }
     for name in ("/healthz", "/livez", "/readyz"):

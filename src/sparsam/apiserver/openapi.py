@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 
 import msgspec
@@ -24,11 +24,11 @@ from sparsam.objects.schema import kubernetes_version
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
-def paths(catalog: Catalog) -> dict[str, Handler]:
-    """Handlers by path."""
+def paths(catalog: Catalog, remote: Mapping[str, str] | None = None) -> dict[str, Handler]:
+    """Handlers by path; `remote` gives the URLs of documents that other servers have, by their path in the index."""
     handlers: dict[str, Handler] = {
         "/openapi/v2": partial(_whole_document, catalog),
-        "/openapi/v3": _document(partial(_index, catalog)),
+        "/openapi/v3": _document(partial(_index, catalog, tuple(sorted((remote or {}).items())))),
     }
     for group_version in openapi.group_versions(catalog):
         handlers[f"/openapi/v3/{group_version}"] = _document(partial(_part, catalog, group_version))
@@ -81,7 +81,7 @@ def _part(catalog: Catalog, group_version: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _index(catalog: Catalog) -> bytes:
+def _index(catalog: Catalog, remote: tuple[tuple[str, str], ...]) -> bytes:
     """The list of documents. Clients keep them by `hash`, which changes with what could change them."""
     own = _digest(f"{kubernetes_version()} {__version__}".encode())
     custom = {f"apis/{resource.group}/{resource.version}" for resource in catalog.custom}
@@ -89,4 +89,6 @@ def _index(catalog: Catalog) -> bytes:
     for group_version in openapi.group_versions(catalog):
         digest = _digest(_part(catalog, group_version)) if group_version in custom else own
         listed[group_version] = {"serverRelativeURL": f"/openapi/v3/{group_version}?hash={digest}"}
+    for path, url in remote:
+        listed[path] = {"serverRelativeURL": url}
     return msgspec.json.encode({"paths": listed})

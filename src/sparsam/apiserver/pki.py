@@ -44,6 +44,8 @@ ADMIN = Identity("admin", "kubernetes-admin", ("system:masters",))
 CONTROL = Identity("control", "system:kube-controller-manager")
 SCHEDULER = Identity("scheduler", "system:kube-scheduler")
 PROXY = Identity("proxy", "system:kube-proxy")
+FRONT_PROXY_CLIENT = Identity("front-proxy-client", "front-proxy-client")
+"""How this server shows itself to servers that it passes requests on to; signed by an authority of its own."""
 KUBELET_CLIENT = Identity("kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
 
 
@@ -59,9 +61,11 @@ def node_serving_identity(node_name: str, node_ips: Iterable[str]) -> Identity:
 
 
 def ensure_pki(pki_dir: Path, *, sans: Iterable[str], identities: Iterable[Identity] = ()) -> None:
-    """Make what is missing: the CA, the API server's certificate for `sans`, the service account key, and leaves."""
+    """Make what is missing: authorities, the server's certificate for `sans`, the service account key, and leaves."""
     pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ca_key, ca = _ensure_ca(pki_dir)
+    ca_key, ca = _ensure_ca(pki_dir, "ca", "sparsam-ca")
+    front_key, front = _ensure_ca(pki_dir, "front-proxy-ca", "sparsam-front-proxy-ca")
+    _ensure_leaf(pki_dir, FRONT_PROXY_CLIENT, front, front_key)
     apiserver = Identity("apiserver", "kube-apiserver", (), tuple(dict.fromkeys(sans)))
     for identity in (apiserver, KUBELET_CLIENT, ADMIN, CONTROL, SCHEDULER, PROXY, *identities):
         _ensure_leaf(pki_dir, identity, ca, ca_key)
@@ -74,15 +78,15 @@ def ensure_pki(pki_dir: Path, *, sans: Iterable[str], identities: Iterable[Ident
         _write(pki_dir / "sa.pub", public)
 
 
-def _ensure_ca(pki_dir: Path) -> tuple[PrivateKey, x509.Certificate]:
-    key_path, cert_path = pki_dir / "ca.key", pki_dir / "ca.crt"
+def _ensure_ca(pki_dir: Path, file: str, common_name: str) -> tuple[PrivateKey, x509.Certificate]:
+    key_path, cert_path = pki_dir / f"{file}.key", pki_dir / f"{file}.crt"
     if key_path.exists() and cert_path.exists():
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise ValueError(f"{key_path} holds neither an EC nor an RSA key")
         return key, x509.load_pem_x509_certificate(cert_path.read_bytes())
     new_key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sparsam-ca")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     cert = (
         _builder(name, name, new_key, CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

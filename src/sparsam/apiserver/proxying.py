@@ -86,7 +86,7 @@ class Proxying:
             pod = await self._pod(route)
             await self._ask_to_connect(request, route, PODS)
             path = _stream_path(route.subresource, pod, parse_qsl(request.raw_query, keep_blank_values=True))
-            upstream, headers = Upstream(f"{await self._agent_of(pod)}{path}"), {}
+            upstream, headers = Upstream(f"{await self._agent_of(pod)}{path}"), []
         elif route.resource in (PODS, SERVICES) and route.subresource == "proxy":
             await self._ask_to_connect(request, route, route.resource)
             upstream = await self._proxied(request, route, route.resource)

@@ -40,6 +40,10 @@ class Served:
         # What happened to the last objects is told before the stream ends.
         asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, self._ends.pop(kind).set)
 
+    def forget(self) -> None:
+        """Make the documents again: what other servers serve has changed."""
+        self._paths = None
+
     def paths(self) -> Mapping[str, PathHandler]:
         """Handlers by exact path."""
         if self._paths is None:

@@ -416,6 +416,7 @@ SUBJECTACCESSREVIEWS = _known("authorization.k8s.io", "v1", "subjectaccessreview
 PRIORITYCLASSES = _known("scheduling.k8s.io", "v1", "priorityclasses")
 CLUSTERTRUSTBUNDLES = _known("certificates.k8s.io", "v1", "clustertrustbundles")
 CERTIFICATESIGNINGREQUESTS = _known("certificates.k8s.io", "v1", "certificatesigningrequests")
+APISERVICES = _known("apiregistration.k8s.io", "v1", "apiservices")
 CUSTOMRESOURCEDEFINITIONS = _known("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 NODE_METRICS = _known("metrics.k8s.io", "v1beta1", "nodes")
 POD_METRICS = _known("metrics.k8s.io", "v1beta1", "pods")
