@@ -160,7 +160,7 @@ async def make_app(
     """
     reader = StoreReader(store)
     conversion = ConversionWebhooks(reader, client)
-    webhooks = Webhooks(store, reader, client, conversion.convert)
+    webhooks = Webhooks(store, reader, client, conversion.convert, authorizer=authorizer)
     addresses = ServiceAddresses(
         config.service_cidrs, config.node_ports, await reader.items(SERVICES), kept=api_service_ip(config)
     )

@@ -7,6 +7,7 @@ server elsewhere. Source of the rules: the page "Dynamic Admission Control" (cli
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -77,7 +78,7 @@ class WebhookClient:
         except ValueError as error:
             raise BadClient(str(error)) from None
         shown, name = _shown_url(client)
-        shown += f"?timeout={seconds:.0f}s"
+        shown += f"?timeout={math.ceil(seconds)}s"
         address = shown
         try:
             async with asyncio.timeout(seconds):

@@ -395,3 +395,27 @@ async def eventually(http, wanted):
             return
         await asyncio.sleep(0.05)
     raise AssertionError(wanted)
+
+
+async def test_conditions_decide_whether_a_webhook_is_called(http, hooks):
+    hooks.on("/deny", deny)
+    conditions = [
+        {"name": "not-skip-me", "expression": "object.metadata.name != 'skip-me'"},
+        {"name": "not-nodes", "expression": "!('system:nodes' in request.userInfo.groups)"},
+    ]
+    await configure(http, "validating", "v", hook(hooks.client("/deny"), matchConditions=conditions))
+    assert (await http("POST", MAPS, config_map("skip-me")))[0] == 201
+    assert (await http("POST", MAPS, config_map("m")))[0] == 403
+
+
+@pytest.mark.parametrize(("policy", "code"), [("Fail", 403), ("Ignore", 201)])
+async def test_conditions_that_cannot_tell_do_as_the_failure_policy_says(http, hooks, policy, code):
+    hooks.on("/deny", deny)
+    conditions = [{"name": "broken", "expression": "object.data.missing == 'x'"}]
+    failing = hook(hooks.client("/deny"), matchConditions=conditions, failurePolicy=policy)
+    await configure(http, "mutating", "m", failing)
+    found, status = await http("POST", MAPS, config_map())
+    assert found == code
+    if policy == "Fail":
+        assert status["message"].startswith('configmaps "m" is forbidden: expression ')
+        assert "no such key" in status["message"]

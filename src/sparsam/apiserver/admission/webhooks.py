@@ -11,12 +11,15 @@ import asyncio
 import copy
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
-from sparsam.apiserver.admission import Attributes, Reader, Rerun, admissionreview, matching
+from sparsam.apiserver.admission import Attributes, Reader, Rerun, admissionreview, forbidden, matching
 from sparsam.apiserver.admission.admissionreview import BadAnswer, Unreadable, Verdict
 from sparsam.apiserver.admission.views import View
+from sparsam.apiserver.authorization import Authorizer
 from sparsam.apiserver.converting import Convert
 from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.webhookclient import BadClient, CallFailed, WebhookClient
@@ -28,10 +31,15 @@ from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
 
+if TYPE_CHECKING:
+    from sparsam.objects.cel.conditions import Conditions
+
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 34.0
-"""For all webhooks of a request together: upstream's limit for a write."""
+"""For all mutating webhooks of a request, and for all validating ones: upstream's limit for a write."""
+QUICK = 20_000
+"""What conditions may cost before they are evaluated beside the event loop."""
 _TIMED_OUT = "Timeout: request did not complete within requested timeout - context deadline exceeded"
 
 
@@ -49,6 +57,8 @@ class Hook:
     rules: tuple[matching.Rule, ...]
     namespaces: LabelSelector
     objects: LabelSelector
+    conditions: Conditions | None
+    """Compiled match conditions, where there are some."""
 
     @property
     def may_fail(self) -> bool:
@@ -79,9 +89,19 @@ def read_hooks(configurations: Iterable[Obj]) -> tuple[Hook, ...]:
                     tuple(matching.parse_rule(rule) for rule in spec.get("rules") or ()),
                     parse_label_selector_object(spec.get("namespaceSelector") or {}),
                     parse_label_selector_object(spec.get("objectSelector") or {}),
+                    _conditions(spec.get("matchConditions") or ()),
                 )
             )
     return tuple(found)
+
+
+def _conditions(expressions: Sequence[Mapping[str, str]]) -> Conditions | None:
+    if not expressions:
+        return None
+    # Not loaded by servers whose webhooks have none.
+    from sparsam.objects.cel.conditions import Conditions
+
+    return Conditions(expressions)
 
 
 class HookBook:
@@ -110,7 +130,7 @@ class Writing:
     warnings: list[str] = field(default_factory=list)
 
     async def applies(self, hook: Hook, new: Obj | None) -> Resource | None:
-        """The resource by which the webhook is to be asked, or None; raises NotFound for a namespace that is gone."""
+        """The resource by which the webhook is to be asked, but for its conditions; None when it is not."""
         if not matching.object_matches(hook.objects, new, self.old):
             return None
         seen_as = hook.seen_as(self.attributes)
@@ -155,8 +175,11 @@ class Reinvocation:
 class Webhooks:
     """Calls what is configured; costs nothing while nothing is."""
 
-    def __init__(self, store: Store, reader: Reader, client: WebhookClient, convert: Convert) -> None:
+    def __init__(
+        self, store: Store, reader: Reader, client: WebhookClient, convert: Convert, *, authorizer: Authorizer
+    ) -> None:
         self._reader, self._client, self._convert = reader, client, convert
+        self._authorizer = authorizer
         self._mutating = HookBook(store, "mutatingwebhookconfigurations")
         self._validating = HookBook(store, "validatingwebhookconfigurations")
 
@@ -194,8 +217,8 @@ class Webhooks:
         hooks = self._validating.hooks
         if not hooks or matching.is_exempt(attributes.resource):
             return []
-        writing, shown = self._writing(attributes, old), _absent(attributes, new)
-        asked = [(hook, seen_as) for hook in hooks if (seen_as := await writing.applies(hook, shown)) is not None]
+        writing = self._writing(attributes, old)
+        asked = [(hook, seen_as) for hook in hooks if (seen_as := await self._applies(hook, writing, new)) is not None]
         answers = await asyncio.gather(
             *(self._validate_one(hook, seen_as, writing, new) for hook, seen_as in asked), return_exceptions=True
         )
@@ -211,7 +234,7 @@ class Webhooks:
         for hook in hooks:
             if state.is_second and hook.uid not in state.required:
                 continue
-            seen_as = await writing.applies(hook, _absent(writing.attributes, new))
+            seen_as = await self._applies(hook, writing, new)
             if seen_as is None:
                 continue
             verdict = await self._ask(hook, seen_as, writing, new, mutating=True)
@@ -223,6 +246,33 @@ class Webhooks:
             if hook.is_called_again:
                 state.invoked.add(hook.uid)
         return new
+
+    async def _applies(self, hook: Hook, writing: Writing, new: Obj) -> Resource | None:
+        """The resource by which the webhook is to be asked; raises Forbidden when its conditions cannot tell."""
+        seen_as = await writing.applies(hook, _absent(writing.attributes, new))
+        if seen_as is None or hook.conditions is None:
+            return seen_as
+        from sparsam.apiserver.admission import policyvalues
+        from sparsam.objects.cel import CostExceeded, EvaluationError
+
+        attributes, view = writing.attributes, View(writing.attributes, seen_as, self._convert)
+        shown = await view.show(_absent(attributes, new))
+        name = attributes.name or ((new or writing.old or {}).get("metadata") or {}).get("name", "")
+        values = {
+            "object": shown,
+            "oldObject": await view.show(writing.old),
+            "request": policyvalues.request_value(attributes, seen_as, shown),
+            **policyvalues.authorizer_values(self._authorizer, attributes, name),
+        }
+        matches = partial(hook.conditions.matches, values, fail=not hook.may_fail)
+        try:
+            try:
+                met = matches(limit=QUICK)
+            except CostExceeded:
+                met = await asyncio.to_thread(matches)
+        except EvaluationError as error:
+            raise forbidden(attributes, new, str(error)) from None
+        return seen_as if met else None
 
     async def _validate_one(self, hook: Hook, seen_as: Resource, writing: Writing, new: Obj) -> None:
         await self._ask(hook, seen_as, writing, new, mutating=False)
