@@ -53,6 +53,8 @@ class StatusError(SparsamError):
         self.message = message
         self.details = details
         self.headers = tuple(headers)
+        self.warnings: tuple[str, ...] = ()
+        """What admission had to say before it refused."""
         self.metadata = metadata or {}
 
     def as_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
-from sparsam.apiserver import routes
+from sparsam.apiserver import output, routes
 from sparsam.apiserver.aggregation.aggregator import Aggregator
 from sparsam.apiserver.authentication import Authenticator
 from sparsam.apiserver.authorization import Action, Authorizer, require
@@ -233,7 +233,7 @@ def error_reply(error: Exception, request: Request) -> Reply:
 
 def status_reply(error: StatusError) -> Reply:
     """An error as a whole answer."""
-    headers = list(error.headers)
+    headers = [*error.headers, *output.warning_headers([*error.warnings])]
     if isinstance(error, Unauthorized):
         headers.append(("www-authenticate", "Bearer"))
     retry = (error.details or {}).get("retryAfterSeconds")

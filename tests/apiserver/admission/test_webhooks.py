@@ -188,6 +188,9 @@ async def test_warnings_reach_the_client(http, hooks):
     assert http.headers["warning"] == '299 - "mind the gap"'
     await http("DELETE", f"{MAPS}/m")
     assert http.headers["warning"] == '299 - "mind the gap"'
+    hooks.on("/warn", lambda review: {**deny(review), "warnings": ["told you so"]})
+    assert (await http("POST", MAPS, config_map()))[0] == 403
+    assert http.headers["warning"] == '299 - "told you so"'
 
 
 async def test_parts_of_objects_are_reviewed_as_what_they_are(http, hooks):

@@ -8,10 +8,11 @@ sees. When one changed something, the built-in plug-ins look again, and earlier 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -203,13 +204,14 @@ class Webhooks:
         if not hooks or matching.is_exempt(attributes.resource):
             return new, []
         writing, state = self._writing(attributes, old), Reinvocation()
-        new = await self._mutate_once(hooks, writing, new, state)
-        if state.changed and attributes.operation in ("CREATE", "UPDATE"):
-            state.is_second, before = True, copy.deepcopy(new)
-            await rerun(new)
-            if new != before:
-                state.note_change()
+        with _telling(writing):
             new = await self._mutate_once(hooks, writing, new, state)
+            if state.changed and attributes.operation in ("CREATE", "UPDATE"):
+                state.is_second, before = True, copy.deepcopy(new)
+                await rerun(new)
+                if new != before:
+                    state.note_change()
+                new = await self._mutate_once(hooks, writing, new, state)
         return new, writing.warnings
 
     async def validate(self, attributes: Attributes, new: Obj, old: Obj | None, _reader: Reader) -> list[str]:
@@ -222,9 +224,10 @@ class Webhooks:
         answers = await asyncio.gather(
             *(self._validate_one(hook, seen_as, writing, new) for hook, seen_as in asked), return_exceptions=True
         )
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+        with _telling(writing):
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
         return writing.warnings
 
     def _writing(self, attributes: Attributes, old: Obj | None) -> Writing:
@@ -338,6 +341,16 @@ class Webhooks:
             raise internal(error.message) from error
         except RecursionError:
             raise internal("the patched object is nested too deeply") from None
+
+
+@contextlib.contextmanager
+def _telling(writing: Writing) -> Iterator[None]:
+    """What webhooks had to say goes with a refusal too."""
+    try:
+        yield
+    except StatusError as error:
+        error.warnings = (*error.warnings, *writing.warnings)
+        raise
 
 
 def internal(text: str) -> InternalError:
