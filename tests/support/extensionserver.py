@@ -31,8 +31,10 @@ NAME = f"{VERSION}.{GROUP}"
 class ExtensionServer:
     """See the module; `front_proxy` is the authority that signs for those who may pass requests on."""
 
-    def __init__(self, front_proxy: Path, *, group: str = GROUP, version: str = VERSION) -> None:
-        self._front_proxy, self._group, self._version = front_proxy, group, version
+    def __init__(
+        self, front_proxy: Path, *, group: str = GROUP, version: str = VERSION, host: str = "127.0.0.1"
+    ) -> None:
+        self._front_proxy, self._group, self._version, self._host = front_proxy, group, version, host
         self.asked: list[Any] = []
         self.flunders: dict[str, Obj] = {}
         self.port, self.ca_bundle, self.status = 0, "", 200
@@ -54,7 +56,7 @@ class ExtensionServer:
         app.router.add_get(root + "/namespaces/{namespace}/flunders/{name}/talk", self._talk)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, self._host, 0, ssl_context=context, shutdown_timeout=0.1)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from cryptography import x509
@@ -25,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 Obj = dict[str, Any]
 Answer = Callable[[Obj], Any]
+T = TypeVar("T", bound=contextlib.AbstractAsyncContextManager[Any])
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 POLL_SECONDS = 0.05
@@ -33,8 +36,8 @@ POLL_SECONDS = 0.05
 class WebhookServer:
     """See the module. `names` are those in the server's certificate."""
 
-    def __init__(self, names: tuple[str, ...] = ("127.0.0.1", "hook.default.svc")) -> None:
-        self._names = names
+    def __init__(self, names: tuple[str, ...] = ("127.0.0.1", "hook.default.svc"), *, host: str = "127.0.0.1") -> None:
+        self._names, self._host = names, host
         self._answers: dict[str, Answer] = {}
         self.asked: list[Obj] = []
         self.versions: list[str] = []
@@ -52,7 +55,7 @@ class WebhookServer:
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, self._host, 0, ssl_context=context, shutdown_timeout=0.1)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -118,6 +121,27 @@ def hook(
     }
     known = {"sideEffects": "None", "admissionReviewVersions": ["v1"]}
     return {"name": name, "clientConfig": client, "rules": [rule], **known, **more}
+
+
+@contextlib.contextmanager
+def in_thread(server: T) -> Iterator[T]:
+    """A server with an event loop of its own, beside a synchronous test."""
+    up, stop = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with server:
+            up.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    assert up.wait(20)
+    try:
+        yield server
+    finally:
+        stop.set()
+        thread.join(20)
 
 
 async def configure(http: Any, kind: str, name: str, *hooks: Obj) -> None:
