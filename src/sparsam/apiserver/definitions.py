@@ -196,7 +196,7 @@ class Definitions:
         async def delete(entry: Entry) -> None:
             namespace, _, name = entry.key.removeprefix(prefix).rpartition("/")
             with contextlib.suppress(NotFound):
-                await self._registry.delete(Call(resource, namespace, name, SELF), DeleteOptions())
+                await self._registry.delete(Call(resource, namespace, name, SELF, admitted=True), DeleteOptions())
 
         entries = (await self._store.list(prefix)).entries
         for start in range(0, len(entries), AT_ONCE):

@@ -101,7 +101,8 @@ class Resources:
         raw, content_type = await self._verbs.object_body(request)
         call = self._verbs.call(request, route, resource, "CreateOptions")
         obj, warnings = pipeline.decode(resource, raw, content_type, self._registry.context(call))
+        obj, told = await self._registry.admit(call, "CREATE", obj)
         answer = await self._reviews.answer(resource, obj, request.user, route.namespace)
         reply = output.virtual(answer, media, status=201)
-        reply.headers = output.warning_headers(warnings)
+        reply.headers = output.warning_headers([*warnings, *told])
         return reply

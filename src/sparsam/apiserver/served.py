@@ -28,6 +28,8 @@ class Served:
         self._documents = documents
         self._paths: Mapping[str, PathHandler] | None = None
         self._ends: dict[ObjectType, asyncio.Event] = {}
+        self.exchanged = asyncio.Event()
+        """Set after each exchange; who waits for it clears it."""
 
     def exchange(self, catalog: Catalog) -> None:
         """Serve this catalog from now on."""
@@ -35,6 +37,7 @@ class Served:
         kept = {type_of(resource) for resource in catalog.custom}
         for kind in [each for each in self._ends if each not in kept]:
             self._end(kind)
+        self.exchanged.set()
 
     def _end(self, kind: ObjectType) -> None:
         # What happened to the last objects is told before the stream ends.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+import ssl
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -47,18 +48,6 @@ class BadClient(CallFailed):
     """The configuration does not lead to a server that could be called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The server behind a clientConfig."""
-
-    url: str
-    """As users know it, and as errors show it."""
-    name: str
-    """The name in its certificate."""
-    dialled: str
-    """The same place by its address."""
-
-
 class WebhookClient:
     """Connections to webhooks, kept open between calls."""
 
@@ -83,18 +72,19 @@ class WebhookClient:
         try:
             async with asyncio.timeout(seconds):
                 address = await self._dialled(client, shown)
-                answer = await self._open().post(
+                call = partial(
+                    self._post,
                     address,
-                    data=msgspec.json.encode(review),
-                    headers={**_HEADERS, "host": urlsplit(shown).netloc},
-                    ssl=trust,
-                    server_hostname=name,
-                    allow_redirects=False,
+                    msgspec.json.encode(review),
+                    host=urlsplit(shown).netloc,
+                    trust=trust,
+                    name=name,
                 )
                 try:
-                    return await _whole(answer)
-                finally:
-                    answer.release()
+                    return await call()
+                except aiohttp.ServerDisconnectedError:
+                    # Kept open for too long, maybe: once more, over a new connection.
+                    return await call()
         except CallFailed:
             raise
         except StatusError as error:
@@ -102,6 +92,20 @@ class WebhookClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = outward.why(error, name, urlsplit(address).netloc)
             raise CallFailed(f'Post "{shown}": {why}') from error
+
+    async def _post(self, address: str, body: bytes, *, host: str, trust: ssl.SSLContext, name: str) -> bytes:
+        answer = await self._open().post(
+            address,
+            data=body,
+            headers={**_HEADERS, "host": host},
+            ssl=trust,
+            server_hostname=name,
+            allow_redirects=False,
+        )
+        try:
+            return await _whole(answer)
+        finally:
+            answer.release()
 
     async def _dialled(self, client: Obj, shown: str) -> str:
         service = client.get("service")

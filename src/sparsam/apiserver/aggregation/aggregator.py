@@ -6,6 +6,7 @@ available is found out elsewhere (`availability`).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
@@ -48,6 +49,8 @@ class Aggregator:
         self._certificate = pki_dir / "front-proxy-client.crt"
         self._max_body_bytes = max_body_bytes
         self.changed: Callable[[], None] = _nothing
+        self.woken = asyncio.Event()
+        """Set when there are other APIServices than before; who waits for it clears it."""
         self._backends: dict[tuple[str, str], Backend] = {}
         self._documents: dict[str, Documents] = {}
         self._trust: dict[tuple[str, bool], ssl.SSLContext] = {}
@@ -136,8 +139,12 @@ class Aggregator:
         return [*kept, *identity_headers(request.user)]
 
     def _read(self) -> None:
+        self.woken.set()
         found = {each.name: each for api in self.mirror.objects.values() if (each := backend_of(api)) is not None}
-        self._backends = {(each.group, each.version): each for each in found.values()}
+        backends = {(each.group, each.version): each for each in found.values()}
+        if backends == self._backends:
+            return
+        self._backends = backends
         self._documents = {name: each for name, each in self._documents.items() if name in found}
         trusted = {(each.ca_bundle, each.is_verified) for each in found.values()}
         self._trust = {key: context for key, context in self._trust.items() if key in trusted}

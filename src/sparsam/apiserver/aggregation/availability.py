@@ -53,19 +53,42 @@ class Availability:
         self._round = 0
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled: in rounds while other servers take part, else when something changes."""
         while True:
+            is_watched = True
             try:
-                await self._look()
+                is_watched = await self._look()
             except (StatusError, StoreError) as error:
                 log.warning("APIServices will be looked at again error=%s", error)
             self._round += 1
             await asyncio.sleep(ROUND_SECONDS)
+            if not is_watched:
+                await self._change()
 
-    async def _look(self) -> None:
+    async def _change(self) -> None:
+        events = self._served.exchanged, self._aggregator.woken
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _look(self) -> bool:
+        """One round; whether there is somebody to be looked at in the next one."""
+        self._served.exchanged.clear()
+        self._aggregator.woken.clear()
         known = list(self._aggregator.mirror.objects.values())
         await self._register(known)
-        await asyncio.gather(*(self._look_at(api) for api in known))
+        remote = []
+        for api in known:
+            backend = backend_of(api)
+            if backend is None:
+                await self._write(api, LOCAL)
+            else:
+                remote.append((api, backend))
+        await asyncio.gather(*(self._look_at(api, backend) for api, backend in remote))
+        return bool(remote)
 
     async def _register(self, known: list[Obj]) -> None:
         """Let there be APIServices for the groups of custom resources that are served, and for no others."""
@@ -85,11 +108,8 @@ class Availability:
                 except NotFound:
                     continue
 
-    async def _look_at(self, api: Obj) -> None:
-        backend = backend_of(api)
-        if backend is None:
-            await self._write(api, LOCAL)
-        elif not backend.available or self._round % SETTLED_ROUNDS == 0:
+    async def _look_at(self, api: Obj, backend: Backend) -> None:
+        if not backend.available or self._round % SETTLED_ROUNDS == 0:
             await self._write(api, await self._check(backend))
 
     async def _check(self, backend: Backend) -> Obj:
