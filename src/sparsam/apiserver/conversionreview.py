@@ -76,7 +76,7 @@ def read(raw: bytes, version: str, uid: str, desired: str, originals: Sequence[O
 def _objects(raw: bytes, version: str, uid: str) -> list[Obj]:
     try:
         review = msgspec.json.decode(raw, type=_Review)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadAnswer(f"couldn't get version/kind; json parse error: {error}") from None
     wanted = f"{GROUP}/{version}"
     if (review.kind, review.apiVersion) != ("ConversionReview", wanted):

@@ -121,6 +121,8 @@ def read(raw: bytes, version: str, uid: str, *, mutating: bool) -> Verdict:
         raise Unreadable(f"couldn't get version/kind; json parse error: {error}") from None
     except UnicodeDecodeError:
         raise Unreadable("couldn't get version/kind; json parse error: invalid UTF-8") from None
+    except RecursionError:
+        raise Unreadable("couldn't get version/kind; json parse error: exceeded max depth") from None
     response = review.response
     if response is None:
         raise BadAnswer("webhook response was absent")
@@ -162,7 +164,7 @@ def _check_patch(response: _Response, *, mutating: bool) -> None:
 def _patch(encoded: str) -> list[Obj]:
     try:
         return msgspec.json.decode(base64.b64decode(encoded, validate=True), type=list[Obj])
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"the patch cannot be read: {error}") from None
 
 
