@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.apiserver import serving
-from tests.support.definitions import definition, version
+from tests.support.customresources import definition, version
 from tests.support.http import http_client
 from tests.support.webhooks import WebhookServer
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.support.apiserver import serving
-from tests.support.definitions import definition
+from tests.support.customresources import definition
 from tests.support.extensionserver import APISERVICES
 from tests.support.http import http_client
 
