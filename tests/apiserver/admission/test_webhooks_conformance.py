@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.support.apiserver import serving
-from tests.support.customresources import definition, version
+from tests.support.customresources import OPEN, definition, version
 from tests.support.http import http_client
 from tests.support.webhooks import CONFIGURATIONS, WebhookServer, allow, configure, deny, hook, patch
 
@@ -17,7 +17,6 @@ MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
-OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 DATA = {"type": "object", "properties": {"data": {"type": "object", "additionalProperties": {"type": "string"}}}}
 PRUNED = {
     "type": "object",
