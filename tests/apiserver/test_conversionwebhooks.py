@@ -148,3 +148,25 @@ async def test_a_conversion_may_change_labels_and_no_other_metadata(http, hooks)
     _, found = await http("GET", f"{V2}/a")
     assert found["metadata"]["labels"] == {"x": "y"}
     assert "finalizers" not in found["metadata"]
+
+
+async def test_a_definition_goes_though_its_webhook_is_broken(http, hooks):
+    await define(http, hooks)
+    await http("POST", V1, widget("a", hostPort="localhost:8080"))
+    hooks.on("/convert", lambda _request: web.Response(status=500))
+    assert (await http("DELETE", f"{DEFINITIONS}/widgets.example.com"))[0] == 200
+    while (await http("GET", f"{DEFINITIONS}/widgets.example.com"))[0] != 404:
+        await asyncio.sleep(0.05)
+
+
+async def test_a_watch_shows_objects_in_its_version_and_ends_with_an_error_when_that_fails(http, hooks):
+    await define(http, hooks)
+    async with http.watch(f"{V2}?watch=1") as events:
+        await http("POST", V1, widget("a", hostPort="localhost:8080"))
+        shown = await events.next()
+        assert (shown["type"], shown["object"]["port"]) == ("ADDED", "8080")
+        hooks.on("/convert", lambda _request: web.Response(status=500, text="broken"))
+        await http("POST", V1, widget("b", hostPort="localhost:8080"))
+        failed = await events.next()
+        assert (failed["type"], failed["object"]["code"]) == ("ERROR", 500)
+        assert failed["object"]["message"].startswith(FAILED)

@@ -287,12 +287,22 @@ class Registry:
         metadata.pop("resourceVersion", None)
         return obj
 
-    async def mutate(self, call: Call, mutate: Callable[[Obj], None]) -> Outcome:
-        """Change an object in place without an update's checks: for bindings and the server's own marks."""
+    async def mutate(self, call: Call, mutate: Callable[[Obj], None], *, is_admitted: bool = True) -> Outcome:
+        """Change an object in place without an update's checks: for bindings and the server's own marks.
 
-        async def compute(old: Obj, _entry: Entry) -> tuple[Obj, list[str]]:
-            mutate(old)
-            return old, []
+        Admission is asked about the change only where it was not before (`is_admitted`).
+        """
+        attributes = _attributes(call, "UPDATE")
+
+        async def compute(old: Obj, entry: Entry) -> tuple[Obj, list[str]]:
+            if is_admitted:
+                mutate(old)
+                return old, []
+            new = conversion.decode(call.resource, entry.value, entry.revision)
+            mutate(new)
+            new, told = await self._admission.mutate(attributes, new, old, _done)
+            check_name(call, new["metadata"])
+            return new, [*told, *await self._admission.validate(attributes, new, old)]
 
         return await self._swap(call, compute, None)
 

@@ -89,7 +89,8 @@ class Subresources:
             finalizers = (wished.get("spec") or {}).get("finalizers")
             namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
 
-        return output.written(resource, await self._registry.mutate(call, finalize), media, request.query)
+        outcome = await self._registry.mutate(call, finalize, is_admitted=False)
+        return output.written(resource, outcome, media, request.query)
 
     async def _scale(self, request: Request, route: Route, resource: Resource) -> Answer:
         media = negotiate(request.header(b"accept"))

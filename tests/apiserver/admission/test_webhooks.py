@@ -6,6 +6,7 @@ import base64
 import pytest
 from aiohttp import web
 
+from sparsam.store.memory import MemoryStore
 from tests.support.apiserver import serving
 from tests.support.http import http_client
 from tests.support.webhooks import CONFIGURATIONS, WebhookServer, allow, configure, deny, hook, patch
@@ -422,3 +423,40 @@ async def test_conditions_that_cannot_tell_do_as_the_failure_policy_says(http, h
     if policy == "Fail":
         assert status["message"].startswith('configmaps "m" is forbidden: expression ')
         assert "no such key" in status["message"]
+
+
+async def test_the_end_of_a_namespace_can_be_refused(http, hooks):
+    hooks.on("/deny", deny)
+    await http("POST", "/api/v1/namespaces", {"metadata": {"name": "held"}})
+    rule = {"resources": ("namespaces/finalize",), "operations": ["UPDATE"]}
+    await configure(http, "validating", "v", hook(hooks.client("/deny"), **rule))
+    body = {"metadata": {"name": "held"}, "spec": {"finalizers": []}}
+    code, status = await http("PUT", "/api/v1/namespaces/held/finalize", body)
+    assert (code, "the webhook says no" in status["message"]) == (403, True)
+    asked = hooks.asked[-1]
+    assert (asked["object"]["spec"], asked["oldObject"]["spec"]) == ({}, {"finalizers": ["kubernetes"]})
+
+
+async def test_reviews_of_tokens_are_requests_too(http, hooks):
+    hooks.on("/deny", deny)
+    rule = {"groups": ["authentication.k8s.io"], "resources": ("tokenreviews",)}
+    await configure(http, "validating", "v", hook(hooks.client("/deny"), **rule))
+    code, _ = await http("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": "x"}})
+    assert code == 403
+
+
+async def test_servers_over_one_store_call_the_same_webhooks(tmp_path, hooks):
+    hooks.on("/deny", deny)
+    store = await MemoryStore.open()
+    async with (
+        serving(tmp_path / "a", store=store) as one,
+        serving(tmp_path / "b", store=store) as two,
+        http_client(one) as first,
+        http_client(two) as second,
+    ):
+        await configure(first, "validating", "v", hook(hooks.client("/deny")))
+        await eventually(second, 403)
+    async with serving(tmp_path / "c", store=store) as three, http_client(three) as third:
+        # From its very first request on.
+        assert (await third("POST", MAPS, config_map()))[0] == 403
+    await store.close()

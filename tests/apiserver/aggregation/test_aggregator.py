@@ -207,3 +207,30 @@ async def test_a_metrics_server_takes_over_the_group_of_metrics(http, server):
         await http("DELETE", f"{APISERVICES}/v1beta1.metrics.k8s.io")
         while (await http("GET", "/apis/metrics.k8s.io/v1beta1"))[1]["resources"][0]["name"] != "nodes":
             await asyncio.sleep(0.05)
+
+
+async def test_an_apiservice_is_read_patched_replaced_and_deleted_as_a_collection(http, extension):
+    """The steps on APIServices of upstream's conformance test of the aggregator."""
+    await install(http, extension)
+    path = f"{APISERVICES}/{NAME}"
+    assert (await http("GET", f"{path}/status"))[0] == 200
+    strategic = "application/strategic-merge-patch+json"
+    code, found = await http("PATCH", path, {"spec": {"versionPriority": 400}}, content_type=strategic)
+    assert (code, found["spec"]["versionPriority"]) == (200, 400)
+    _, listed = await http("GET", APISERVICES)
+    assert [each for each in listed["items"] if each["spec"]["versionPriority"] == 400]
+    await http("PATCH", path, {"metadata": {"labels": {"e2e": "patched"}}}, content_type=strategic)
+    _, found = await http("GET", path)
+    found["status"]["conditions"].append(
+        {"type": "StatusUpdated", "status": "True", "reason": "E2E", "message": "Set from an e2e test"}
+    )
+    code, found = await http("PUT", f"{path}/status", found)
+    assert code == 200
+    found["metadata"]["labels"]["e2e"] = "updated"
+    code, found = await http("PUT", path, found)
+    assert (code, found["metadata"]["labels"]["e2e"]) == (200, "updated")
+    kinds = {each["type"] for each in found["status"]["conditions"]}
+    assert kinds == {"Available", "StatusUpdated"}
+    assert (await http("POST", FLUNDERS, flunder("again")))[0] == 201
+    assert (await http("DELETE", f"{APISERVICES}?labelSelector=e2e%3Dupdated"))[0] == 200
+    assert (await http("GET", path))[0] == 404
