@@ -1,4 +1,5 @@
 import base64
+import socket
 import ssl
 from types import SimpleNamespace
 
@@ -53,6 +54,7 @@ def connector_error(error):
         (certificate_error(99, "odd"), "tls: failed to verify certificate: x509: odd"),
         (connector_error(ConnectionRefusedError(111, "no")), "dial tcp 10.0.0.1:443: connect: connection refused"),
         (connector_error(OSError(113, "no route to host")), "dial tcp 10.0.0.1:443: no route to host"),
+        (connector_error(socket.gaierror(-2, "x")), "dial tcp: lookup s.n.svc: no such host"),
         (aiohttp.ServerDisconnectedError(), "EOF"),
         (ValueError("something"), "something"),
         (ValueError(), "ValueError"),

@@ -27,6 +27,8 @@ ANSWER_SECONDS = 30
 FORMS = ("application/json;as=Table;g=meta.k8s.io;v=v1", "application/yaml")
 # Upstream's own answers: what is not offered, and a resource version that the store has not reached.
 HONEST = {501: "NotImplemented", 504: "Timeout"}
+# What comes of webhooks and APIServices that lead nowhere, when the noise makes some.
+ELSEWHERE = ("failed calling webhook", "conversion webhook for", "could not get REST client", "service unavailable")
 
 
 class Campaign:
@@ -78,7 +80,8 @@ def complaint_about(request: Request, code: int, answer: object) -> str:
     if code >= 500:
         reason = answer.get("reason") if isinstance(answer, dict) else None
         honest = code in HONEST and (reason == HONEST[code] or request.method == "HEAD")
-        return "" if honest else f"{code} {answer}"
+        elsewhere = any(words in str(answer) for words in ELSEWHERE)
+        return "" if honest or elsewhere else f"{code} {answer}"
     if code < 400 or not isinstance(answer, dict) or request.method == "HEAD":
         return ""
     if answer.get("kind") != "Status" or answer.get("code") != code or answer.get("status") != "Failure":

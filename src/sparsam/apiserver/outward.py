@@ -59,7 +59,7 @@ def why(error: BaseException, name: str, address: str) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _of_certificate(error.certificate_error, name)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _of_dialing(error.os_error, address)
+        return _of_dialing(error.os_error, name, address)
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
         return "EOF"
     if isinstance(error, ssl.SSLError):
@@ -79,11 +79,11 @@ def _of_certificate(error: BaseException, name: str) -> str:
     return f"{head}{getattr(error, 'verify_message', '') or error}"
 
 
-def _of_dialing(error: OSError, address: str) -> str:
+def _of_dialing(error: OSError, name: str, address: str) -> str:
     if isinstance(error, ssl.SSLError):
         return "http: server gave HTTP response to HTTPS client" if "WRONG_VERSION" in str(error) else f"tls: {error}"
     if isinstance(error, socket.gaierror):
-        return f"dial tcp: lookup {address.rpartition(':')[0]}: no such host"
+        return f"dial tcp: lookup {name}: no such host"
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return f"dial tcp {address}: connect: connection refused"
     return f"dial tcp {address}: {error.strerror or error}"
