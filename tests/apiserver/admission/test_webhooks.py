@@ -325,11 +325,20 @@ async def test_bad_answers_fail_in_upstreams_words_and_harm_nobody_else(http, ho
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (patch({"op": "remove", "path": "/nothing/there"}), "Internal error occurred: "),
+        (
+            patch({"op": "add", "path": "/data/x", "value": "y"}, {"op": "remove", "path": "/nothing/there"}),
+            'Internal error occurred: remove operation does not apply: doc is missing path: "/nothing/there": missing',
+        ),
+        (
+            patch({"op": "test", "path": "/data/a", "value": "z"}),
+            "Internal error occurred: testing value /data/a failed",
+        ),
+        (patch({"op": "burn", "path": "/data"}), "Internal error occurred: Unexpected kind: burn"),
+        (patch({"op": "replace", "path": "", "value": 7}), "Internal error occurred: the patched object is no object"),
         (patch({"op": "add", "path": "/metadata", "value": 7}), "Internal error occurred: "),
         (lambda _r: {"allowed": True, "patchType": "JSONPatch", "patch": "!"}, "Internal error occurred: the patch"),
     ],
-    ids=["missing", "type", "base64"],
+    ids=["missing", "test", "unknown", "no object", "type", "base64"],
 )
 async def test_patches_that_do_not_apply_are_internal_errors(http, hooks, answer, words):
     hooks.on("/bad", answer)

@@ -12,28 +12,27 @@ import contextlib
 import copy
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sparsam.apiserver.admission import Attributes, Reader, Rerun, admissionreview, forbidden, matching
 from sparsam.apiserver.admission.admissionreview import BadAnswer, Unreadable, Verdict
+from sparsam.apiserver.admission.hooks import Hook, HookBook
 from sparsam.apiserver.admission.views import View
 from sparsam.apiserver.authorization import Authorizer
 from sparsam.apiserver.converting import Convert
-from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.webhookclient import BadClient, CallFailed, WebhookClient
-from sparsam.errors import BadRequest, InternalError, StatusError, Timeout
+from sparsam.errors import BadRequest, InternalError, Invalid, StatusError, Timeout
 from sparsam.objects.fields import quote
-from sparsam.objects.kinds import NAMESPACES, Resource, find
+from sparsam.objects.kinds import NAMESPACES, Resource
 from sparsam.objects.patches import json_patch
-from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
 
 if TYPE_CHECKING:
-    from sparsam.objects.cel.conditions import Conditions
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -46,77 +45,6 @@ _TIMED_OUT = "Timeout: request did not complete within requested timeout - conte
 
 class HookFailed(Exception):
     """A webhook that could not be asked, or did not answer: its failurePolicy decides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """One webhook of a configuration, read once."""
-
-    uid: str
-    name: str
-    spec: Obj
-    rules: tuple[matching.Rule, ...]
-    namespaces: LabelSelector
-    objects: LabelSelector
-    conditions: Conditions | None
-    """Compiled match conditions, where there are some."""
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether a request goes on without its word."""
-        return bool(self.spec.get("failurePolicy") == "Ignore")
-
-    @property
-    def is_called_again(self) -> bool:
-        """Whether it wants to see what others changed after it."""
-        return bool(self.spec.get("reinvocationPolicy") == "IfNeeded")
-
-    def seen_as(self, attributes: Attributes) -> Resource | None:
-        """The resource by which a rule is about the request."""
-        equivalent = self.spec.get("matchPolicy") != "Exact"
-        return matching.matched_resource(self.rules, attributes, equivalent=equivalent)
-
-
-def read_hooks(configurations: Iterable[Obj]) -> tuple[Hook, ...]:
-    """The webhooks of all configurations, in the order in which they are called."""
-    found = []
-    for configuration in sorted(configurations, key=lambda each: each["metadata"]["name"]):
-        for position, spec in enumerate(configuration.get("webhooks") or ()):
-            found.append(
-                Hook(
-                    f"{configuration['metadata']['name']}/{spec['name']}/{position}",
-                    spec["name"],
-                    spec,
-                    tuple(matching.parse_rule(rule) for rule in spec.get("rules") or ()),
-                    parse_label_selector_object(spec.get("namespaceSelector") or {}),
-                    parse_label_selector_object(spec.get("objectSelector") or {}),
-                    _conditions(spec.get("matchConditions") or ()),
-                )
-            )
-    return tuple(found)
-
-
-def _conditions(expressions: Sequence[Mapping[str, str]]) -> Conditions | None:
-    if not expressions:
-        return None
-    # Not loaded by servers whose webhooks have none.
-    from sparsam.objects.cel.conditions import Conditions
-
-    return Conditions(expressions)
-
-
-class HookBook:
-    """The webhooks of one kind of configuration, kept like the store."""
-
-    def __init__(self, store: Store, kind: str) -> None:
-        resource = find(matching.ADMISSION_GROUP, "v1", kind)
-        if resource is None:
-            raise ValueError(f"{kind} is not served")
-        self.mirror = Mirror(store, resource, self._read)
-        self.hooks: tuple[Hook, ...] = ()
-
-    def _read(self) -> None:
-        self.hooks = read_hooks(self.mirror.objects.values())
 
 
 @dataclass(slots=True)
@@ -334,7 +262,7 @@ class Webhooks:
             text = f"admission webhook {quote(hook.name)} attempted to modify the object, which is not supported"
             raise internal(f"{text} for this operation")
         try:
-            return await view.take_back(json_patch(shown, verdict.patch), new)
+            return await view.take_back(_apply(shown, verdict.patch), new)
         except InternalError:
             raise
         except StatusError as error:
@@ -351,6 +279,30 @@ def _telling(writing: Writing) -> Iterator[None]:
     except StatusError as error:
         error.warnings = (*error.warnings, *writing.warnings)
         raise
+
+
+def _apply(shown: Obj, operations: Sequence[Obj]) -> Obj:
+    """The object after a patch; raises InternalError that names the operation which does not apply."""
+    try:
+        whole = json_patch(shown, operations)
+        if isinstance(whole, dict):
+            return whole
+    except Invalid:
+        for operation in operations:
+            try:
+                shown = json_patch(shown, [operation])
+            except Invalid:
+                raise internal(_fault(operation)) from None
+    raise internal("the patched object is no object")
+
+
+def _fault(operation: Obj) -> str:
+    name, path = operation.get("op"), operation.get("path")
+    if name == "test":
+        return f"testing value {path} failed: test failed"
+    if name not in ("add", "copy", "move", "remove", "replace"):
+        return f"Unexpected kind: {name}"
+    return f'{name} operation does not apply: doc is missing path: "{path}": missing value'
 
 
 def internal(text: str) -> InternalError:
