@@ -38,6 +38,7 @@ class ExtensionServer:
         self.asked: list[Any] = []
         self.flunders: dict[str, Obj] = {}
         self.port, self.ca_bundle, self.status = 0, "", 200
+        self.hangs = False
 
     async def __aenter__(self) -> ExtensionServer:
         with tempfile.TemporaryDirectory() as directory:
@@ -62,6 +63,10 @@ class ExtensionServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Answer nobody any more."""
         await self._runner.cleanup()
 
     def api_service(self, **spec: Any) -> Obj:
@@ -144,6 +149,8 @@ class ExtensionServer:
 
     async def _one(self, request: web.Request) -> web.Response:
         self.asked.append(request.headers)
+        while self.hangs:
+            await asyncio.sleep(0.02)
         found = self.flunders.get(request.match_info["name"])
         if found is None:
             status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}

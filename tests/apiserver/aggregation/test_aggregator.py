@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from sparsam.apiserver.aggregation import aggregator
 from tests.support.apiserver import serving
 from tests.support.extensionserver import APISERVICES, FLUNDERS, GROUP, NAME, ROOT, ExtensionServer
 from tests.support.http import http_client
@@ -234,3 +235,17 @@ async def test_an_apiservice_is_read_patched_replaced_and_deleted_as_a_collectio
     assert (await http("POST", FLUNDERS, flunder("again")))[0] == 201
     assert (await http("DELETE", f"{APISERVICES}?labelSelector=e2e%3Dupdated"))[0] == 200
     assert (await http("GET", path))[0] == 404
+
+
+async def test_a_server_that_hangs_or_goes_away_holds_nobody_for_long(http, extension, monkeypatch):
+    await install(http, extension)
+    monkeypatch.setattr(aggregator, "ANSWER_SECONDS", 0.3)
+    extension.hangs = True
+    code, status = await http("GET", f"{FLUNDERS}/a")
+    assert (code, status["reason"]) == (504, "Timeout")
+    extension.hangs = False
+    await extension.close()
+    code, text = await http("GET", f"{FLUNDERS}/a")
+    assert (code, text.startswith("error trying to reach service: ")) == (503, True)
+    found = await condition(http, status="False")
+    assert found["reason"] == "FailedDiscoveryCheck"

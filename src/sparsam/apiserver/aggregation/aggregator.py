@@ -28,11 +28,13 @@ from sparsam.apiserver.endpoints import at, resolve
 from sparsam.apiserver.http import TEXT, Answer, Receive, Reply, Request, Scope, Send, offered_protocols
 from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.reader import StoreReader
-from sparsam.errors import ServiceUnavailable, StatusError
+from sparsam.errors import ServiceUnavailable, StatusError, Timeout
 from sparsam.objects.kinds import APISERVICES
 from sparsam.store.interface import Store
 
 UNAVAILABLE = Reply(b"service unavailable\n", 503, TEXT, [("x-content-type-options", "nosniff")])
+ANSWER_SECONDS = 60.0
+"""Until an answer begins, upstream's limit for requests; how long it goes on then is the client's affair."""
 _OPENAPI = "/openapi/v3"
 
 
@@ -88,8 +90,11 @@ class Aggregator:
         body = await request.body(self._max_body_bytes)
         query = f"?{request.raw_query}" if request.raw_query else ""
         try:
-            upstream = await self.upstream(backend, quote(request.path) + query)
-            return await self._link.stream(upstream, request.method, headers=self._headers(request), body=body)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                upstream = await self.upstream(backend, quote(request.path) + query)
+                return await self._link.stream(upstream, request.method, headers=self._headers(request), body=body)
+        except TimeoutError:
+            raise Timeout("Timeout: request did not complete within the allotted timeout", details={}) from None
         except ServiceUnavailable as error:
             return Reply(f"{error.message}\n".encode(), 503, TEXT)
         except StatusError:
