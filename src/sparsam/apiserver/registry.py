@@ -166,7 +166,7 @@ class Registry:
         )
 
     async def _readmit(self, attributes: Attributes, old: Obj | None, new: Obj) -> None:
-        """Run the plug-ins on an object that others changed after them."""
+        """Run the plug-ins on an object: one that is not stored, or that others changed after them."""
         admit = await self._admission.admit(attributes, new if old is None else None)
         admit(new, old)
 
@@ -246,7 +246,9 @@ class Registry:
     async def admit(self, call: Call, operation: str, obj: Obj) -> tuple[Obj, list[str]]:
         """What admission makes of something that is not stored: a binding, an eviction, a connection; and warnings."""
         attributes = _attributes(call, operation)
-        obj, told = await self._admission.mutate(attributes, obj, None, _done)
+        readmit = partial(self._readmit, attributes, None)
+        await readmit(obj)
+        obj, told = await self._admission.mutate(attributes, obj, None, readmit)
         return obj, [*told, *await self._admission.validate(attributes, obj, None)]
 
     async def apply(
