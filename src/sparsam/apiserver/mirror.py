@@ -6,22 +6,13 @@ that the watch is followed and not our own writes.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 
 from sparsam.apiserver import conversion
+from sparsam.apiserver.following import follow, key_of
 from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
-from sparsam.store.interface import EventType, Store, StoreError
-
-log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 1.0
-"""After which a watch that broke off is begun anew."""
-
-Key = tuple[str, str]
-"""Namespace and name."""
+from sparsam.store.interface import Entry, Event, EventType, Store
 
 
 def _nothing() -> None:
@@ -33,38 +24,28 @@ class Mirror:
 
     def __init__(self, store: Store, resource: Resource, changed: Callable[[], None] = _nothing) -> None:
         self._store, self._resource, self._changed = store, resource, changed
-        self.objects: dict[Key, Obj] = {}
+        self.objects: dict[tuple[str, str], Obj] = {}
+        """By namespace and name."""
 
-    async def load(self) -> int:
-        """Read everything once; the revision at which it was so."""
-        page = await self._store.list(self._resource.storage_prefix)
-        found = [conversion.decode(self._resource, entry.value, entry.revision) for entry in page.entries]
-        self.objects = {_key(obj): obj for obj in found}
-        self._changed()
-        return page.revision
+    async def load(self) -> None:
+        """Read everything once."""
+        self._reset((await self._store.list(self._resource.storage_prefix)).entries)
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
-        while True:
-            try:
-                await self._follow(await self.load())
-            except StoreError as error:
-                kind, why = self._resource.plural, error or type(error).__name__
-                log.warning("objects are read again kind=%s error=%s", kind, why)
-            await asyncio.sleep(RETRY_SECONDS)
+        await follow(self._store, self._resource, self._reset, self._change)
 
-    async def _follow(self, revision: int) -> None:
-        async with self._store.watch(self._resource.storage_prefix, since=revision) as batches:
-            async for batch in batches:
-                for event in batch:
-                    obj = conversion.decode(self._resource, event.entry.value, event.entry.revision)
-                    if event.type is EventType.DELETED:
-                        self.objects.pop(_key(obj), None)
-                    else:
-                        self.objects[_key(obj)] = obj
-                if batch:
-                    self._changed()
+    def _reset(self, entries: list[Entry]) -> None:
+        self.objects = {key_of(self._resource, entry): self._decoded(entry) for entry in entries}
+        self._changed()
 
+    def _change(self, event: Event) -> None:
+        key = key_of(self._resource, event.entry)
+        if event.type is EventType.DELETED:
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = self._decoded(event.entry)
+        self._changed()
 
-def _key(obj: Obj) -> Key:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+    def _decoded(self, entry: Entry) -> Obj:
+        return conversion.decode(self._resource, entry.value, entry.revision)

@@ -249,3 +249,26 @@ async def test_a_server_that_hangs_or_goes_away_holds_nobody_for_long(http, exte
     assert (code, text.startswith("error trying to reach service: ")) == (503, True)
     found = await condition(http, status="False")
     assert found["reason"] == "FailedDiscoveryCheck"
+
+
+async def test_an_extension_server_may_read_whom_to_believe_and_nothing_else_there(http):
+    binding = {
+        "metadata": {"name": "api"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": "extension-apiserver-authentication-reader",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": "api", "namespace": "default"}],
+    }
+    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings"
+    assert (await http("POST", path, binding))[0] == 201
+    maps = "/api/v1/namespaces/kube-system/configmaps"
+    # As Kubernetes' libraries ask: a list and a watch of one name.
+    asked = f"{maps}?fieldSelector=metadata.name%3Dextension-apiserver-authentication"
+    who = {"impersonate_user": "system:serviceaccount:default:api"}
+    while (await http("GET", asked, **who))[0] != 200:
+        await asyncio.sleep(0.05)
+    _, found = await http("GET", asked, **who)
+    assert [each["metadata"]["name"] for each in found["items"]] == ["extension-apiserver-authentication"]
+    assert (await http("GET", maps, **who))[0] == 403
