@@ -51,6 +51,7 @@ class Availability:
         self._registry, self._reader = registry, reader
         self._served, self._aggregator = served, aggregator
         self._round = 0
+        self._orphans: set[str] = set()
 
     async def run(self) -> None:
         """Look until cancelled: in rounds while other servers take part, else when something changes."""
@@ -88,7 +89,7 @@ class Availability:
             else:
                 remote.append((api, backend))
         await asyncio.gather(*(self._look_at(api, backend) for api, backend in remote))
-        return bool(remote)
+        return bool(remote or self._orphans)
 
     async def _register(self, known: list[Obj]) -> None:
         """Let there be APIServices for the groups of custom resources that are served, and for no others."""
@@ -99,14 +100,16 @@ class Availability:
                 await self._registry.create(Call(APISERVICES, "", name, SELF, admitted=True), obj)
             except AlreadyExists:
                 continue
-        for api in known:
-            metadata = api["metadata"]
-            if (metadata.get("labels") or {}).get(AUTOMANAGED) == "true" and metadata["name"] not in wanted:
-                call = Call(APISERVICES, "", metadata["name"], SELF, admitted=True)
-                try:
-                    await self._registry.delete(call, DeleteOptions())
-                except NotFound:
-                    continue
+        orphans = {
+            api["metadata"]["name"] for api in known if (api["metadata"].get("labels") or {}).get(AUTOMANAGED) == "true"
+        } - wanted.keys()
+        # Another server may know of a definition before this one does: only what is alone for a while goes.
+        for name in orphans & self._orphans:
+            try:
+                await self._registry.delete(Call(APISERVICES, "", name, SELF, admitted=True), DeleteOptions())
+            except NotFound:
+                continue
+        self._orphans = orphans
 
     async def _look_at(self, api: Obj, backend: Backend) -> None:
         if not backend.available or self._round % SETTLED_ROUNDS == 0:
