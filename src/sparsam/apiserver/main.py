@@ -23,9 +23,11 @@ from sparsam.apiserver.admission.defaults import fixed_additions
 from sparsam.apiserver.admission.escalation import Escalation
 from sparsam.apiserver.admission.lifecycle import namespace_lifecycle
 from sparsam.apiserver.admission.limitranger import limit_defaults, limits
+from sparsam.apiserver.admission.mutatingpolicies import MutatingPolicies
 from sparsam.apiserver.admission.noderestriction import NodeRestriction
 from sparsam.apiserver.admission.podsecurity import pod_security
-from sparsam.apiserver.admission.policies import Policies
+from sparsam.apiserver.admission.policies import ValidatingPolicies
+from sparsam.apiserver.admission.policyhooks import Surroundings
 from sparsam.apiserver.admission.priority import priority
 from sparsam.apiserver.admission.resourcequota import QuotaCharging
 from sparsam.apiserver.admission.serviceaccount import service_account
@@ -167,16 +169,18 @@ async def make_app(
     reservers: Mapping[Resource, Reserver] = {SERVICES: addresses}
     permissions = (Escalation(authorizer), SigningPermission(authorizer))
     last = QuotaCharging(store, clock)
-    policies = Policies(store, reader, authorizer, lambda: served.catalog)
+    surroundings = Surroundings(reader, authorizer, lambda: served.catalog, conversion.convert)
+    policies = ValidatingPolicies(store, surroundings)
+    mutating = MutatingPolicies(store, surroundings, after=webhooks.mutate)
     asked: tuple[Validator, ...] = (policies.validate, webhooks.validate)
     validators: tuple[Validator, ...] = (*VALIDATORS, *permissions, *asked, last)
     plugins: tuple[Plugin, ...] = (*PLUGINS, NodeRestriction(authorizer))
-    admission = Admission(plugins, reader, validators, webhooks.mutate)
+    admission = Admission(plugins, reader, validators, mutating.mutate)
     registry = Registry(store, clock, admission, reservers, conversion.convert)
     await bootstrap(registry, config)
-    # Only now, so that no webhook of a cluster that starts can keep it from starting.
-    await webhooks.load()
-    await policies.load()
+    # Only now, so that no webhook or policy of a cluster that starts can keep it from starting.
+    for each in (webhooks, policies.book, mutating.book):
+        await each.load()
     issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
     tokens = ServiceAccountTokens(config.pki_dir, issuer=issuer, clock=clock, finder=reader)
     known: list[TokenAuthenticator] = [tokens, BootstrapTokens(reader, clock)]
@@ -210,8 +214,8 @@ async def make_app(
     )
     await aggregator.mirror.load()
     availability = Availability(registry, reader, served, aggregator)
-    beside = definitions.run, webhooks.run, policies.run, aggregator.mirror.run, availability.run
-    return app, beside
+    books = policies.book.run, mutating.book.run
+    return app, (definitions.run, webhooks.run, *books, aggregator.mirror.run, availability.run)
 
 
 def _paths(

@@ -226,6 +226,11 @@ class List(Shape):
         self._defaults = defaults or {}
 
     @property
+    def element(self) -> Shape:
+        """The shape of an item."""
+        return self._element
+
+    @property
     def is_keyed(self) -> bool:
         """Whether items are structs."""
         return bool(self._keys)

@@ -7,26 +7,21 @@ no trace. Source: the page "Validating Admission Policy"; words are upstream's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.admission import Attributes, Reader, matching
-from sparsam.apiserver.admission.policyhooks import Binding, PolicyBook, PolicyHook, Subject
-from sparsam.apiserver.authorization import Authorizer
+from sparsam.apiserver.admission.policyhooks import PolicyBook, PolicyHook, Subject, Surroundings
 from sparsam.errors import Forbidden, Invalid, RequestEntityTooLarge, StatusError, Unauthorized
-from sparsam.objects import scale
-from sparsam.objects.catalog import Catalog
-from sparsam.objects.kinds import Resource
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
 
 if TYPE_CHECKING:
+    from sparsam.apiserver.admission.policycalls import Calls
     from sparsam.objects.cel.policies import Denial, ValidatingPolicy
 
-QUICK = 20_000
-"""What a policy may cost before it is moved out of the way of other requests, to a thread: some ten milliseconds."""
 _ERRORS: Mapping[str, type[StatusError]] = {
     each.reason: each for each in (Forbidden, Invalid, RequestEntityTooLarge, Unauthorized)
 }
@@ -40,10 +35,17 @@ class Refusal:
     binding: str
     denial: Denial
 
+    @property
     def told(self) -> str:
         """As the answer says it."""
-        by = f" with binding '{self.binding}'" if self.binding else ""
-        return f"ValidatingAdmissionPolicy '{self.policy}'{by} denied request: {self.denial.message}"
+        by = f"ValidatingAdmissionPolicy '{self.policy}' with binding '{self.binding}'"
+        return f"{by} denied request: {self.denial.message}"
+
+    @property
+    def warning(self) -> str:
+        """As a Warning header says it."""
+        by = f"ValidatingAdmissionPolicy '{self.policy}' with binding '{self.binding}'"
+        return f"Validation failed for {by}: {self.denial.message}"
 
 
 def compile_validating(policy: Obj) -> ValidatingPolicy:
@@ -54,94 +56,57 @@ def compile_validating(policy: Obj) -> ValidatingPolicy:
     return ValidatingPolicy(policy)
 
 
-class Policies:
+class ValidatingPolicies:
     """Asks the policies; costs nothing while there are none."""
 
-    def __init__(self, store: Store, reader: Reader, authorizer: Authorizer, catalog: Callable[[], Catalog]) -> None:
-        self._reader, self._authorizer, self._catalog = reader, authorizer, catalog
-        self._book = PolicyBook(
+    def __init__(self, store: Store, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self.book = PolicyBook(
             store, "validatingadmissionpolicies", "validatingadmissionpolicybindings", compile_validating
         )
 
-    async def load(self) -> None:
-        """Read the policies, so that no request slips through before they are followed."""
-        for mirror in self._book.mirrors:
-            await mirror.load()
-
-    async def run(self) -> None:
-        """Follow the policies until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for mirror in self._book.mirrors:
-                group.create_task(mirror.run(), name="admission policies")
-
     async def validate(self, attributes: Attributes, new: Obj, old: Obj | None, _reader: Reader) -> list[str]:
         """Warnings of all policies; raises the first refusal."""
-        hooks = self._book.hooks
+        hooks = self.book.hooks
         if not hooks or matching.is_exempt(attributes.resource):
             return []
-        subject = Subject(attributes, None if attributes.operation == "DELETE" else new, old, self._reader)
-        asking = _Asking(subject, self._reader, self._authorizer, self._catalog())
+        from sparsam.apiserver.admission.policycalls import Calls
+
+        subject = Subject(attributes, None if attributes.operation == "DELETE" else new, old, self._surroundings.reader)
+        calls, refusals, warnings = Calls(subject, self._surroundings), [], []
         for hook in hooks:
-            await asking.ask(hook)
-        if asking.refusals:
-            raise refused(attributes, subject.name, asking.refusals[0])
-        return asking.warnings
+            denied, told = await _ask(calls, hook)
+            refusals += denied
+            warnings += told
+        if refusals:
+            raise _refused(attributes, subject.name, refusals[0])
+        return warnings
 
 
-class _Asking:
-    """One request before all policies."""
+async def _ask(calls: Calls, hook: PolicyHook[ValidatingPolicy]) -> tuple[list[Refusal], list[str]]:
+    """What a policy refuses, and what it warns of, by all of its bindings."""
+    from sparsam.objects.cel.policies import Denial
 
-    def __init__(self, subject: Subject, reader: Reader, authorizer: Authorizer, catalog: Catalog) -> None:
-        self._subject, self._reader, self._authorizer, self._catalog = subject, reader, authorizer, catalog
-        self.refusals: list[Refusal] = []
-        self.warnings: list[str] = []
-
-    async def ask(self, hook: PolicyHook[ValidatingPolicy]) -> None:
-        """Collect what a policy says by each of its bindings."""
-        seen_as = await self._subject.applies(hook.selection)
-        if seen_as is None:
-            return
-        for binding in hook.bindings:
-            if binding.selection is None or await self._subject.applies(binding.selection) is not None:
-                await self._ask_by(hook, binding, seen_as)
-
-    async def _ask_by(self, hook: PolicyHook[ValidatingPolicy], binding: Binding, seen_as: Resource) -> None:
-        from sparsam.apiserver.admission.policyvalues import ConfigurationFault, parameters
-        from sparsam.objects.cel.policies import Denial
-
-        kind, reference, namespace = hook.spec.get("paramKind"), binding.spec.get("paramRef"), self._subject.attributes
-        try:
-            known = await parameters(kind, reference, namespace.namespace, self._catalog, self._reader)
-        except ConfigurationFault as fault:
+    refusals: list[Refusal] = []
+    warnings: list[str] = []
+    async for invocation in calls.invocations(hook):
+        name, actions = invocation.binding.name, invocation.binding.spec.get("validationActions") or ()
+        if invocation.fault:
             if not hook.may_fail:
-                denial = Denial(f"failed to configure binding: {fault}")
-                self.refusals.append(Refusal(hook.name, binding.name, denial))
-            return
-        actions = binding.spec.get("validationActions") or ()
-        values = await self._values(seen_as)
-        for params in known:
-            denials, faults = await _judge(hook.compiled, {**values, "params": params})
-            refusals = [Refusal(hook.name, binding.name, each) for each in denials]
-            if "Deny" in actions:
-                self.refusals += refusals
-            if "Warn" in actions:
-                self.warnings += [_warning(each) for each in refusals]
-            self.refusals += [Refusal(hook.name, binding.name, Denial(each)) for each in faults]
-
-    async def _values(self, seen_as: Resource) -> dict[str, Any]:
-        from sparsam.apiserver.admission import policyvalues
-
-        subject, attributes = self._subject, self._subject.attributes
-        return {
-            "object": shown(attributes, subject.new),
-            "oldObject": shown(attributes, subject.old),
-            "request": policyvalues.request_value(attributes, seen_as, subject.new),
-            "namespaceObject": policyvalues.namespace_value(await subject.namespace()),
-            **policyvalues.authorizer_values(self._authorizer, attributes, subject.name),
-        }
+                refusals.append(Refusal(hook.name, name, Denial(invocation.fault)))
+            continue
+        denials, faults = await _judge(hook.compiled, await calls.values(invocation))
+        found = [Refusal(hook.name, name, each) for each in denials]
+        if "Deny" in actions:
+            refusals += found
+        if "Warn" in actions:
+            warnings += [each.warning for each in found]
+        refusals += [Refusal(hook.name, name, Denial(each)) for each in faults]
+    return refusals, warnings
 
 
 async def _judge(policy: ValidatingPolicy, values: Mapping[str, Any]) -> tuple[list[Denial], list[str]]:
+    from sparsam.apiserver.admission.policycalls import QUICK
     from sparsam.objects.cel import CostExceeded
 
     try:
@@ -150,19 +115,9 @@ async def _judge(policy: ValidatingPolicy, values: Mapping[str, Any]) -> tuple[l
         return await asyncio.to_thread(policy.judge, values)
 
 
-def shown(attributes: Attributes, obj: Obj | None) -> Obj | None:
-    """An object as expressions see it: a Scale for a request on one."""
-    return scale.view(attributes.resource, obj) if obj is not None and attributes.subresource == "scale" else obj
-
-
-def _warning(refusal: Refusal) -> str:
-    by = f"ValidatingAdmissionPolicy '{refusal.policy}' with binding '{refusal.binding}'"
-    return f"Validation failed for {by}: {refusal.denial.message}"
-
-
-def refused(attributes: Attributes, name: str, refusal: Refusal) -> StatusError:
+def _refused(attributes: Attributes, name: str, refusal: Refusal) -> StatusError:
     """The answer: forbidden in its words, whatever its reason and code."""
     error = _ERRORS[refusal.denial.reason or "Invalid"]
-    resource, message = attributes.resource, refusal.told()
-    details = {**statuses.details_of(resource, name or "Unknown"), "causes": [{"message": message}]}
-    return error(f'{resource.group_resource} "{name or "Unknown"}" is forbidden: {message}', details=details)
+    resource, name = attributes.resource, name or "Unknown"
+    details = {**statuses.details_of(resource, name), "causes": [{"message": refusal.told}]}
+    return error(f'{resource.group_resource} "{name}" is forbidden: {refusal.told}', details=details)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from sparsam.apiserver.admission import Attributes, Reader, matching
+from sparsam.apiserver.authorization import Authorizer
+from sparsam.apiserver.converting import Convert
 from sparsam.apiserver.mirror import Mirror
+from sparsam.objects.catalog import Catalog
 from sparsam.objects.kinds import NAMESPACES, Resource, find
 from sparsam.objects.selectors import LabelSelector, parse_label_selector_object
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where policies look things up."""
+
+    reader: Reader
+    authorizer: Authorizer
+    catalog: Callable[[], Catalog]
+    convert: Convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +115,16 @@ class PolicyBook(Generic[T]):
         self._known: dict[tuple[str, Any], PolicyHook[T]] = {}
         self.hooks: tuple[PolicyHook[T], ...] = ()
 
-    @property
-    def mirrors(self) -> tuple[Mirror, Mirror]:
-        """What has to be loaded and followed."""
-        return self._policies, self._bindings
+    async def load(self) -> None:
+        """Read everything, so that no request slips through before it is followed."""
+        for mirror in (self._policies, self._bindings):
+            await mirror.load()
+
+    async def run(self) -> None:
+        """Follow the store until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for mirror in (self._policies, self._bindings):
+                group.create_task(mirror.run(), name="admission policies")
 
     def _read(self) -> None:
         bound: dict[str, list[Binding]] = {}

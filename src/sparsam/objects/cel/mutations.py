@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sparsam.errors import StatusError
 from sparsam.objects.cel.errors import EvaluationError
 from sparsam.objects.cel.types import DYN, STRING, Type, list_of, object_of
 from sparsam.objects.cel.values import StructValue
+from sparsam.objects.objecttypes import ObjectType
+from sparsam.objects.patches import TestFailed, json_patch
+from sparsam.objects.shapes import List, Shape, Struct
 from sparsam.objects.strategy import Obj
 
 
@@ -95,3 +99,38 @@ def _value(value: Any) -> Any:
     if isinstance(value, list):
         return [_value(each) for each in value]
     return plain(value)
+
+
+def applied(kind: ObjectType, obj: Obj, value: Any) -> Obj:
+    """The object with an `Object` merged into it as server-side apply would; raises EvaluationError."""
+    config = plain_object(value) | {name: obj[name] for name in ("apiVersion", "kind") if name in obj}
+    if problem := next(kind.problems(config), ""):
+        raise EvaluationError(f"error applying patch: failed to convert patch object to typed object: {problem}")
+    if whole := list(atomics(kind.shape, config)):
+        shown = f"may not mutate atomic arrays, maps or structs: {', '.join(whole)}"
+        raise EvaluationError(f"error applying patch: invalid ApplyConfiguration: {shown}")
+    merged: Obj = kind.shape.merge(obj, config)
+    return merged
+
+
+def patched(obj: Obj, values: list[Any]) -> Obj:
+    """The object after `JSONPatch` values; as it was when a `test` among them fails; raises EvaluationError."""
+    try:
+        found: Obj = json_patch(obj, patch_operations(values))
+    except StatusError as error:
+        if isinstance(error.__cause__, TestFailed):
+            return obj
+        raise EvaluationError(f"JSONPath: {error.message}") from None
+    return found
+
+
+def atomics(shape: Shape, value: Any, path: str = "") -> Iterator[str]:
+    """Where a value has lists or maps that can only be written as a whole."""
+    if isinstance(shape, Struct) and isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from atomics(shape.part(name)[1], item, f"{path}.{name}")
+    elif isinstance(shape, List) and isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from atomics(shape.element, item, f"{path}[{place}]")
+    elif isinstance(value, (list, Mapping)):
+        yield path

@@ -1,4 +1,4 @@
-"""ValidatingAdmissionPolicies, compiled: what they say to one request. Pure.
+"""Admission policies, compiled: what they say to one request, or make of it. Pure.
 
 Source: the page "Validating Admission Policy"; words and order of decisions are upstream's.
 """
@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sparsam.objects.cel import mutations
 from sparsam.objects.cel.admission import CONDITIONS_LIMIT, POLICY_LIMIT, Environment
 from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions
 from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
 from sparsam.objects.cel.program import Program
 from sparsam.objects.cel.types import BOOL, DYN, NULL, STRING, Type
+from sparsam.objects.objecttypes import ObjectType
 from sparsam.objects.strategy import Obj
 
 T = TypeVar("T")
@@ -173,6 +175,35 @@ class ValidatingPolicy:
             except EvaluationError as error:
                 faults.append(str(error))
         return [] if self.may_fail else faults
+
+
+class MutatingPolicy:
+    """A MutatingAdmissionPolicy: `conditions` say whether it is about a request, `change` makes one mutation."""
+
+    def __init__(self, policy: Obj) -> None:
+        spec = policy["spec"]
+        has_params = spec.get("paramKind") is not None
+        self.conditions = Conditions(spec.get("matchConditions") or (), has_params=has_params)
+        environment = Environment(params=DYN if has_params else None, composed=True, structs=mutations.STRUCTS)
+        self._composition = Composition(spec, environment)
+        self._mutations = [self._compile(each) for each in spec.get("mutations") or ()]
+
+    def _compile(self, mutation: Obj) -> tuple[bool, Program | CelError]:
+        kind = mutation["patchType"]
+        text = mutation["jsonPatch" if kind == "JSONPatch" else "applyConfiguration"]["expression"]
+        return kind == "JSONPatch", self._composition.compile(text, mutations.RETURNS[kind])
+
+    def __len__(self) -> int:
+        """How many mutations there are."""
+        return len(self._mutations)
+
+    def change(self, place: int, kind: ObjectType, values: Mapping[str, Any], limit: int = POLICY_LIMIT) -> Obj:
+        """`values["object"]` after one mutation; raises EvaluationError, and CostExceeded when it takes too much."""
+        is_patch, program = self._mutations[place]
+        budget = Budget(limit)
+        found = budget.run(program, self._composition.values(values, budget))
+        obj: Obj = values["object"]
+        return mutations.patched(obj, found) if is_patch else mutations.applied(kind, obj, found)
 
 
 def _message(validation: Obj, message: Program | CelError | None, known: Mapping[str, Any], budget: Budget) -> str:

@@ -188,6 +188,7 @@ FUNCTIONS = table(
     *_member("join", _join, "(list(string)) -> string", "(list(string), string) -> string", reads="product"),
     *_member("format", format_text, "(string, list(dyn)) -> string", reads="deep"),
     overload("strings.quote", "(string) -> string", _quote),
+    overload("jsonpatch.escapeKey", "(string) -> string", lambda key: key.replace("~", "~0").replace("/", "~1")),
     *_member("find", regex.find, "(string, string) -> string", reads="product"),
     *_member(
         "findAll",
