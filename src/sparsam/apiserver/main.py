@@ -46,6 +46,7 @@ from sparsam.apiserver.conversionwebhooks import ConversionWebhooks
 from sparsam.apiserver.definitions import Definitions
 from sparsam.apiserver.http import TEXT, PathHandler, Reply, Request
 from sparsam.apiserver.nodeauthorizer import NodeAuthorizer
+from sparsam.apiserver.policystatus import PolicyStatus
 from sparsam.apiserver.reader import StoreReader
 from sparsam.apiserver.registry import Registry, Reserver
 from sparsam.apiserver.resources import Resources
@@ -214,7 +215,7 @@ async def make_app(
     )
     await aggregator.mirror.load()
     availability = Availability(registry, reader, served, aggregator)
-    books = policies.book.run, mutating.book.run
+    books = policies.book.run, mutating.book.run, PolicyStatus(registry, served).run
     return app, (definitions.run, webhooks.run, *books, aggregator.mirror.run, availability.run)
 
 
