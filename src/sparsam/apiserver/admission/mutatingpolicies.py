@@ -115,7 +115,7 @@ class _Passing:
         key = "/".join((hook.name, *invocation.key))
         if self.state.is_second and key not in self.state.required:
             return
-        values = await self._calls.values(invocation)
+        values = await self._calls.values(invocation, hook.compiled.names)
         if not _matches(hook, values):
             return
         before = self._calls.subject.new
@@ -130,7 +130,7 @@ class _Passing:
         from sparsam.objects.cel import EvaluationError
 
         subject, view = self._calls.subject, self._calls.view(invocation.seen_as)
-        values = await self._calls.values(invocation)
+        values = await self._calls.values(invocation, hook.compiled.names)
         try:
             changed = await _change(hook.compiled, place, type_of(invocation.seen_as), values)
         except EvaluationError as error:

@@ -95,7 +95,7 @@ async def _ask(calls: Calls, hook: PolicyHook[ValidatingPolicy]) -> tuple[list[R
             if not hook.may_fail:
                 refusals.append(Refusal(hook.name, name, Denial(invocation.fault)))
             continue
-        denials, faults = await _judge(hook.compiled, await calls.values(invocation))
+        denials, faults = await _judge(hook.compiled, await calls.values(invocation, hook.compiled.names))
         found = [Refusal(hook.name, name, each) for each in denials]
         if "Deny" in actions:
             refusals += found

@@ -68,14 +68,15 @@ class Calls:
         """How a policy knows the object."""
         return View(self.attributes, seen_as, self._surroundings.convert)
 
-    async def values(self, invocation: Invocation) -> dict[str, Any]:
-        """The variables of the policy's expressions."""
+    async def values(self, invocation: Invocation, names: frozenset[str]) -> dict[str, Any]:
+        """The variables of the policy's expressions; the namespace, which has to be read, only if it is in `names`."""
         subject, view = self.subject, self.view(invocation.seen_as)
+        namespace = await subject.namespace() if "namespaceObject" in names else None
         return {
             "object": await view.show(subject.new),
             "oldObject": await view.show(subject.old),
             "request": policyvalues.request_value(self.attributes, invocation.seen_as, subject.new),
             "params": invocation.params,
-            "namespaceObject": policyvalues.namespace_value(await subject.namespace()),
+            "namespaceObject": policyvalues.namespace_value(namespace),
             **policyvalues.authorizer_values(self._surroundings.authorizer, self.attributes, subject.name),
         }

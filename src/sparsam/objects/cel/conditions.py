@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sparsam.objects.cel.admission import CONDITIONS_LIMIT, Environment
@@ -41,6 +41,8 @@ class Conditions:
     def __init__(self, conditions: Sequence[Mapping[str, str]], *, has_params: bool = False) -> None:
         environment = Environment(params=DYN if has_params else None)
         self._programs = [compile_or_keep(environment, each.get("expression", "")) for each in conditions]
+        self.names = names_of(self._programs)
+        """The variables that they name."""
 
     def matches(self, values: Mapping[str, Any], *, fail: bool, limit: int = CONDITIONS_LIMIT) -> bool:
         """Whether all are true; one that is false settles it whatever befalls others.
@@ -66,6 +68,11 @@ class Conditions:
         if fail:
             raise EvaluationError(faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
         return False
+
+
+def names_of(programs: Iterable[Program | CelError | None]) -> frozenset[str]:
+    """The variables that some of these name."""
+    return frozenset(name for each in programs if isinstance(each, Program) for name in each.names)
 
 
 def compile_or_keep(environment: Environment, text: str, *, authorizer: bool = True) -> Program | CelError:

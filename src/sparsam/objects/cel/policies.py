@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from sparsam.objects.cel import mutations
 from sparsam.objects.cel.admission import CONDITIONS_LIMIT, POLICY_LIMIT, Environment
-from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions
+from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions, names_of
 from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
 from sparsam.objects.cel.program import Program
 from sparsam.objects.cel.types import BOOL, DYN, NULL, STRING, Type
@@ -116,6 +116,10 @@ class ValidatingPolicy:
         self._annotations = [
             compile_one(each["valueExpression"].strip(), STRING, NULL) for each in spec.get("auditAnnotations") or ()
         ]
+        programs = [program for _, *pair in self._validations for program in pair]
+        self.names = self.conditions.names | names_of([*self._composition.programs.values(), *programs])
+        self.names |= names_of(self._annotations)
+        """The variables that its expressions name."""
 
     def judge(self, values: Mapping[str, Any], limit: int = POLICY_LIMIT) -> tuple[list[Denial], list[str]]:
         """What speaks against a request, and errors in audit annotations, whose values go nowhere without an audit log.
@@ -187,6 +191,9 @@ class MutatingPolicy:
         environment = Environment(params=DYN if has_params else None, composed=True, structs=mutations.STRUCTS)
         self._composition = Composition(spec, environment)
         self._mutations = [self._compile(each) for each in spec.get("mutations") or ()]
+        programs = [*self._composition.programs.values(), *(program for _, program in self._mutations)]
+        self.names = self.conditions.names | names_of(programs)
+        """The variables that its expressions name."""
 
     def _compile(self, mutation: Obj) -> tuple[bool, Program | CelError]:
         kind = mutation["patchType"]

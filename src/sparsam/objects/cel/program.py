@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sparsam.objects.cel.checker import Checker
+from sparsam.objects.cel.checker import Checker, parts
 from sparsam.objects.cel.errors import CelError, EvaluationError, Issue, compilation_error
 from sparsam.objects.cel.evaluation import Frame, Run, build
 from sparsam.objects.cel.functions import FUNCTIONS
 from sparsam.objects.cel.parser import parse
-from sparsam.objects.cel.tree import Node
+from sparsam.objects.cel.tree import Name, Node
 from sparsam.objects.cel.types import BOOL, DYN, Type
 
 CALL_LIMIT = 1_000_000
@@ -28,6 +28,17 @@ class Program:
     text: str
     tree: Node
     result: Type
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The variables and types that it names, those of its macros among them."""
+        found, rest = set(), [self.tree]
+        while rest:
+            node = rest.pop()
+            rest += parts(node)
+            if isinstance(node, Name):
+                found.add(node.name.removeprefix("."))
+        return frozenset(found)
 
     @cached_property
     def _run(self) -> Run:

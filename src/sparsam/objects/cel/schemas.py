@@ -127,4 +127,4 @@ def _of_word(word: str, name: str, spell: Callable[[str], str | None]) -> Type:
         return list_of(_of_word(word[2:], f"{name}.item", spell))
     if word.startswith("map[string]"):
         return map_of(STRING, _of_word(word.removeprefix("map[string]"), f"{name}.value", spell))
-    return of_definition(word[1:], name, spell=spell) if word.startswith("@") else _BUILT_IN[word]
+    return of_definition(word[1:], name, spell=spell) if word.startswith("@") else _BUILT_IN.get(word, DYN)
