@@ -1,6 +1,11 @@
 """Expressions of Kubernetes' documentation and of the language definition, with the values and words of upstream."""
 
+import contextlib
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsam.objects.cel import (
     BOOL,
@@ -239,6 +244,34 @@ def test_what_takes_too_long_is_broken_off(text):
     program = compile_expression(text, {"object": DYN})
     with pytest.raises(CostExceeded, match=r"^operation cancelled: actual cost limit exceeded$"):
         program.evaluate({"object": list(range(3000))}, limit=50_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + "[]," * 30_000 + "[1]]",
+        "[" + "a," * 45_000 + "a]",
+        "[1]" + "".join(f".map(v{place}, {{v{place}: v{place}}})" for place in range(200)),
+        "+".join(["1"] * 40_000),
+        "!" * 90_000 + "true",
+        "[" * 240 + "]" * 240,
+        "a" + ".b" * 40_000,
+        "'" + "\\n" * 45_000 + "'.size() == 45000",
+        "{" + ",".join(f"{place}: {place}" for place in range(9_000)) + "}",
+        "'" + '"' * 90_000,
+    ],
+)  # fmt: skip
+def test_long_and_odd_texts_are_compiled_or_refused_without_ado(text):
+    started = time.process_time()
+    with contextlib.suppress(CelError):
+        compile_expression(text, {}, returns=DYN)
+    assert time.process_time() - started < 20
+
+
+@given(st.text(alphabet="ab01.,:?()[]{}'\"+-*/%!<>=&| \\\n\tr", max_size=40))
+def test_no_text_breaks_the_compiler(text):
+    with contextlib.suppress(CelError):
+        compile_expression(text, {"a": DYN, "b": INT}, returns=DYN)
 
 
 def test_what_is_left_of_the_limit_is_told():

@@ -125,7 +125,9 @@ class Checker:
             shown = self._shown(arguments, is_member=is_member)
             return self._fault(node, f"found no matching overload for '{node.function}' applied to '{shown}'")
         self._check_literals(node)
-        return results[0] if all(each == results[0] for each in results) else DYN
+        if len(results) == 1:
+            return results[0]
+        return results[0] if len({self._types.final(each) for each in results}) == 1 else DYN
 
     def _shown(self, arguments: tuple[Type, ...], *, is_member: bool) -> str:
         texts = [str(self._types.final(each)) for each in arguments]
@@ -186,9 +188,14 @@ class Checker:
     def _mapliteral(self, node: MapLiteral) -> Type:
         key, value = self._types.fresh(), self._types.fresh()
         for name, part, optional in node.entries:
-            key = self._same(name, key, self._visit(name))
+            key = self._same(name, key, self._key(self._visit(name)))
             value = self._same(part, value, self._present(part, self._visit(part), optional=optional))
         return map_of(key, value)
+
+    def _key(self, kind: Type) -> Type:
+        """The type of a key; what cannot be one fails when it runs, and must not make types grow without end."""
+        kind = self._types.resolve(kind)
+        return kind if kind.is_variable or not kind.params else DYN
 
     def _struct(self, node: Struct) -> Type:
         found = self._structs.get(node.name.removeprefix("."))

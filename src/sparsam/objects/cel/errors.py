@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MOST_ISSUES = 100
+"""So many are told of one expression, as cel-go does."""
+LONGEST_MESSAGE = 100_000
+"""Fewer are told of long ones, since each shows its line."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Issue:
@@ -31,7 +36,12 @@ class CostExceeded(EvaluationError):
 
 def compilation_error(text: str, issues: Sequence[Issue]) -> CelError:
     """The issues with the lines that they are about, as cel-go shows them."""
-    return CelError("compilation failed: " + "\n".join(_shown(text, issue) for issue in sorted(set(issues))))
+    known = sorted(set(issues))
+    shown = known[: min(MOST_ISSUES, 1 + LONGEST_MESSAGE // (1 + len(text)))]
+    lines = [_shown(text, issue) for issue in shown]
+    if len(shown) < len(known):
+        lines.append(f"{len(known) - len(shown)} more errors were truncated")
+    return CelError("compilation failed: " + "\n".join(lines))
 
 
 def _shown(text: str, issue: Issue) -> str:

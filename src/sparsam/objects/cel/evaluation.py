@@ -10,6 +10,7 @@ from sparsam.objects.cel.checker import TYPE_NAMES
 from sparsam.objects.cel.conversion import Convert, converter, unescape
 from sparsam.objects.cel.declarations import Functions, Overload
 from sparsam.objects.cel.errors import CostExceeded, EvaluationError
+from sparsam.objects.cel.folds import FOLDS, Frame, Run, truth
 from sparsam.objects.cel.tree import (
     Call,
     Comprehension,
@@ -25,38 +26,6 @@ from sparsam.objects.cel.tree import (
 from sparsam.objects.cel.values import NONE, Optional, StructValue, has_key
 
 _MISSING = object()
-
-
-class Frame:
-    """One evaluation: the variables, and what may still be spent."""
-
-    __slots__ = ("left", "variables")
-
-    def __init__(self, variables: Mapping[str, Any], limit: int) -> None:
-        self.variables = dict(variables)
-        self.left = limit
-
-    def spend(self, cost: int) -> None:
-        """Raises CostExceeded."""
-        self.left -= cost
-        if self.left < 0:
-            raise CostExceeded
-
-    def weigh(self, value: Any) -> None:
-        """Pay for all parts of a value; raises CostExceeded on the way, however large it is."""
-        rest = [value]
-        while rest:
-            each = rest.pop()
-            self.spend(1 + (len(each) // 10 if isinstance(each, (str, bytes)) else 0))
-            if isinstance(each, list):
-                rest += each
-            elif isinstance(each, Mapping):
-                rest += each.values()
-            elif isinstance(each, Optional):
-                rest.append(each.value)
-
-
-Run = Callable[[Frame], Any]
 
 
 def build(node: Node, functions: Functions) -> Run:
@@ -198,7 +167,7 @@ class _Builder:
     def _comprehension(self, node: Comprehension) -> Run:
         operand, body = self.build(node.range), self.build(node.body)
         condition = self.build(node.condition) if node.condition else None
-        fold, names = _FOLDS[node.macro], node.variables
+        fold, names = FOLDS[node.macro], node.variables
         change = _element_converter(node)
 
         def run(frame: Frame) -> Any:
@@ -253,75 +222,6 @@ def _entries(value: Any, width: int, change: Convert | None) -> Sequence[tuple[A
             return [(each,) for each in value]
         return [(key, change(each) if change else each) for key, each in value.items()]
     raise EvaluationError("no such overload")
-
-
-def _truth(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise EvaluationError("no such overload")
-
-
-Ask = Callable[[Run, tuple[Any, ...]], Any]
-
-
-def _any_is(sought: bool) -> Callable[..., bool]:
-    """`exists` and `all`: one element settles it, and then errors of others do not matter."""
-
-    def fold(entries: Sequence[tuple[Any, ...]], _condition: Run | None, body: Run, ask: Ask) -> bool:
-        fault: EvaluationError | None = None
-        for each in entries:
-            try:
-                if _truth(ask(body, each)) is sought:
-                    return sought
-            except CostExceeded:
-                raise
-            except EvaluationError as error:
-                fault = fault or error
-        if fault:
-            raise fault
-        return not sought
-
-    return fold
-
-
-def _exists_one(entries: Sequence[tuple[Any, ...]], _condition: Run | None, body: Run, ask: Ask) -> bool:
-    return sum(_truth(ask(body, each)) for each in entries) == 1
-
-
-def _filter(entries: Sequence[tuple[Any, ...]], _condition: Run | None, body: Run, ask: Ask) -> list[Any]:
-    return [each[0] for each in entries if _truth(ask(body, each))]
-
-
-def _map(entries: Sequence[tuple[Any, ...]], condition: Run | None, body: Run, ask: Ask) -> list[Any]:
-    return [ask(body, each) for each in entries if condition is None or _truth(ask(condition, each))]
-
-
-def _transform_map(entries: Sequence[tuple[Any, ...]], condition: Run | None, body: Run, ask: Ask) -> dict[Any, Any]:
-    return {each[0]: ask(body, each) for each in entries if condition is None or _truth(ask(condition, each))}
-
-
-def _transform_entry(entries: Sequence[tuple[Any, ...]], condition: Run | None, body: Run, ask: Ask) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for each in _map(entries, condition, body, ask):
-        if not isinstance(each, Mapping):
-            raise EvaluationError("no such overload")
-        for key, value in each.items():
-            if has_key(found, key):
-                raise EvaluationError(f"insert failed: key {key} already exists")
-            found[key] = value
-    return found
-
-
-_FOLDS: dict[str, Callable[..., Any]] = {
-    "all": _any_is(False),
-    "exists": _any_is(True),
-    "existsOne": _exists_one,
-    "filter": _filter,
-    "map": _map,
-    "transformList": _map,
-    "transformMap": _transform_map,
-    "transformMapEntry": _transform_entry,
-}
 
 
 def _binary(first: Run, second: Run, overloads: tuple[Overload, ...], change: Convert | None) -> Run:
@@ -397,22 +297,22 @@ def _either(parts: list[Run], settled: bool) -> Run:
 
     def run(frame: Frame) -> bool:
         try:
-            if _truth(first(frame)) is settled:
+            if truth(first(frame)) is settled:
                 return settled
         except CostExceeded:
             raise
         except EvaluationError:
-            if _truth(second(frame)) is settled:
+            if truth(second(frame)) is settled:
                 return settled
             raise
-        return _truth(second(frame))
+        return truth(second(frame))
 
     return run
 
 
 def _choice(parts: list[Run]) -> Run:
     condition, first, second = parts
-    return lambda frame: (first if _truth(condition(frame)) else second)(frame)
+    return lambda frame: (first if truth(condition(frame)) else second)(frame)
 
 
 _CONTROL: dict[str, Callable[[list[Run]], Run]] = {

@@ -9,7 +9,8 @@ from typing import Any
 
 from sparsam.objects.cel.checker import Checker, parts
 from sparsam.objects.cel.errors import CelError, EvaluationError, Issue, compilation_error
-from sparsam.objects.cel.evaluation import Frame, Run, build
+from sparsam.objects.cel.evaluation import build
+from sparsam.objects.cel.folds import Frame, Run
 from sparsam.objects.cel.functions import FUNCTIONS
 from sparsam.objects.cel.parser import parse
 from sparsam.objects.cel.tree import Name, Node

@@ -76,6 +76,8 @@ class Unifier:
 
     def __init__(self) -> None:
         self._bound: dict[str, Type] = {}
+        self._trail: list[str] = []
+        """What was bound, in its order: a failed attempt is taken back."""
         self._count = 0
 
     def fresh(self) -> Type:
@@ -84,11 +86,9 @@ class Unifier:
         return Type(f"_{self._count}", is_variable=True)
 
     def resolve(self, kind: Type) -> Type:
-        """The type with what is known put in."""
+        """What a variable stands for, as far as is known; parts of a type may still be variables."""
         while kind.is_variable and kind.name in self._bound:
             kind = self._bound[kind.name]
-        if kind.params:
-            return Type(kind.name, tuple(self.resolve(each) for each in kind.params), fields=kind.fields)
         return kind
 
     def final(self, kind: Type) -> Type:
@@ -102,10 +102,11 @@ class Unifier:
 
     def assign(self, targets: tuple[Type, ...], sources: tuple[Type, ...]) -> bool:
         """Whether values of these types may stand where those are asked for; remembers what follows only if so."""
-        before = dict(self._bound)
+        before = len(self._trail)
         if len(targets) == len(sources) and all(map(self._assign, targets, sources)):
             return True
-        self._bound = before
+        while len(self._trail) > before:
+            del self._bound[self._trail.pop()]
         return False
 
     def _assign(self, target: Type, source: Type) -> bool:
@@ -125,20 +126,16 @@ class Unifier:
     def _bind(self, target: Type, source: Type) -> bool:
         if target == source:
             return True
-        variable, other = (target, source) if target.is_variable else (source, target)
+        # Of two variables the new one gives way, so that chains of them stay short.
+        variable, other = (source, target) if source.is_variable else (target, source)
         if self._occurs(variable, other):
             return False
         self._bound[variable.name] = other
+        self._trail.append(variable.name)
         return True
 
     def _occurs(self, variable: Type, kind: Type) -> bool:
         return kind == variable or any(self._occurs(variable, self.resolve(each)) for each in kind.params)
-
-    def join(self, first: Type, second: Type) -> Type:
-        """A type for values of either: the more general one, `dyn` when they have nothing in common."""
-        if self.assign((first,), (second,)):
-            return first if self.resolve(first).name != "null_type" else second
-        return second if self.assign((second,), (first,)) else DYN
 
 
 def _is_nullable(kind: Type) -> bool:

@@ -11,10 +11,12 @@ from sparsam.objects.cel.functions import (
     quantities,
     standard,
     strings,
+    times,
 )
 
 FUNCTIONS = merged(
     standard.FUNCTIONS,
+    times.FUNCTIONS,
     strings.FUNCTIONS,
     collections.FUNCTIONS,
     network.FUNCTIONS,

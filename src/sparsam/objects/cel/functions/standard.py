@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from sparsam.objects.cel import regex
@@ -88,7 +87,7 @@ def _divide(first: Any, second: Any) -> Any:
     if _both(first, second, int, UInt):
         if not second:
             raise EvaluationError("division by zero")
-        return _whole(_truncated(int(first), int(second)), type(first))
+        return _whole(truncated(int(first), int(second)), type(first))
     if _both(first, second, float):
         if second:
             return first / second
@@ -96,7 +95,8 @@ def _divide(first: Any, second: Any) -> Any:
     raise EvaluationError(_NO_OVERLOAD)
 
 
-def _truncated(first: int, second: int) -> int:
+def truncated(first: int, second: int) -> int:
+    """A quotient without what is behind its point."""
     whole = abs(first) // abs(second)
     return whole if (first < 0) == (second < 0) else -whole
 
@@ -106,7 +106,7 @@ def _modulo(first: Any, second: Any) -> Any:
         raise EvaluationError(_NO_OVERLOAD)
     if not second:
         raise EvaluationError("modulus by zero")
-    return _whole(int(first) - int(second) * _truncated(int(first), int(second)), type(first))
+    return _whole(int(first) - int(second) * truncated(int(first), int(second)), type(first))
 
 
 def _negate(value: Any) -> Any:
@@ -250,51 +250,6 @@ def _type(value: Any) -> Type:
     return TYPE_NAMES.get(name) or Type(name)
 
 
-def _zone(name: str) -> tzinfo:
-    sign = -1 if name.startswith("-") else 1
-    hours, colon, minutes = name.lstrip("+-").partition(":")
-    if colon and hours.isdigit() and minutes.isdigit():
-        return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
-    # Read by few expressions, and large.
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise EvaluationError(f"unknown time zone {name}") from None
-
-
-def _part(read: Callable[[datetime], int]) -> Callable[..., int]:
-    def run(moment: Timestamp, zone: str = "") -> int:
-        return read(moment.at().astimezone(_zone(zone)) if zone and zone != "UTC" else moment.at())
-
-    return run
-
-
-def _milliseconds(moment: Timestamp, _zone: str = "") -> int:
-    return moment.nanos % 10**9 // 10**6
-
-
-_PARTS: dict[str, Callable[..., int]] = {
-    "getFullYear": _part(lambda at: at.year),
-    "getMonth": _part(lambda at: at.month - 1),
-    "getDate": _part(lambda at: at.day),
-    "getDayOfMonth": _part(lambda at: at.day - 1),
-    "getDayOfWeek": _part(lambda at: at.isoweekday() % 7),
-    "getDayOfYear": _part(lambda at: at.timetuple().tm_yday - 1),
-    "getHours": _part(lambda at: at.hour),
-    "getMinutes": _part(lambda at: at.minute),
-    "getSeconds": _part(lambda at: at.second),
-    "getMilliseconds": _milliseconds,
-}
-_DURATION_PARTS: dict[str, Callable[[Duration], int]] = {
-    "getHours": lambda span: _truncated(span.nanos, 3600 * 10**9),
-    "getMinutes": lambda span: _truncated(span.nanos, 60 * 10**9),
-    "getSeconds": lambda span: _truncated(span.nanos, 10**9),
-    "getMilliseconds": lambda span: _truncated(span.nanos, 10**6),
-}
-
-
 def _some(value: Any) -> Optional:
     return Optional(True, value)
 
@@ -408,22 +363,17 @@ def _sizes_and_indices() -> list[tuple[str, Overload]]:
     return found
 
 
-def _texts_and_times() -> list[tuple[str, Overload]]:
+def _texts() -> list[tuple[str, Overload]]:
     def tests(name: str, run: Callable[[str, str], bool]) -> tuple[str, Overload]:
         return overload(name, "(string, string) -> bool", run, member=True)
 
-    found = [
+    return [
         tests("startsWith", str.startswith),
         tests("endsWith", str.endswith),
         tests("contains", lambda text, part: part in text),
         overload("matches", "(string, string) -> bool", regex.matches, reads="product", member=True),
         overload("matches", "(string, string) -> bool", regex.matches, reads="product"),
     ]
-    for name, run in _PARTS.items():
-        found.append(overload(name, "(timestamp) -> int", run, member=True))
-        found.append(overload(name, "(timestamp, string) -> int", run, member=True))
-    found += [overload(name, "(duration) -> int", run, member=True) for name, run in _DURATION_PARTS.items()]
-    return found
 
 
 def _optionals() -> list[tuple[str, Overload]]:
@@ -449,6 +399,6 @@ FUNCTIONS = table(
     *_comparisons(),
     *_conversions(),
     *_sizes_and_indices(),
-    *_texts_and_times(),
+    *_texts(),
     *_optionals(),
 )
