@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from sparsam.store.memory import MemoryStore
@@ -249,6 +250,76 @@ async def test_the_scale_subresource_shows_a_scale(http):
     assert (await http("PATCH", f"{path}/d/scale", more, content_type=MERGE))[0] == 422
     more["spec"]["replicas"] = 2
     assert (await http("PATCH", f"{path}/d/scale", more, content_type=MERGE))[0] == 200
+
+
+async def test_connections_are_policed(http):
+    connect = rule("pods/exec", operations=["CONNECT"])
+    told = {"expression": "object.command[0] != 'rm'", "messageExpression": "'no ' + object.command.join(' ')"}
+    await enforce(http, policy(told, "request.kind.kind == 'PodExecOptions'", rules=[connect]))
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    assert (await http("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    path = "/api/v1/namespaces/default/pods/p/exec?command=rm&command=-r&stdout=true"
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        await http.session.ws_connect(http.server.url + path, protocols=["v5.channel.k8s.io"])
+    assert refusal.value.status == 422
+
+
+async def test_a_collection_is_deleted_one_by_one(http):
+    await enforce(http, policy("oldObject.data.a != 'kept'", rules=[rule(operations=["DELETE"])]))
+    for name, value in (("a", "x"), ("b", "kept")):
+        await http("POST", MAPS, config_map(name, data={"a": value}))
+    assert (await http("DELETE", MAPS))[0] == 422
+    names = [each["metadata"]["name"] for each in (await http("GET", MAPS))[1]["items"]]
+    assert "b" in names
+
+
+async def test_a_dry_run_is_policed_and_told_apart(http):
+    await enforce(http, policy("!request.dryRun"))
+    assert (await http("POST", MAPS, config_map()))[0] == 201
+    assert (await http("POST", f"{MAPS}?dryRun=All", config_map("n")))[0] == 422
+
+
+async def test_other_versions_of_a_kind_are_policed_unless_the_policy_is_exact(http):
+    scalers = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
+    target = {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}
+    scaler = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 9}}
+    about = {**rule("horizontalpodautoscalers", "autoscaling"), "apiVersions": ["v2"]}
+    checks = "object.apiVersion == 'autoscaling/v2' && request.kind.version == 'v2' && request.requestKind.version == 'v1' && "
+    await enforce(http, policy(checks + "object.spec.maxReplicas < 5", rules=[about]))
+    code, status = await http("POST", scalers, scaler)
+    assert code == 422
+    scaler["spec"]["maxReplicas"] = 4
+    code, status = await http("POST", scalers, scaler)
+    assert code == 201, status
+    exact = {"matchConstraints": {"resourceRules": [about], "matchPolicy": "Exact"}}
+    assert (await http("PATCH", f"{POLICIES}/p.example.com", {"spec": exact}, content_type=MERGE))[0] == 200
+    await settled(http)
+    scaler["spec"]["maxReplicas"], scaler["metadata"]["name"] = 9, "i"
+    assert (await http("POST", scalers, scaler))[0] == 201
+
+
+async def test_parameters_may_be_custom_resources(http):
+    fields = {"type": "object", "properties": {"most": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"spec": fields}}
+    definition = {
+        "metadata": {"name": "limits.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Cluster",
+            "names": {"plural": "limits", "singular": "limit", "kind": "Limit", "listKind": "LimitList"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+    code, answer = await http("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    assert code == 201, answer
+    limit = {"apiVersion": "example.com/v1", "kind": "Limit", "metadata": {"name": "l"}, "spec": {"most": 1}}
+    while (await http("POST", "/apis/example.com/v1/limits", limit))[0] != 201:
+        await asyncio.sleep(0.02)
+    spec = {"paramKind": {"apiVersion": "example.com/v1", "kind": "Limit"}}
+    reference = {"name": "l", "parameterNotFoundAction": "Deny"}
+    await enforce(http, policy("object.data.a.size() <= params.spec.most", **spec), binding(paramRef=reference))
+    assert (await http("POST", MAPS, config_map(data={"a": "1"})))[0] == 201
+    assert (await http("POST", MAPS, config_map("n", data={"a": "12"})))[0] == 422
 
 
 async def test_an_expression_that_never_ends_is_broken_off_and_holds_nobody_up(http):
