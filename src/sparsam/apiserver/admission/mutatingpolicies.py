@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparsam.apiserver import statuses
@@ -116,7 +117,7 @@ class _Passing:
         if self.state.is_second and key not in self.state.required:
             return
         values = await self._calls.values(invocation, hook.compiled.names)
-        if not _matches(hook, values):
+        if not await _matches(hook, values):
             return
         before = self._calls.subject.new
         for place in range(len(hook.compiled)):
@@ -143,11 +144,16 @@ class _Fault(Exception):
     """Why a policy could not do its work."""
 
 
-def _matches(hook: PolicyHook[MutatingPolicy], values: Mapping[str, Any]) -> bool:
-    from sparsam.objects.cel import EvaluationError
+async def _matches(hook: PolicyHook[MutatingPolicy], values: Mapping[str, Any]) -> bool:
+    from sparsam.apiserver.admission.policycalls import QUICK
+    from sparsam.objects.cel import CostExceeded, EvaluationError
 
+    matches = partial(hook.compiled.conditions.matches, values, fail=not hook.may_fail)
     try:
-        return hook.compiled.conditions.matches(values, fail=not hook.may_fail)
+        try:
+            return matches(limit=QUICK)
+        except CostExceeded:
+            return await asyncio.to_thread(matches)
     except EvaluationError as error:
         raise _Fault(str(error)) from None
 
