@@ -18,6 +18,8 @@ from sparsam.objects.cel.tree import (
     OptionalMap,
     Select,
     Struct,
+    parts,
+    qualified,
 )
 from sparsam.objects.cel.types import (
     BOOL,
@@ -277,37 +279,6 @@ class Checker:
         body = self._visit(node.body)
         self._variables = before
         return body if node.flat else optional_of(body)
-
-
-def qualified(node: Node) -> str:
-    """The name that a chain of selections spells, such as `sets.contains`; empty for anything else."""
-    if isinstance(node, Name):
-        return node.name.removeprefix(".")
-    if isinstance(node, Select) and not node.optional and not node.test_only:
-        first = qualified(node.operand)
-        return first and f"{first}.{node.key}"
-    return ""
-
-
-def parts(node: Node) -> list[Node]:
-    """The nodes right below."""
-    match node:
-        case Select():
-            return [] if node.qualified else [node.operand]
-        case Call():
-            return node.operands()
-        case ListLiteral():
-            return [each for each, _ in node.elements]
-        case MapLiteral():
-            return [each for key, value, _ in node.entries for each in (key, value)]
-        case Struct():
-            return [each for _, _, each, _ in node.fields]
-        case Comprehension():
-            return [node.range, *([node.condition] if node.condition else []), node.body]
-        case OptionalMap():
-            return [node.operand, node.body]
-        case _:
-            return []
 
 
 TYPE_NAMES: dict[str, Type] = {

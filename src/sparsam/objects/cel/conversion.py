@@ -77,12 +77,6 @@ def converter(kind: Type) -> Convert | None:
     return _CONVERTERS.get(kind.name)
 
 
-def convert(kind: Type, value: Any) -> Any:
-    """A property's value as one of the declared type; raises EvaluationError."""
-    change = converter(kind)
-    return change(value) if change else value
-
-
 def _double(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

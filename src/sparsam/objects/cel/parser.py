@@ -18,6 +18,7 @@ from sparsam.objects.cel.tree import (
     OptionalMap,
     Select,
     Struct,
+    qualified,
 )
 
 MAX_DEPTH = 250
@@ -160,7 +161,7 @@ class _Parser:
                 index = self._expression()
                 self._expect("]")
                 tree = Call(bracket.position, "_[?_]" if optional else "_[_]", None, [tree, index])
-            elif self._is("{") and (name := _qualified(tree)):
+            elif self._is("{") and (name := qualified(tree)):
                 tree = self._struct(name)
             else:
                 return tree
@@ -274,16 +275,6 @@ class _Parser:
 
 def _mismatch(word: Token) -> str:
     return f"mismatched input '{word.text}' expecting IDENTIFIER"
-
-
-def _qualified(tree: Node) -> str:
-    """The name that a chain of selections spells, such as `Object.spec`; empty for anything else."""
-    if isinstance(tree, Name):
-        return tree.name
-    if isinstance(tree, Select) and not tree.optional and not tree.test_only:
-        first = _qualified(tree.operand)
-        return first and f"{first}.{tree.key}"
-    return ""
 
 
 def _presence(arguments: list[Node], bracket: Token) -> Node:

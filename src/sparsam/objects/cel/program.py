@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sparsam.objects.cel.checker import Checker, parts
+from sparsam.objects.cel.checker import Checker
 from sparsam.objects.cel.errors import CelError, EvaluationError, Issue, compilation_error
 from sparsam.objects.cel.evaluation import build
 from sparsam.objects.cel.folds import Frame, Run
 from sparsam.objects.cel.functions import FUNCTIONS
 from sparsam.objects.cel.parser import parse
-from sparsam.objects.cel.tree import Name, Node
+from sparsam.objects.cel.tree import Name, Node, parts
 from sparsam.objects.cel.types import BOOL, DYN, Type
 
 CALL_LIMIT = 1_000_000
