@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from sparsam.apiserver.bootstrap import SELF
-from sparsam.apiserver.mirror import RETRY_SECONDS, Mirror
+from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.registry import Call, Registry
 from sparsam.apiserver.served import Served
 from sparsam.errors import NotFound, StatusError
@@ -18,6 +18,9 @@ from sparsam.objects.strategy import Obj
 from sparsam.store.interface import StoreError
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""After which a policy whose status could not be written is looked at again."""
 
 
 class PolicyStatus:
