@@ -10,7 +10,7 @@ from sparsam.objects.cel.declarations import Overload, overload, table
 from sparsam.objects.cel.errors import EvaluationError
 from sparsam.objects.cel.functions.standard import FUNCTIONS as STANDARD
 from sparsam.objects.cel.functions.standard import contains
-from sparsam.objects.cel.values import Duration, duration, equal
+from sparsam.objects.cel.values import Duration, equal, is_number
 
 _COMPARABLE = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
 _SUMMABLE = ("int", "uint", "double", "duration")
@@ -41,9 +41,11 @@ def _sum(zero: Any) -> Callable[[list[Any]], Any]:
         if not values:
             return zero
         found = values[0]
+        if not is_number(found) and not isinstance(found, Duration):
+            raise EvaluationError("no such overload")
         for each in values[1:]:
             found = _add(found, each)
-        return found if isinstance(found, (int, float)) else duration(found.nanos)
+        return found
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone, tzinfo
 
@@ -10,16 +11,18 @@ from sparsam.objects.cel.errors import EvaluationError
 from sparsam.objects.cel.functions.standard import truncated
 from sparsam.objects.cel.values import Duration, Timestamp
 
+_OFFSET = re.compile(r"([+-]?)([0-9]{1,2}):([0-9]{2})\Z")
+
 
 def _zone(name: str) -> tzinfo:
-    sign = -1 if name.startswith("-") else 1
-    hours, colon, minutes = name.lstrip("+-").partition(":")
-    if colon and hours.isdigit() and minutes.isdigit():
-        return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
     # Read by few expressions, and large.
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
+        if offset := _OFFSET.match(name):
+            sign, hours, minutes = offset.groups()
+            span = timedelta(hours=int(hours), minutes=int(minutes))
+            return timezone(-span if sign == "-" else span)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise EvaluationError(f"unknown time zone {name}") from None
@@ -27,7 +30,12 @@ def _zone(name: str) -> tzinfo:
 
 def _part(read: Callable[[datetime], int]) -> Callable[..., int]:
     def run(moment: Timestamp, zone: str = "") -> int:
-        return read(moment.at().astimezone(_zone(zone)) if zone and zone != "UTC" else moment.at())
+        if not zone or zone == "UTC":
+            return read(moment.at())
+        try:
+            return read(moment.at().astimezone(_zone(zone)))
+        except OverflowError:
+            raise EvaluationError("timestamp overflow") from None
 
     return run
 
