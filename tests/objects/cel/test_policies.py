@@ -70,6 +70,23 @@ def test_a_policy_that_costs_too_much_is_told_or_refuses():
     assert denial.message.endswith("resulted in error: operation cancelled: actual cost limit exceeded")
 
 
+def test_variables_and_failures_cost_what_they_take():
+    walk = "object.l.all(a, object.l.all(b, a + b >= 0))"
+    made = policy(
+        "variables.x",
+        *["variables.y == 1"] * 3,
+        variables=[{"name": "x", "expression": walk}, {"name": "y", "expression": f"{walk} ? object.none : 1"}],
+    )
+    compiled = ValidatingPolicy(made)
+    many = values({"l": list(range(30))})
+    compiled.judge(many, limit=40_000)
+    with pytest.raises(CostExceeded):
+        compiled.judge(many, limit=9_000)
+    failing = ValidatingPolicy(policy(*[f"{walk} && object.none"] * 4))
+    with pytest.raises(CostExceeded):
+        failing.judge(many, limit=15_000)
+
+
 def mutating(kind, expression, **spec):
     name = "jsonPatch" if kind == "JSONPatch" else "applyConfiguration"
     made = policy(mutations=[{"patchType": kind, name: {"expression": expression}}], **spec)

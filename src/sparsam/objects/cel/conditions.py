@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsam.objects.cel.admission import CONDITIONS_LIMIT, Environment
 from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
-from sparsam.objects.cel.program import CALL_LIMIT, Program
+from sparsam.objects.cel.program import Program
 from sparsam.objects.cel.types import DYN
 
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
@@ -24,14 +24,21 @@ class Budget:
         if isinstance(program, CelError):
             raise EvaluationError(f"compilation error: {program}")
         try:
-            value, self.left = program.evaluate_within(values, self.left)
-        except CostExceeded:
-            self.left -= min(self.left, CALL_LIMIT)
-            if self.left <= 0:
-                raise
-            raise EvaluationError(f"expression '{program.text}' resulted in error: {CostExceeded()}") from None
+            return self.evaluate(program, values)
         except EvaluationError as error:
+            if isinstance(error, CostExceeded) and self.left <= 0:
+                raise
             raise EvaluationError(f"expression '{program.text}' resulted in error: {error}") from None
+
+    def evaluate(self, program: Program, values: Mapping[str, Any]) -> Any:
+        """The same with the error as it is; expressions that this one asks for have paid for themselves."""
+        limit = self.left
+        try:
+            value, rest = program.evaluate_within(values, limit)
+        except EvaluationError as error:
+            self.left -= error.spent
+            raise
+        self.left -= limit - rest
         return value
 
 

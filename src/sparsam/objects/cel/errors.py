@@ -26,6 +26,9 @@ class CelError(ValueError):
 class EvaluationError(ValueError):
     """The expression has no value for these objects."""
 
+    spent = 0
+    """What it took to find out."""
+
 
 class CostExceeded(EvaluationError):
     """The expression was broken off: it took more than it may."""

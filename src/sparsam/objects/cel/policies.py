@@ -53,12 +53,11 @@ class Variables(Mapping[str, Any]):
         if isinstance(program, CelError):
             return EvaluationError(f'composited variable "{name}" fails to compile: {program}')
         try:
-            value, self._budget.left = program.evaluate_within(self._values, self._budget.left)
+            return self._budget.evaluate(program, self._values)
         except CostExceeded:
             raise
         except EvaluationError as error:
             return EvaluationError(f'composited variable "{name}" fails to evaluate: {error}')
-        return value
 
     def __contains__(self, name: object) -> bool:
         return name in self._programs

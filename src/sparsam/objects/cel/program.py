@@ -55,6 +55,9 @@ class Program:
         frame = Frame(values, allowed)
         try:
             value = self._run(frame)
+        except EvaluationError as error:
+            error.spent = allowed - max(frame.left, 0)
+            raise
         except RecursionError:
             raise EvaluationError("expression is nested too deeply") from None
         return value, limit - (allowed - frame.left)

@@ -211,6 +211,7 @@ class _Evaluation:
             self.causes.append(place.invalid(detail))
             raise _Exhausted from None
         except cel.EvaluationError as error:
+            self._left -= error.spent
             detail = f"{error} evaluating rule: {rule.name}"
             if str(error).startswith("no such overload"):
                 detail = (
@@ -225,7 +226,8 @@ class _Evaluation:
         if rule.message is not None:
             try:
                 text, self._left = rule.message.evaluate_within(variables, self._left)
-            except cel.EvaluationError:
+            except cel.EvaluationError as error:
+                self._left -= error.spent
                 text = ""
             text = text.strip()
             if text and "\n" not in text and len(text.encode()) <= _LONGEST_MESSAGE:
