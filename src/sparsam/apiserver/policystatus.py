@@ -13,6 +13,7 @@ from sparsam.apiserver.mirror import Mirror
 from sparsam.apiserver.registry import Call, Registry
 from sparsam.apiserver.served import Served
 from sparsam.errors import NotFound, StatusError
+from sparsam.objects.cel import typechecking
 from sparsam.objects.kinds import VALIDATINGADMISSIONPOLICIES as POLICIES
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import StoreError
@@ -53,8 +54,6 @@ class PolicyStatus:
 
     async def _look_at(self, policy: Obj) -> None:
         # The language is loaded when the first policy is met.
-        from sparsam.objects.cel import typechecking
-
         found = await asyncio.to_thread(typechecking.warnings, policy, self._served.catalog)
         metadata = policy["metadata"]
 

@@ -11,20 +11,19 @@ import asyncio
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.admission import Attributes, Mutator, Rerun, matching
+from sparsam.apiserver.admission.policycalls import QUICK, Calls, Invocation
 from sparsam.apiserver.admission.policyhooks import PolicyBook, PolicyHook, Subject, Surroundings
 from sparsam.apiserver.admission.webhooks import Reinvocation
 from sparsam.errors import StatusError
+from sparsam.objects.cel import CostExceeded, EvaluationError
+from sparsam.objects.cel.policies import MutatingPolicy
 from sparsam.objects.objecttypes import ObjectType, type_of
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
-
-if TYPE_CHECKING:
-    from sparsam.apiserver.admission.policycalls import Calls, Invocation
-    from sparsam.objects.cel.policies import MutatingPolicy
 
 
 class DeniedByPolicy(StatusError):
@@ -34,20 +33,12 @@ class DeniedByPolicy(StatusError):
     reason = "Invalid"
 
 
-def compile_mutating(policy: Obj) -> MutatingPolicy:
-    """A stored policy, compiled."""
-    # The language is loaded when the first policy that has a binding meets a request.
-    from sparsam.objects.cel.policies import MutatingPolicy
-
-    return MutatingPolicy(policy)
-
-
 class MutatingPolicies:
     """Lets the policies change objects, then `after`, the webhooks; costs nothing while there are none."""
 
     def __init__(self, store: Store, surroundings: Surroundings, after: Mutator) -> None:
         self._surroundings, self._after = surroundings, after
-        self.book = PolicyBook(store, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", compile_mutating)
+        self.book = PolicyBook(store, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", MutatingPolicy)
 
     async def mutate(self, attributes: Attributes, new: Obj, old: Obj | None, rerun: Rerun) -> tuple[Obj, list[str]]:
         """`new` (empty for a delete) as policies and webhooks want it, and warnings; raises StatusError.
@@ -77,8 +68,6 @@ class _Passing:
     def __init__(
         self, subject: Subject, surroundings: Surroundings, hooks: tuple[PolicyHook[MutatingPolicy], ...]
     ) -> None:
-        from sparsam.apiserver.admission.policycalls import Calls
-
         self._calls, self._hooks = Calls(subject, surroundings), hooks
         self.state = Reinvocation()
         self._left: Obj = {}
@@ -128,8 +117,6 @@ class _Passing:
             self.state.invoked.add(key)
 
     async def _mutate(self, hook: PolicyHook[MutatingPolicy], invocation: Invocation, place: int) -> None:
-        from sparsam.objects.cel import EvaluationError
-
         subject, view = self._calls.subject, self._calls.view(invocation.seen_as)
         values = await self._calls.values(invocation, hook.compiled.names)
         try:
@@ -145,9 +132,6 @@ class _Fault(Exception):
 
 
 async def _matches(hook: PolicyHook[MutatingPolicy], values: Mapping[str, Any]) -> bool:
-    from sparsam.apiserver.admission.policycalls import QUICK
-    from sparsam.objects.cel import CostExceeded, EvaluationError
-
     matches = partial(hook.compiled.conditions.matches, values, fail=not hook.may_fail)
     try:
         try:
@@ -159,9 +143,6 @@ async def _matches(hook: PolicyHook[MutatingPolicy], values: Mapping[str, Any]) 
 
 
 async def _change(policy: MutatingPolicy, place: int, kind: ObjectType, values: Mapping[str, Any]) -> Obj:
-    from sparsam.apiserver.admission.policycalls import QUICK
-    from sparsam.objects.cel import CostExceeded
-
     try:
         return policy.change(place, kind, values, QUICK)
     except CostExceeded:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sparsam.apiserver import statuses
 from sparsam.apiserver.admission import Attributes, Reader, matching
+from sparsam.apiserver.admission.policycalls import QUICK, Calls
 from sparsam.apiserver.admission.policyhooks import PolicyBook, PolicyHook, Subject, Surroundings
 from sparsam.errors import Forbidden, Invalid, RequestEntityTooLarge, StatusError, Unauthorized
+from sparsam.objects.cel import CostExceeded
+from sparsam.objects.cel.policies import Denial, ValidatingPolicy
 from sparsam.objects.strategy import Obj
 from sparsam.store.interface import Store
-
-if TYPE_CHECKING:
-    from sparsam.apiserver.admission.policycalls import Calls
-    from sparsam.objects.cel.policies import Denial, ValidatingPolicy
 
 _ERRORS: Mapping[str, type[StatusError]] = {
     each.reason: each for each in (Forbidden, Invalid, RequestEntityTooLarge, Unauthorized)
@@ -48,21 +47,13 @@ class Refusal:
         return f"Validation failed for {by}: {self.denial.message}"
 
 
-def compile_validating(policy: Obj) -> ValidatingPolicy:
-    """A stored policy, compiled."""
-    # The language is loaded when the first policy that has a binding meets a request.
-    from sparsam.objects.cel.policies import ValidatingPolicy
-
-    return ValidatingPolicy(policy)
-
-
 class ValidatingPolicies:
     """Asks the policies; costs nothing while there are none."""
 
     def __init__(self, store: Store, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
         self.book = PolicyBook(
-            store, "validatingadmissionpolicies", "validatingadmissionpolicybindings", compile_validating
+            store, "validatingadmissionpolicies", "validatingadmissionpolicybindings", ValidatingPolicy
         )
 
     async def validate(self, attributes: Attributes, new: Obj, old: Obj | None, _reader: Reader) -> list[str]:
@@ -70,8 +61,6 @@ class ValidatingPolicies:
         hooks = self.book.hooks
         if not hooks or matching.is_exempt(attributes.resource):
             return []
-        from sparsam.apiserver.admission.policycalls import Calls
-
         subject = Subject(attributes, None if attributes.operation == "DELETE" else new, old, self._surroundings.reader)
         calls, refusals, warnings = Calls(subject, self._surroundings), [], []
         for hook in hooks:
@@ -85,8 +74,6 @@ class ValidatingPolicies:
 
 async def _ask(calls: Calls, hook: PolicyHook[ValidatingPolicy]) -> tuple[list[Refusal], list[str]]:
     """What a policy refuses, and what it warns of, by all of its bindings."""
-    from sparsam.objects.cel.policies import Denial
-
     refusals: list[Refusal] = []
     warnings: list[str] = []
     async for invocation in calls.invocations(hook):
@@ -106,9 +93,6 @@ async def _ask(calls: Calls, hook: PolicyHook[ValidatingPolicy]) -> tuple[list[R
 
 
 async def _judge(policy: ValidatingPolicy, values: Mapping[str, Any]) -> tuple[list[Denial], list[str]]:
-    from sparsam.apiserver.admission.policycalls import QUICK
-    from sparsam.objects.cel import CostExceeded
-
     try:
         return policy.judge(values, QUICK)
     except CostExceeded:

@@ -8,16 +8,18 @@ MutatingAdmissionPolicy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsam.errors import StatusError
 from sparsam.objects.cel.errors import EvaluationError
 from sparsam.objects.cel.types import DYN, STRING, Type, list_of, object_of
 from sparsam.objects.cel.values import StructValue
-from sparsam.objects.objecttypes import ObjectType
 from sparsam.objects.patches import TestFailed, json_patch
 from sparsam.objects.shapes import List, Shape, Struct
 from sparsam.objects.strategy import Obj
+
+if TYPE_CHECKING:
+    from sparsam.objects.objecttypes import ObjectType
 
 
 class _AnyField(Mapping[str, Type]):

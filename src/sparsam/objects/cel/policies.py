@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsam.objects.cel import mutations
 from sparsam.objects.cel.admission import CONDITIONS_LIMIT, POLICY_LIMIT, Environment
@@ -15,8 +15,10 @@ from sparsam.objects.cel.conditions import OUT_OF_BUDGET, Budget, Conditions, na
 from sparsam.objects.cel.errors import CelError, CostExceeded, EvaluationError
 from sparsam.objects.cel.program import Program
 from sparsam.objects.cel.types import BOOL, DYN, NULL, STRING, Type
-from sparsam.objects.objecttypes import ObjectType
 from sparsam.objects.strategy import Obj
+
+if TYPE_CHECKING:
+    from sparsam.objects.objecttypes import ObjectType
 
 T = TypeVar("T")
 

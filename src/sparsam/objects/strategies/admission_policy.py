@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sparsam.errors import Cause
+from sparsam.objects.cel import DYN, NULL, STRING
+from sparsam.objects.cel.admission import Environment
+from sparsam.objects.cel.conversion import KEYWORDS
+from sparsam.objects.cel.mutations import RETURNS, STRUCTS
 from sparsam.objects.fields import duplicate, forbidden, invalid, required
 from sparsam.objects.names import (
     c_identifier_errors,
@@ -19,9 +22,6 @@ from sparsam.objects.strategies import admission_rules
 from sparsam.objects.strategies.common import one_of, optional_one_of, text_causes
 from sparsam.objects.strategies.selectors import validate_label_selector
 from sparsam.objects.strategy import Obj, Strategy
-
-if TYPE_CHECKING:
-    from sparsam.objects.cel.admission import Environment
 
 GROUP = "admissionregistration.k8s.io"
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
@@ -72,18 +72,11 @@ def validate_validating(policy: Obj) -> list[Cause]:
 
 
 def _environment(spec: Obj) -> Environment:
-    # The language is loaded when the first policy is met.
-    from sparsam.objects.cel import DYN
-    from sparsam.objects.cel.admission import Environment
-    from sparsam.objects.cel.mutations import STRUCTS
-
     params = DYN if spec.get("paramKind") is not None else None
     return Environment(params=params, composed=True, structs=STRUCTS if spec.get("mutations") else None)
 
 
 def _annotations(policy: Obj, annotations: list[Obj], environment: Environment) -> list[Cause]:
-    from sparsam.objects.cel import NULL, STRING
-
     causes: list[Cause] = []
     if len(annotations) > _MOST_ANNOTATIONS:
         detail = f"must not have more than {_MOST_ANNOTATIONS} auditAnnotations"
@@ -149,9 +142,6 @@ def _parameter_kind(kind: Obj) -> list[Cause]:
 
 
 def _variables(variables: list[Obj], path: str, environment: Environment) -> list[Cause]:
-    from sparsam.objects.cel import DYN
-    from sparsam.objects.cel.conversion import KEYWORDS
-
     def declare(name: str, text: str) -> None:
         # One that does not compile is told of once, not wherever it is used.
         environment.declare(name, DYN)
@@ -175,8 +165,6 @@ def _variables(variables: list[Obj], path: str, environment: Environment) -> lis
 
 
 def _validation(validation: Obj, path: str, environment: Environment) -> list[Cause]:
-    from sparsam.objects.cel import STRING
-
     expression, message = validation.get("expression", ""), validation.get("message", "")
     causes = admission_rules.validate_expression(expression, f"{path}.expression", environment.compile)
     told, here = validation.get("messageExpression", ""), f"{path}.messageExpression"
@@ -197,9 +185,6 @@ def _validation(validation: Obj, path: str, environment: Environment) -> list[Ca
 
 def validate_mutating(policy: Obj) -> list[Cause]:
     """Causes for a MutatingAdmissionPolicy."""
-    # Loaded when the first policy is met.
-    from sparsam.objects.cel.mutations import RETURNS
-
     spec = policy["spec"]
     environment = _environment(spec)
     causes = _common(spec, environment)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sparsam.errors import Cause
+from sparsam.objects.cel import DYN, CelError
+from sparsam.objects.cel.admission import Environment
 from sparsam.objects.fields import duplicate, invalid, required, too_many
 from sparsam.objects.names import path_segment_errors, qualified_name_errors
 from sparsam.objects.strategies.common import optional_one_of, put_default, text_causes
@@ -121,9 +123,6 @@ def validate_match_conditions(conditions: list[Obj], path: str, *, has_params: b
 
 
 def _compile_condition(text: str, *, has_params: bool) -> object:
-    from sparsam.objects.cel import DYN
-    from sparsam.objects.cel.admission import Environment
-
     return Environment(params=DYN if has_params else None).compile(text)
 
 
@@ -141,9 +140,6 @@ def validate_expression(
 
 def compile_causes(expression: str, path: str, compile_one: Callable[[str], object]) -> list[Cause]:
     """The cause for an expression that does not compile."""
-    # The language is loaded when the first expression is met: most servers never see one.
-    from sparsam.objects.cel import CelError
-
     try:
         compile_one(expression)
     except CelError as error:
