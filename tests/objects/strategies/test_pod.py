@@ -94,3 +94,27 @@ def test_resizing_keeps_the_class_and_changes_only_amounts():
     found = pairs(validate_resize(new, old))
     assert ("Invalid", "spec") in found
     assert ("Forbidden", "spec.containers[0].resources.requests") in found
+
+
+def ended_then_waits(code, rules=(), conditions=(), **spec):
+    """Causes when a container that ended with this code is said to wait again."""
+    container = {"name": "c", "image": "i", "restartPolicyRules": list(rules), **spec.pop("container", {})}
+    old = {"spec": {"containers": [container], **spec}}
+    states = {"terminated": {"exitCode": code}}, {"waiting": {}}
+    old["status"], status = ({"containerStatuses": [{"name": "c", "state": state}]} for state in states)
+    new = {**old, "status": {**status, "conditions": list(conditions)}}
+    return [each.message for each in strategy_for(PODS).validate_status(new, old)]
+
+
+def test_what_may_run_again_depends_on_the_container_first():
+    refused = ["Forbidden: may not be transitioned to non-terminated state"]
+    assert ended_then_waits(1, restartPolicy="Never") == refused
+    assert ended_then_waits(1, restartPolicy="Never", container={"restartPolicy": "Always"}) == []
+    assert ended_then_waits(0, restartPolicy="Always", container={"restartPolicy": "OnFailure"}) == refused
+    rule = {"action": "Restart", "exitCodes": {"operator": "In", "values": [7]}}
+    assert ended_then_waits(7, [rule], restartPolicy="Never") == []
+    assert ended_then_waits(8, [rule], restartPolicy="Never") == refused
+    other = {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [7]}}
+    assert ended_then_waits(8, [other], restartPolicy="Never") == []
+    all_anew = [{"type": "AllContainersRestarting", "status": "True"}]
+    assert ended_then_waits(0, conditions=all_anew, restartPolicy="Never") == []

@@ -305,13 +305,11 @@ def validate_status(pod: Obj, old: Obj) -> list[Cause]:
     if nominated and nominated != old_status.get("nominatedNodeName", ""):
         causes += text_causes(nominated, "status.nominatedNodeName", dns_subdomain_errors)
     causes += validate_immutable(status.get("qosClass", ""), old_status.get("qosClass", ""), "status.qosClass")
-    policy = old["spec"].get("restartPolicy", "Always")
-    for field, restart in (
-        ("containerStatuses", policy),
-        ("initContainerStatuses", policy),
-        ("ephemeralContainerStatuses", "Never"),
-    ):
-        causes += _transitions(status.get(field) or [], old_status.get(field) or [], f"status.{field}", restart, old)
+    fields = ["ephemeralContainerStatuses"]
+    if not _all_restart(status) and not _all_restart(old_status):
+        fields = ["containerStatuses", "initContainerStatuses", *fields]
+    for field in fields:
+        causes += _transitions(status.get(field) or [], old_status.get(field) or [], f"status.{field}", old["spec"])
     causes += _addresses(status, "podIPs", "status.podIPs")
     if status.get("hostIPs"):
         first = status["hostIPs"][0].get("ip", "")
@@ -321,21 +319,34 @@ def validate_status(pod: Obj, old: Obj) -> list[Cause]:
     return causes
 
 
-def _transitions(statuses: list[Obj], old: list[Obj], path: str, policy: str, pod: Obj) -> list[Cause]:
-    if policy == "Always":
-        return []
-    sidecars = {each.get("name") for each in pod["spec"].get("initContainers") or [] if each.get("restartPolicy")}
+def _all_restart(status: Obj) -> bool:
+    """Whether a container's end has all containers started anew (KEP-5532)."""
+    conditions = status.get("conditions") or []
+    return any((each.get("type"), each.get("status")) == ("AllContainersRestarting", "True") for each in conditions)
+
+
+def _transitions(statuses: list[Obj], old: list[Obj], path: str, spec: Obj) -> list[Cause]:
+    known = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    containers = {each.get("name"): each for each in known}
     running = {each.get("name") for each in statuses if not (each.get("state") or {}).get("terminated")}
     causes: list[Cause] = []
     for position, status in enumerate(old):
-        ended = (status.get("state") or {}).get("terminated")
-        if ended is None or status.get("name") in sidecars:
-            continue
-        if ended.get("exitCode", 0) != 0 and policy == "OnFailure":
+        ended, container = (status.get("state") or {}).get("terminated"), containers.get(status.get("name"))
+        if ended is None or (container and _runs_again(container, spec, ended.get("exitCode", 0))):
             continue
         if status.get("name") in running:
             causes.append(forbidden(f"{path}[{position}].state", "may not be transitioned to non-terminated state"))
     return causes
+
+
+def _runs_again(container: Obj, spec: Obj, exit_code: int) -> bool:
+    """Whether a container that ended so may run again: by its own rules and policy (KEP-5307), else the pod's."""
+    for rule in container.get("restartPolicyRules") or []:
+        codes = rule.get("exitCodes") or {}
+        if (exit_code in (codes.get("values") or [])) == (codes.get("operator") == "In"):
+            return True
+    policy = container.get("restartPolicy") or spec.get("restartPolicy", "Always")
+    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
 def _addresses(status: Obj, field: str, path: str) -> list[Cause]:
