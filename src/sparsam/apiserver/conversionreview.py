@@ -33,15 +33,15 @@ class _Result(msgspec.Struct):
     message: str = ""
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, rename="camel"):
     uid: str = ""
-    convertedObjects: list[dict[str, Any]] | None = None  # noqa: N815 the name on the wire
+    converted_objects: list[dict[str, Any]] | None = None
     result: _Result = msgspec.field(default_factory=_Result)
 
 
-class _Review(msgspec.Struct):
+class _Review(msgspec.Struct, rename="camel"):
     kind: str = ""
-    apiVersion: str = ""  # noqa: N815 the name on the wire
+    api_version: str = ""
     response: _Response | None = None
 
 
@@ -79,8 +79,8 @@ def _objects(raw: bytes, version: str, uid: str) -> list[Obj]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadAnswer(f"couldn't get version/kind; json parse error: {error}") from None
     wanted = f"{GROUP}/{version}"
-    if (review.kind, review.apiVersion) != ("ConversionReview", wanted):
-        group, _, said = review.apiVersion.rpartition("/")
+    if (review.kind, review.api_version) != ("ConversionReview", wanted):
+        group, _, said = review.api_version.rpartition("/")
         got = f"{group}/{said}, Kind={review.kind}"
         raise BadAnswer(f"expected webhook response of {wanted}, Kind=ConversionReview, got {got}")
     response = review.response
@@ -92,7 +92,7 @@ def _objects(raw: bytes, version: str, uid: str) -> list[Obj]:
     if response.result.status != "Success":
         told = response.result.message
         raise BadAnswer(told or f"response.result.status was '{response.result.status}', not 'Success'")
-    return response.convertedObjects or []
+    return response.converted_objects or []
 
 
 def _check(original: Obj, converted: Obj, desired: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from sparsam.objects.fields import render
 from sparsam.objects.fieldsets import format_step
 from sparsam.objects.schema import Field, definition
-from sparsam.objects.shapes import List, of_field
+from sparsam.objects.shapes import List, Shape, of_field
 
 _NUMBERS = frozenset({"int32", "int64", "float64"})
 _TEXTS = frozenset({"string", "bytes"})
@@ -44,15 +45,19 @@ def _map_problems(field: Field, value: Any) -> Iterator[str]:
 
 
 def _list_problems(field: Field, value: Any) -> Iterator[str]:
+    return list_problems(of_field(field), value, partial(_problems, Field(field.element)))
+
+
+def list_problems(shape: Shape, value: Any, item_problems: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+    """What keeps a value from being such a list; `item_problems` says it of one item."""
     if not isinstance(value, list):
         yield f": expected list, got &{{{shown(value)}}}"
         return
-    shape, element = of_field(field), Field(field.element)
     seen = set()
     for place, item in enumerate(value):
         step = f"[{place}]"
         if isinstance(shape, List):
-            if problem := item_problem(shape, item):
+            if problem := _item_problem(shape, item):
                 yield f": element {place}: {problem}"
                 continue
             step = format_step(shape.step(item))
@@ -60,10 +65,10 @@ def _list_problems(field: Field, value: Any) -> Iterator[str]:
                 yield f": duplicate entries for key {step}"
                 continue
             seen.add(step)
-        yield from (f"{step}{problem}" for problem in _problems(element, item))
+        yield from (f"{step}{problem}" for problem in item_problems(item))
 
 
-def item_problem(shape: List, item: Any) -> str:
+def _item_problem(shape: List, item: Any) -> str:
     """Why nothing tells an item from the others; empty where something does."""
     if not shape.is_keyed:
         if isinstance(item, dict):

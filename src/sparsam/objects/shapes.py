@@ -75,6 +75,10 @@ class Struct(Shape):
         self._hidden = hidden
         self._parts: dict[str, tuple[str, Shape]] = {}
 
+    def declares(self, name: str) -> bool:
+        """Whether a field of this name is a part of the struct, rather than an entry of a map."""
+        return name in self.fields
+
     def part(self, name: str) -> tuple[str, Shape]:
         """The step to a field, and its shape."""
         part = self._parts.get(name)
@@ -147,7 +151,7 @@ class Struct(Shape):
             name = step[2:]
             if node:
                 node = self.part(name)[1].with_parents(node)
-                if name in self.fields:
+                if self.declares(name):
                     node = node | {SELF: _FIELD}
             out[step] = node
         return out

@@ -35,13 +35,13 @@ class Unreadable(ValueError):
     """An answer that is no review at all; the message completes `failed to call webhook: `."""
 
 
-class _Details(msgspec.Struct, omit_defaults=True):
+class _Details(msgspec.Struct, omit_defaults=True, rename="camel"):
     name: str = ""
     group: str = ""
     kind: str = ""
     uid: str = ""
     causes: list[dict[str, str]] = []
-    retryAfterSeconds: int = 0  # noqa: N815 the name on the wire
+    retry_after_seconds: int = 0
 
 
 class _Status(msgspec.Struct, omit_defaults=True):
@@ -52,19 +52,19 @@ class _Status(msgspec.Struct, omit_defaults=True):
     code: int = 0
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, rename="camel"):
     uid: str = ""
     allowed: bool = False
     status: _Status | None = None
     patch: str | None = None
-    patchType: str | None = None  # noqa: N815 the name on the wire
-    auditAnnotations: dict[str, str] | None = None  # noqa: N815 the name on the wire
+    patch_type: str | None = None
+    audit_annotations: dict[str, str] | None = None
     warnings: list[str] | None = None
 
 
-class _Review(msgspec.Struct):
+class _Review(msgspec.Struct, rename="camel"):
     kind: str = ""
-    apiVersion: str = ""  # noqa: N815 the name on the wire
+    api_version: str = ""
     response: _Response | None = None
 
 
@@ -138,8 +138,8 @@ def read(raw: bytes, version: str, uid: str, *, mutating: bool) -> Verdict:
 def _check_identity(review: _Review, response: _Response, uid: str) -> None:
     if response.uid != uid:
         raise BadAnswer(f"expected response.uid={quote(uid)}, got {quote(response.uid)}")
-    if (review.kind, review.apiVersion) != ("AdmissionReview", f"{GROUP}/v1"):
-        group, _, version = review.apiVersion.rpartition("/")
+    if (review.kind, review.api_version) != ("AdmissionReview", f"{GROUP}/v1"):
+        group, _, version = review.api_version.rpartition("/")
         got = f"{group}/{version}, Kind={review.kind}"
         raise BadAnswer(f"expected webhook response of {GROUP}/v1, Kind=AdmissionReview, got {got}")
 
@@ -148,17 +148,17 @@ def _check_patch(response: _Response, *, mutating: bool) -> None:
     if not mutating:
         if response.patch:
             raise BadAnswer("validating webhook may not return response.patch")
-        if response.patchType is not None:
+        if response.patch_type is not None:
             raise BadAnswer("validating webhook may not return response.patchType")
         return
-    if response.patch and response.patchType is None:
+    if response.patch and response.patch_type is None:
         raise BadAnswer("webhook returned response.patch but not response.patchType")
-    if not response.patch and response.patchType is not None:
+    if not response.patch and response.patch_type is not None:
         raise BadAnswer("webhook returned response.patchType but not response.patch")
-    if response.patchType == "":
+    if response.patch_type == "":
         raise BadAnswer('webhook returned invalid response.patchType of ""')
-    if response.patchType not in (None, JSON_PATCH):
-        raise BadAnswer(f"unsupported patch type {quote(response.patchType or '')}")
+    if response.patch_type not in (None, JSON_PATCH):
+        raise BadAnswer(f"unsupported patch type {quote(response.patch_type or '')}")
 
 
 def _patch(encoded: str) -> list[Obj]:

@@ -116,7 +116,8 @@ def parse_timestamp(text: str) -> Timestamp:
         if match is None:
             raise ValueError
         *parts, fraction, sign, hours, minutes = match.groups()
-        moment = datetime(*map(int, parts)).replace(tzinfo=UTC)  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = map(int, parts)
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise EvaluationError(f'parsing time "{text}": cannot parse as RFC 3339') from None
     offset = (int(hours) * 3600 + int(minutes) * 60) * (-1 if sign == "-" else 1) if sign else 0

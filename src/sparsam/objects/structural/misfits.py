@@ -5,12 +5,11 @@ structured merge. The counterpart of `shapeproblems`, which does the same by the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from sparsam.objects import shapeproblems
-from sparsam.objects.fieldsets import format_step
 from sparsam.objects.schema import OBJECT_META
-from sparsam.objects.shapes import List
 from sparsam.objects.structural.nodes import META_FIELDS, Node
 from sparsam.objects.structural.shaping import of_list
 
@@ -27,7 +26,7 @@ def _problems(node: Node | None, value: Any) -> Iterator[str]:
     if value is None or node is None or node.int_or_string:
         return
     if node.type == "array":
-        yield from _items(node, value)
+        yield from shapeproblems.list_problems(of_list(node), value, partial(_problems, node.items))
     elif node.type == "object":
         if not isinstance(value, dict):
             yield f": expected map, got &{{{shapeproblems.shown(value)}}}"
@@ -48,22 +47,3 @@ def _fields(node: Node, value: dict[str, Any], *, keeps_meta: bool) -> Iterator[
             yield from (f".{name}{problem}" for problem in _problems(node.child(name), item))
         else:
             yield f".{name}: field not declared in schema"
-
-
-def _items(node: Node, value: Any) -> Iterator[str]:
-    if not isinstance(value, list):
-        yield f": expected list, got &{{{shapeproblems.shown(value)}}}"
-        return
-    shape, seen = of_list(node), set[str]()
-    for place, item in enumerate(value):
-        step = f"[{place}]"
-        if isinstance(shape, List):
-            if problem := shapeproblems.item_problem(shape, item):
-                yield f": element {place}: {problem}"
-                continue
-            step = format_step(shape.step(item))
-            if step in seen:
-                yield f": duplicate entries for key {step}"
-                continue
-            seen.add(step)
-        yield from (f"{step}{problem}" for problem in _problems(node.items, item))

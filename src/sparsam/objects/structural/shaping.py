@@ -37,16 +37,8 @@ class Declared(Struct):
                 node[f"f:{name}"] = below | {SELF: {}} if below else {}
         return node or None
 
-    def with_parents(self, fields: FieldSet) -> FieldSet:
-        out: FieldSet = {}
-        for step, node in fields.items():
-            name = step[2:]
-            if node:
-                node = self.part(name)[1].with_parents(node)
-                if name in self._parts:
-                    node = node | {SELF: {}}
-            out[step] = node
-        return out
+    def declares(self, name: str) -> bool:
+        return name in self._parts
 
 
 class Checked(Shape):
