@@ -5,7 +5,7 @@ from functools import cache
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sparsam.objects.cel import DYN, CelError, EvaluationError, compile_expression
@@ -106,6 +106,7 @@ def plain(value):
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(LEAVES)).flatmap(lambda kind: expressions(kind, 3)))
+@example("string(([] + object.l)[0])")
 def test_random_expressions_have_the_same_value(text):
     assert ours(text) == google(text), text
 

@@ -118,18 +118,23 @@ class Checker:
         if known is None:
             return self._fault(node, f"undeclared reference to '{node.function}' (in container '')")
         is_member = node.target is not None
-        results = [
-            self._types.resolve(result)
-            for each in known
-            if each.is_member == is_member and (result := self._result(each, arguments)) is not None
-        ]
+        fitting = [each for each in known if each.is_member == is_member]
+        results = [(each, kind) for each in fitting if (kind := self._tried(each, arguments)) is not None]
         if not results:
             shown = self._shown(arguments, is_member=is_member)
             return self._fault(node, f"found no matching overload for '{node.function}' applied to '{shown}'")
         self._check_literals(node)
-        if len(results) == 1:
-            return results[0]
-        return results[0] if len({self._types.final(each) for each in results}) == 1 else DYN
+        if len(results) == 1 and (result := self._result(results[0][0], arguments)) is not None:
+            return self._types.resolve(result)
+        return results[0][1] if len({kind for _, kind in results}) == 1 else DYN
+
+    def _tried(self, known: Overload, arguments: tuple[Type, ...]) -> Type | None:
+        """The result if this overload were chosen. Nothing is concluded from it: others may fit as well."""
+        before = self._types.mark()
+        result = self._result(known, arguments)
+        found = None if result is None else self._types.final(result)
+        self._types.undo(before)
+        return found
 
     def _shown(self, arguments: tuple[Type, ...], *, is_member: bool) -> str:
         texts = [str(self._types.final(each)) for each in arguments]

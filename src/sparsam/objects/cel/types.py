@@ -102,12 +102,20 @@ class Unifier:
 
     def assign(self, targets: tuple[Type, ...], sources: tuple[Type, ...]) -> bool:
         """Whether values of these types may stand where those are asked for; remembers what follows only if so."""
-        before = len(self._trail)
+        before = self.mark()
         if len(targets) == len(sources) and all(map(self._assign, targets, sources)):
             return True
-        while len(self._trail) > before:
-            del self._bound[self._trail.pop()]
+        self.undo(before)
         return False
+
+    def mark(self) -> int:
+        """How much is known by now, for `undo`."""
+        return len(self._trail)
+
+    def undo(self, mark: int) -> None:
+        """Forget what was learned since."""
+        while len(self._trail) > mark:
+            del self._bound[self._trail.pop()]
 
     def _assign(self, target: Type, source: Type) -> bool:
         target, source = self.resolve(target), self.resolve(source)
