@@ -80,8 +80,6 @@ class Batch:
         """What a container of an ended pod printed; the logs of all ended pods are read in one go."""
         if (name, container) not in self._logs:
             phase = self.ended(name)["status"]["phase"]
-            # The engine says that a container has ended a little before it has written the last of what it printed.
-            time.sleep(0.5)
             self._read_logs()
             assert (name, container) in self._logs, f"{name} {phase} printed nothing: {self.pod(name)['status']}"
         return self._logs[name, container]
@@ -115,6 +113,9 @@ class Batch:
         done = "status.phase!=Running,status.phase!=Pending"
         names = self.kubectl("get", "pods", "-l", "fields=yes", "--field-selector", done, "-o", "name").split()
         missing = [name for name in names if not any(key[0] == name.removeprefix("pod/") for key in self._logs)]
+        # The engine says that a container has ended a little before it has written the last of what it printed, and
+        # among these may be pods that have ended just now.
+        time.sleep(1)
         for start in range(0, len(missing), 40):
             self._read(missing[start : start + 40])
 
