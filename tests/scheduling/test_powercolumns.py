@@ -9,7 +9,7 @@ from sparsam.power.model import encode as encode_model
 from sparsam.power.nodemodel import linear_model
 from sparsam.power.server import MODEL_ANNOTATION, ServerPower
 from sparsam.scheduling.curvetables import STEPS
-from sparsam.scheduling.powercolumns import PowerColumns
+from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO, PowerColumns
 
 MEASURED = linear_model(ServerPower(80.0, 180.0, False, "a test bench"))
 EVERY = slice(None)
@@ -19,7 +19,7 @@ def columns(annotations=None, status=None):
     made = PowerColumns()
     made.grow(1)
     made.set_node(
-        0, "n", {MODEL_ANNOTATION: encode_model(MEASURED).decode()} if annotations is None else annotations, 8
+        0, "n", {MODEL_ANNOTATION: encode_model(MEASURED).decode()} if annotations is None else annotations, 8000.0
     )
     if status is not None:
         made.set_state("n", status)
@@ -40,7 +40,7 @@ def test_watts_follow_the_model_between_the_steps():
 def test_a_node_without_annotations_has_the_prior_and_says_so():
     made = columns({})
     assert made.estimated[0]
-    assert made.errors[0] > 0.1
+    assert made.facts.errors[0] > 0.1
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_node_without_annotations_has_the_prior_and_says_so():
 )
 def test_a_node_whose_meter_disowns_its_model_is_not_to_be_trusted(state):
     made = columns(status={"model": state})
-    assert made.untrusted[0] == (state["trust"] != "ok")
+    assert made.facts.doubt_ratio[0] == (UNTRUSTED_RATIO if state["trust"] != "ok" else 1.0)
     assert ends(made) == (80.0, 180.0)
 
 
@@ -65,16 +65,39 @@ def test_what_was_learned_replaces_the_calibration_until_it_is_forgotten():
 def test_a_utilization_that_is_none_is_unknown(utilization):
     made = columns(status={"utilization": utilization})
     assert math.isnan(made.observed_load[0])
-    assert made.unexplained_millicores[0] == 0.0
+    assert made.facts.load[0] == 0.0
 
 
 def test_an_observation_counts_beside_the_pods_that_it_cannot_have_seen():
     made = columns()
     made.count(0, 1000.0, +1)
+    assert made.facts.load[0] == 1.0 / 8.0
     made.set_state("n", {"utilization": 0.25})
-    assert made.unexplained_millicores[0] == 2000.0
+    assert made.facts.load[0] == 3.0 / 8.0
+    made.set_state("n", {"utilization": 0.25})
+    assert made.facts.load[0] == 2.0 / 8.0
     made.count(0, 500.0, +1)
+    assert made.facts.load[0] == 2.5 / 8.0
     made.set_state("n", {"utilization": 0.25})
-    assert made.expected_millicores[0] + made.unexplained_millicores[0] == 2500.0
+    assert made.facts.load[0] == 2.5 / 8.0
     made.set_state("n", {"utilization": 0.25})
-    assert made.expected_millicores[0] + made.unexplained_millicores[0] == 2000.0
+    assert made.facts.load[0] == 2.0 / 8.0
+    made.count(0, 1000.0, -1)
+    assert made.facts.load[0] == 1.0 / 8.0
+
+
+@pytest.mark.parametrize("celsius", [None, 24.0, 38.0])
+def test_one_row_is_told_what_all_are_told(celsius):
+    made = columns(status={"utilization": 0.5, "cpuPressure": 0.1, "state": "Asleep"})
+    if celsius is not None:
+        assert made.observe_inlets(np.array([0]), np.array([celsius])).tolist() == [0]
+        assert made.observe_inlets(np.array([0]), np.array([celsius + 0.2])).tolist() == []
+    for before, after in ((0.0, 0.3), (0.25, 0.25), (0.7, 1.0), (0.9, 1.6)):
+        found = made.rises_at(EVERY, np.array([before]), np.array([after]))
+        assert made.rise_at(0, before, after) == tuple(float(each[0]) for each in found)
+    assert made.facts_of_one(0) == tuple(float(each[0]) for each in made.facts_of(np.array([0])))
+
+
+def test_warm_air_makes_load_dearer():
+    plain, warm = columns(), columns(status={"inletCelsius": 38.0})
+    assert warm.rise_at(0, 0.2, 0.9)[0] > plain.rise_at(0, 0.2, 0.9)[0]

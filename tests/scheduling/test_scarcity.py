@@ -25,7 +25,7 @@ def service(name, use_of_request):
 
 
 def prices(snapshot, level, sleeps=False):
-    return Scarcity(sleeps=sleeps).prices(snapshot, level)
+    return Scarcity(sleeps=sleeps).prices(snapshot, level, batch=False)
 
 
 def test_room_costs_nothing_while_efficient_servers_have_enough_of_it():
@@ -55,11 +55,11 @@ def test_the_room_is_free_for_all_once_those_have_theirs_who_use_more():
     snapshot = fleet((16, 50, 66), (16, 50, 98))
     snapshot.usual_levels[[5, 20]] = 20_000.0, 17_000.0
     scarcity = Scarcity(sleeps=False)
-    assert scarcity.prices(snapshot, 5)[0] > 0.0
+    assert scarcity.prices(snapshot, 5, batch=False)[0] > 0.0
     for number, node_name in enumerate(["n0"] * 8 + ["n1"] * 8):
         # A pod of which nothing is known is expected to use all of its request.
         snapshot.assume(Resident(f"default/p{number}", node_name, compile_pod(pod(f"p{number}", cpu="1"))))
-        assert scarcity.prices(snapshot, 5)[0] > 0.0
+        assert scarcity.prices(snapshot, 5, batch=False)[0] > 0.0
     for number in range(8):
         snapshot.remove_pod(f"default/p{8 + number}")
         snapshot.assume(Resident(f"default/q{number}", "n0", compile_pod(pod(f"q{number}", cpu="1"))))
@@ -67,7 +67,7 @@ def test_the_room_is_free_for_all_once_those_have_theirs_who_use_more():
     snapshot.usual_levels[20] = 16_000.0
     snapshot.remove_pod("default/q0")
     snapshot.assume(Resident("default/q0", "n0", compile_pod(pod("q0", cpu="1"))))
-    assert scarcity.prices(snapshot, 5) is None
+    assert scarcity.prices(snapshot, 5, batch=False) is None
 
 
 def test_a_place_on_a_server_with_few_of_them_counts_as_the_cpu_that_goes_with_it():

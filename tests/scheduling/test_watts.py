@@ -1,5 +1,8 @@
 """The power policies on fleets of unlike servers, beside the least watts that any distribution of the load draws."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ from sparsam.power.model import encode
 from sparsam.power.server import MODEL_ANNOTATION
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import compile_pod
+from sparsam.scheduling.nodefacts import idle_watts_added
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.policy import KubeDefault
 from sparsam.scheduling.powercolumns import SLEEP_ANNOTATION
@@ -172,7 +176,7 @@ def test_waking_a_node_costs_a_short_job_more_than_a_service():
     snapshot.set_node(node("n", annotations={**watts(100, 200), "power.sparsam.dev/sleep-state": "off"}))
     snapshot.set_power("n", {"state": "Asleep"})
     [job], [service] = (
-        snapshot.power.idle_watts_added(slice(0, 1), seconds, sleeps=False) for seconds in (60.0, np.inf)
+        idle_watts_added(snapshot.power.facts_of(slice(0, 1)), seconds, sleeps=False) for seconds in (60.0, np.inf)
     )
     assert service == pytest.approx(100.0 - 8.0)
     # 290 s of going down and coming up, less what sleeping through them would have drawn, spread over a minute.
@@ -215,3 +219,21 @@ def test_an_opened_node_is_priced_by_what_the_cluster_will_fill_it_with():
     snapshot.set_node(node("busy", cpu="128", memory="512Gi", annotations=watts(10, 5000)))
     snapshot.assume(Resident("default/many", "busy", compile_pod(pod("many", cpu="100", memory="1Gi"))))
     assert placer.consider(alone).node == "large"
+
+
+@pytest.mark.parametrize("weights", [Weights(), Weights(sleeps=True, headroom_ratio=0.3, performance=2.0)])
+@pytest.mark.parametrize("batch", [False, True])
+def test_nodes_looked_at_one_by_one_cost_what_they_cost_together(weights, batch):
+    snapshot, chance = placed(KubeDefault(), 4, 0.5), np.random.default_rng(5)
+    for name, row in snapshot.rows.items():
+        state = "Asleep" if row % 7 == 0 else "Awake"
+        shares = {"utilization": float(chance.uniform()), "cpuPressure": float(chance.uniform(0.0, 0.6))}
+        snapshot.set_power(name, {**shares, "state": state, "model": {"trust": ("ok", "unknown")[row % 2]}})
+    demand = replace(compile_pod(pod("p", cpu="700m")), lasts_seconds=600.0 if batch else math.inf)
+    policy, at = SparsamPolicy(weights), rows(snapshot)
+    together = policy.row_columns(snapshot, demand, at)
+    for place, row in enumerate(at):
+        alone = policy.row_columns(snapshot, demand, np.array([row]))
+        assert alone.keys() == together.keys()
+        for name, values in alone.items():
+            assert values == [together[name][place]], name

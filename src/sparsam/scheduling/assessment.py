@@ -52,10 +52,10 @@ class Assessment:
         self._selectors_seen = -1
         self.refusal: Small = np.zeros(0, np.int8)
         """0 where the node as such may take the pod, else 1 + the first of STATIC_FILTERS that refuses."""
-        self.fits: Bools = np.zeros(0, np.bool_)
-        """Resources and host ports are free."""
+        self._open: Bools = np.zeros(0, np.bool_)
+        """Alive, and not refused as such."""
         self.base: Bools = np.zeros(0, np.bool_)
-        """Alive, not refused, fits."""
+        """The same, and resources and host ports are free."""
         self.disliked: Small | None = None
         """Taints that the pod would rather avoid; None when no node has any."""
         self.liked: Ints | None = None
@@ -92,15 +92,14 @@ class Assessment:
         """Memory of the vectors, about."""
         return len(self.refusal) * (6 + 4 * len(self.columns) + 8 * (self.liked is not None))
 
-    def lacking(self, rows: Rows | slice = _EVERY) -> tuple[Bools, Bools, Ints]:
-        """(lacking, hopeless) of shape (resources asked for, rows), and the resources' numbers.
+    def lacking(self, rows: Rows | slice = _EVERY) -> Bools:
+        """Where too little is free, shape (resources asked for, rows)."""
+        snapshot, where = self._snapshot, (self.numbers if isinstance(rows, slice) else self.numbers[:, None], rows)
+        return np.asarray(snapshot.requested[where] + self.amounts > snapshot.allocatable[where])
 
-        Lacking: too little is free. Hopeless: even an empty node has too little.
-        """
-        snapshot, numbers, amounts = self._snapshot, self.numbers, self.amounts
-        where = (numbers if isinstance(rows, slice) else numbers[:, None], rows)
-        capacity = snapshot.allocatable[where]
-        return snapshot.requested[where] + amounts > capacity, amounts > capacity, numbers
+    def hopeless(self) -> Bools:
+        """Where even an empty node has too little, shape (resources asked for, all rows)."""
+        return np.asarray(self.amounts > self._snapshot.allocatable[self.numbers])
 
     def lacking_beside(self, rows: Rows, held: Ints) -> Bools:
         """The same when `held`, of shape (resources asked for, rows), is not to be had either."""
@@ -127,6 +126,7 @@ class Assessment:
         for number, mask in self.static_masks(rows):
             refusal[mask & (refusal == 0)] = number + 1
         self.refusal = _merged(self.refusal, refusal, changed)
+        self._open = _merged(self._open, snapshot.alive[rows] & (refusal == 0), changed)
         if any(taint.effect == "PreferNoSchedule" for taint in snapshot.taints.numbers):
             disliked = untolerated(snapshot, demand, ("PreferNoSchedule",), _EVERY)
             self.disliked = np.minimum(disliked, 127).astype(np.int8) if disliked.any() else None
@@ -161,13 +161,11 @@ class Assessment:
         snapshot, demand, profile = self._snapshot, self.demand, self.profile
         rows: Rows | slice = _EVERY if changed is None else changed
         self._ask()
-        fits = np.ones(snapshot.alive[rows].shape, np.bool_)
+        base = np.array(self._open[rows])
         if "NodeResourcesFit" in profile.filters:
-            fits &= ~any_line(self.lacking(rows)[0])
+            base &= ~any_line(self.lacking(rows))
         if demand.ports and "NodePorts" in profile.filters:
-            fits &= ~self.ports_taken(rows)
-        self.fits = _merged(self.fits, fits, changed)
-        base = fits & snapshot.alive[rows] & (self.refusal[rows] == 0)
+            base &= ~self.ports_taken(rows)
         self.base = _merged(self.base, base, changed)
         if profile.weights.get(FIT, 0):
             self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
@@ -176,7 +174,10 @@ class Assessment:
             self.balance_scores = _merged(self.balance_scores, _small(scores), changed)
         if self._row_columns is not None:
             for name, found in self._row_columns(snapshot, demand, rows).items():
-                self.columns[name] = _merged(self.columns.get(name), found, changed)
+                if changed is None or name not in self.columns:
+                    # Half the memory of what the policy computes with: thousands of pods' columns are kept.
+                    self.columns[name] = np.zeros(len(snapshot.names), np.float32)
+                self.columns[name][rows] = found
 
     def _ask(self) -> None:
         """Resources asked for by number; one that the pod does not ask for is not checked, even when over-committed."""

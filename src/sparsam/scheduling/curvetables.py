@@ -6,16 +6,21 @@ line for each server would not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sparsam.scheduling.columns import Floats, Ints
+
+Step = tuple[float, float, float, float]
+"""Watts at a step of load, those on the envelope, and by how much each rises up to the next step."""
 
 STEPS = 64
 FIRST_ROOM = 8
 
 
 class CurveTables:
-    """Curves by number; both tables have shape (room, STEPS + 1)."""
+    """Curves by number; `watts` and `envelope` have shape (room, STEPS + 1)."""
 
     def __init__(self) -> None:
         self.watts: Floats = np.zeros((FIRST_ROOM, STEPS + 1))
@@ -24,6 +29,13 @@ class CurveTables:
         """The same on the lower convex envelope of the curve, which starts at idle watts (see `envelope`)."""
         self.best: Floats = np.zeros(FIRST_ROOM)
         """Watts per unit of load at the curve's best load, idle watts included: what a full use of the server costs."""
+        self.steps: Floats = np.zeros((4, FIRST_ROOM * (STEPS + 1)))
+        """Both once more, a column for each `Step`, those of a curve one after the other.
+
+        After the last the curve stays where it is, and the envelope goes on as before.
+        """
+        self.lines: list[list[Step]] = [[] for _ in range(FIRST_ROOM)]
+        """And once more by curve, for whoever asks for a single one."""
         self._numbers: dict[bytes, int] = {}
         self._users = [0] * FIRST_ROOM
         self._free = list(range(FIRST_ROOM - 1, -1, -1))
@@ -38,6 +50,9 @@ class CurveTables:
             number = self._numbers[key] = self._free.pop()
             self.watts[number], self.envelope[number] = levels, envelope(levels)
             self.best[number] = (levels[1:] * STEPS / np.arange(1, STEPS + 1)).min()
+            steps = _steps(levels, self.envelope[number])
+            self.steps.reshape(4, -1, STEPS + 1)[:, number] = steps
+            self.lines[number] = [(one, two, three, four) for one, two, three, four in steps.T.tolist()]
         self._users[number] += 1
         return number
 
@@ -54,6 +69,8 @@ class CurveTables:
             np.concatenate((each, np.zeros_like(each))) for each in (self.watts, self.envelope)
         )
         self.best = np.concatenate((self.best, np.zeros(room)))
+        self.steps = np.concatenate((self.steps, np.zeros_like(self.steps)), axis=1)
+        self.lines += [[] for _ in range(room)]
         self._users += [0] * room
         self._free = list(range(2 * room - 1, room - 1, -1))
 
@@ -68,25 +85,40 @@ def look_up(table: Floats, curves: Ints, load: Floats) -> Floats:
     return np.asarray(below + (flat[at + 1] - below) * (place - step))
 
 
-def rises(tables: CurveTables, curves: Ints, before: Floats, after: Floats) -> tuple[Floats, Floats]:
-    """What `look_up` says of two loads, as their difference: on the curves, flat beyond full load, and on envelopes.
-
-    Both at once, since a scheduler asks for both of a few rows all the time and each step costs more than the rows.
-    """
-    place = np.empty((2, len(before)))
+def rises(steps: Floats, curves: Ints, before: Floats, after: Floats) -> tuple[Floats, Floats]:
+    """By how much the watts of curves rise between two loads, and those on their envelopes; see `CurveTables.steps`."""
+    place = np.empty((2, len(curves)))
     np.multiply(before, STEPS, out=place[0])
     np.multiply(after, STEPS, out=place[1])
-    step = np.minimum(place.astype(np.intp), STEPS - 1)
-    at = curves * (STEPS + 1) + step
-    above = at + 1
+    step = np.minimum(place.astype(np.intp), STEPS)
+    place -= step
+    step += curves * (STEPS + 1)
+    found = steps.take(step, axis=1)
+    found[2:] *= place
+    found[:2] += found[2:]
+    watts, below = found[:2, 1] - found[:2, 0]
+    return watts, below
+
+
+def rise(steps: Sequence[Step], before: float, after: float) -> tuple[float, float]:
+    """The same of a single curve, of `CurveTables.lines`."""
+    watts, below = _at(steps, before)
+    more_watts, more_below = _at(steps, after)
+    return more_watts - watts, more_below - below
+
+
+def _at(steps: Sequence[Step], load: float) -> tuple[float, float]:
+    place = load * STEPS
+    step = min(int(place), STEPS)
+    watts, below, risen, risen_below = steps[step]
     part = place - step
-    found = []
-    for table, share in ((tables.watts, np.minimum(part, 1.0)), (tables.envelope, part)):
-        flat = table.ravel()
-        low = flat[at]
-        first, last = low + (flat[above] - low) * share
-        found.append(last - first)
-    return found[0], found[1]
+    return watts + risen * part, below + risen_below * part
+
+
+def _steps(levels: Floats, below: Floats) -> Floats:
+    """A curve and its envelope as `CurveTables.steps` has them."""
+    risen, risen_below = np.diff(levels), np.diff(below)
+    return np.stack((levels, below, np.append(risen, 0.0), np.append(risen_below, risen_below[-1])))
 
 
 def envelope(levels: Floats) -> Floats:

@@ -44,12 +44,15 @@ class Rooms:
         """Whether the cluster has devices at all."""
         return len(self._numbers) > 2
 
-    def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
-        """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency."""
+    def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats | None:
+        """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency.
+
+        None where the cluster has no devices.
+        """
         self._renew(snapshot)
         numbers = self._numbers
         if not self.any:
-            return np.zeros(snapshot.alive[rows].shape)
+            return None
         capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
         free = np.maximum(capacity - snapshot.requested[numbers][:, rows], 0.0)
         asked = snapshot.request_vector(demand)[numbers].astype(np.float64)[:, None]

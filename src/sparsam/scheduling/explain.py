@@ -58,13 +58,14 @@ def _refused(view: View) -> Iterator[tuple[str, Bools]]:
 
 
 def _room(view: View, row: int) -> str:
-    lacking, hopeless, numbers = view.assessment.lacking()
+    assessment = view.assessment
+    lacking, hopeless = assessment.lacking(), assessment.hopeless()
     snapshot, missing = view.snapshot, []
     names = {number: name for name, number in snapshot.resources.numbers.items()}
-    for place, number in enumerate(numbers.tolist()):
+    for place, number in enumerate(assessment.numbers.tolist()):
         if not lacking[place, row]:
             continue
-        amount = int(view.assessment.amounts[place, 0])
+        amount = int(assessment.amounts[place, 0])
         free = int(snapshot.allocatable[number, row] - snapshot.requested[number, row])
         if hopeless[place, row]:
             largest = int(snapshot.allocatable[number, row])

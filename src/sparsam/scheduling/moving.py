@@ -18,7 +18,6 @@ from sparsam.scheduling.demand import WITH_THE_NODE
 from sparsam.scheduling.placement import PendingPod, Placer
 from sparsam.scheduling.plan import Bind, Evict
 from sparsam.scheduling.snapshot import Resident
-from sparsam.scheduling.watts import capacity_of, load_of
 
 RESERVED = " reserved"
 """Ends the keys of what keeps room for pods that are to come."""
@@ -130,7 +129,7 @@ class Mover:
             snapshot.assume(Resident(each.key + RESERVED, decision.node, each.demand, each.priority))
             evicts.append(Evict(each.key, node, decision.node, "", decision.watts_delta))
         one = slice(row, row + 1)
-        load_watts = power.watts_at(one, load_of(snapshot, one, capacity_of(snapshot, one))) - power.level_watts(one, 0)
+        load_watts = power.watts_at(one, power.facts_of(one).load) - power.level_watts(one, 0)
         saved = float(load_watts[0] + power.saved_asleep_watts(one)[0])
         added = sum(each.watts_delta for each in evicts)
         gain = (saved - added) * effort.lasts_seconds

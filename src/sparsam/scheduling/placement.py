@@ -167,16 +167,11 @@ class Placer:
             )
             for each in rows
         )
-        best = ranked[0]
-        estimated = bool(snapshot.power.estimated[row])
         return Bind(
             pod=pod.key,
-            node=best.node,
-            reason=_reason(ranked, count, estimated=estimated),
-            watts_delta=best.watts_delta,
-            estimated=estimated,
-            feasible_nodes=count,
             ranked=ranked,
+            estimated=bool(snapshot.power.estimated[row]),
+            feasible_nodes=count,
             rejected=view.verdict().counts if self._explains else {},
             blocked=self._blocked(view, ranking, row) if self._explains and watts is not None else None,
             policy=self.policy.name,
@@ -222,42 +217,26 @@ class Placer:
 
 def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> list[int]:
     """The best feasible rows, best first."""
-    rows = np.flatnonzero(feasible)
+    rows = _leading(feasible, total, count)
+    if len(rows) == 1:
+        return [int(rows[0])]
     # Rounding keeps the order of additions, which may differ between machines, out of the decision.
-    totals = total[rows] if total.dtype.kind == "i" else np.round(total[rows], DIGITS)
-    if len(rows) > 4 * count:
-        rows, totals = _leading(snapshot, rows, totals, count)
-    ranked = sorted(zip(-totals, snapshot.tie_rank[rows], (snapshot.names[row] for row in rows), rows, strict=True))
-    return [int(row) for *_, row in ranked[:count]]
+    totals, ranks = np.round(total[rows], DIGITS), snapshot.tie_rank[rows]
+    order = np.lexsort((ranks, -totals))
+    last = order[count - 1]
+    # Names decide between those of equal rank, which may be among the next.
+    order = order[: count + int(np.count_nonzero((totals == totals[last]) & (ranks == ranks[last]))) - 1]
+    ranked = sorted((-totals[at], ranks[at], snapshot.names[rows[at]], int(rows[at])) for at in order.tolist())
+    return [row for *_, row in ranked[:count]]
 
 
-def _leading(snapshot: Snapshot, rows: Rows, totals: Any, count: int) -> tuple[Rows, Any]:
-    """All rows that may be among the best `count`: those above the last of them, and the first by rank equal to it."""
-    if count == 1:
-        level = np.flatnonzero(totals == totals.max())
-        level = level[snapshot.tie_rank[rows[level]] == snapshot.tie_rank[rows[level]].min()]
-        return rows[level], totals[level]
-    last = np.partition(totals, len(totals) - count)[len(totals) - count]
-    above, level = np.flatnonzero(totals > last), np.flatnonzero(totals == last)
-    if len(level) > count:
-        ranks = snapshot.tie_rank[rows[level]]
-        level = level[ranks <= np.partition(ranks, count)[count]]
-    chosen = np.concatenate((above, level))
-    return rows[chosen], totals[chosen]
+def _leading(feasible: Bools, total: Any, count: int) -> Rows:
+    """Feasible rows, among them all that may be among the best `count`: little below the last of these."""
+    shown = np.where(feasible, total, -np.inf)
+    last = shown.max() if count == 1 else np.partition(shown, len(shown) - count)[len(shown) - count]
+    return np.asarray((shown >= last - 2.0 * 10.0**-DIGITS).nonzero()[0])
 
 
 def _parts(ranking: Ranking, row: int) -> dict[str, float]:
     values = {name: part[row] if np.ndim(part) else part for name, part in ranking.parts.items()}
     return {name: round(float(value), 2) for name, value in values.items()}
-
-
-def _reason(ranked: tuple[Candidate, ...], count: int, *, estimated: bool) -> str:
-    best = ranked[0]
-    kind = "estimated" if estimated else "modelled"
-    cost = f"score {best.score:g}" if best.watts_delta is None else f"{best.watts_delta:+g} W ({kind})"
-    reason = f"{cost} on {best.node}, best of {count} feasible node(s)"
-    if len(ranked) > 1:
-        second = ranked[1]
-        other = f"score {second.score:g}" if second.watts_delta is None else f"{second.watts_delta:+g} W"
-        reason += f"; next {second.node} at {other}"
-    return reason

@@ -34,22 +34,40 @@ class Bind:
 
     pod: str
     """`namespace/name`."""
-    node: str
-    reason: str
-    """One sentence for people: why this node."""
-    watts_delta: float | None
-    """Predicted extra watts of the whole fleet; None from policies that know nothing of watts."""
+    ranked: tuple[Candidate, ...]
+    """The chosen node, and the next best ones where a plan explains."""
     estimated: bool
     """Whether the node's power model is only a prior."""
     feasible_nodes: int
-    ranked: tuple[Candidate, ...] = ()
-    """The chosen node, and the next best ones where a plan explains."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Upstream's reason text to the number of nodes it applies to; only where a plan explains."""
     blocked: Blocked | None = None
     policy: str = ""
     promises: tuple[Promise, ...] = ()
     """What the pod's unbound claims get; to be carried out before the pod is bound."""
+
+    @property
+    def node(self) -> str:
+        """The chosen node."""
+        return self.ranked[0].node
+
+    @property
+    def watts_delta(self) -> float | None:
+        """Predicted extra watts of the whole fleet; None from policies that know nothing of watts."""
+        return self.ranked[0].watts_delta
+
+    @property
+    def reason(self) -> str:
+        """One sentence for people: why this node."""
+        best = self.ranked[0]
+        kind = "estimated" if self.estimated else "modelled"
+        cost = f"score {best.score:g}" if best.watts_delta is None else f"{best.watts_delta:+g} W ({kind})"
+        reason = f"{cost} on {best.node}, best of {self.feasible_nodes} feasible node(s)"
+        if len(self.ranked) > 1:
+            second = self.ranked[1]
+            other = f"score {second.score:g}" if second.watts_delta is None else f"{second.watts_delta:+g} W"
+            reason += f"; next {second.node} at {other}"
+        return reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
 
 from sparsam.scheduling.assessment import BALANCE, RowColumns
-from sparsam.scheduling.columns import Floats, Ints
+from sparsam.scheduling.columns import Floats
 from sparsam.scheduling.profile import FitStrategy, Profile
 from sparsam.scheduling.view import FULL, View
 
@@ -55,7 +57,9 @@ class KubeDefault:
 
     def rank(self, view: View, pod: str) -> Ranking:
         """Sum up."""
-        return Ranking(*plugin_total(view))
+        parts = plugin_parts(view)
+        none = np.zeros(view.snapshot.alive.shape, np.int64)
+        return Ranking(reduce(add, parts.values(), none), parts=parts)
 
 
 class MostAllocated(KubeDefault):
@@ -81,16 +85,11 @@ class Random(KubeDefault):
         return Ranking((mixed >> np.uint64(33)).astype(np.int64))
 
 
-def plugin_total(view: View) -> tuple[Ints, None, dict[str, Any]]:
-    """(weighted sum of the plugins' scores, no watts, the weighted scores by plugin)."""
-    total = np.zeros(view.snapshot.alive.shape, np.int64)
-    parts: dict[str, Any] = {}
-    for name, weight, values in view.plugin_scores():
-        parts[name] = weighted = values * np.int64(weight)
-        total += weighted
+def plugin_parts(view: View) -> dict[str, Any]:
+    """The weighted scores by plugin; scalars are the same for all nodes."""
+    parts: dict[str, Any] = {name: values * np.int64(weight) for name, weight, values in view.plugin_scores()}
     taints = view.assessment.profile.weights.get("TaintToleration", 0)
     if "TaintToleration" not in parts and taints:
         # All nodes are alike in it then, and it counts in full.
         parts["TaintToleration"] = FULL * taints
-        total += FULL * taints
-    return total, None, parts
+    return parts

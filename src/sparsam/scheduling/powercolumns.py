@@ -21,7 +21,8 @@ from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
 from sparsam.power.thermal import assumed
 from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped, grown
-from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up, rises
+from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up, rise, rises
+from sparsam.scheduling.nodefacts import Facts, FactTable
 
 Obj = Mapping[str, Any]
 
@@ -40,31 +41,26 @@ PEAK_RATIO = 0.99
 UNKNOWN_ERROR_RATIO = 0.5
 UNTRUSTED_RATIO = 1.6
 """Load on a node that no model predicts is taken to cost so many times what its model says."""
+SATURATED_PRESSURE = 0.5
+"""Share of time in which some task waits for a CPU from which on a node is as good as full: an assumption."""
+INLET_STEP_KELVIN = 0.5
+"""Less changes no decision."""
 
 
 class PowerColumns:
-    """Columns of shape (rows,); `watts` and `errors` have a line for each row."""
+    """Columns of shape (rows,)."""
 
     def __init__(self) -> None:
         self.tables = CurveTables()
         self.curve: Ints = np.zeros(0, np.int64)
         """Number of each node's curve in `tables`, -1 for a row without a node."""
-        self.errors: Floats = np.zeros(0)
-        """Standard error of the watts, as a share of them."""
         self.estimated: Bools = np.zeros(0, np.bool_)
-        self.untrusted: Bools = np.zeros(0, np.bool_)
         self.observed_load: Floats = np.zeros(0)
         """Utilization that the meter saw, 0..1; NaN where none told."""
         self.inlet_celsius: Floats = np.zeros(0)
         """NaN where no sensor tells."""
-        self.speed: Floats = np.zeros(0)
-        """Work that a core does in a second, beside that of the core that requests are meant for."""
-        self.facility: Floats = np.zeros(0)
-        """Watts of the building for each watt of the node."""
-        self.peak_load: Floats = np.zeros(0)
-        """The highest load that the meter saw, fading; 0 where it saw none."""
-        self.pressure: Floats = np.zeros(0)
-        """Share of time in which some task on the node waits for a CPU, 0..1; 0 where unknown."""
+        self._knows_inlets = self.sleepers = False
+        """Whether some inlet was ever known, and whether some node ever slept."""
         self.asleep: Bools = np.zeros(0, np.bool_)
         self._option_watts: Floats = np.zeros(0)
         """What the node, standing empty, would save by sleeping."""
@@ -75,13 +71,13 @@ class PowerColumns:
         """How long waking takes; NaN for a node that cannot sleep."""
         self.expected_millicores: Floats = np.zeros(0)
         """What the pods that count on the node are expected to use."""
-        self.unexplained_millicores: Floats = np.zeros(0)
+        self._unexplained_millicores: Floats = np.zeros(0)
         """What the meter saw beyond that (or below zero, short of it)."""
         self._unseen_millicores: Floats = np.zeros(0)
         """Of pods that came since the last observation, which it cannot have seen."""
         self._pods: Ints = np.zeros(0, np.int64)
+        self._table = FactTable()
         self._curves: dict[int, _Curve] = {}
-        self._capacity_millicores: Floats = np.zeros(0)
         self._sleep_kinds: dict[int, str] = {}
         self._rows: dict[str, int] = {}
         self._states: dict[str, Obj] = {}
@@ -90,25 +86,36 @@ class PowerColumns:
         """Make room for more rows."""
         self.curve = grown(self.curve, rows, -1)
         for name in (
-            *("errors", "estimated", "untrusted", "peak_load", "pressure", "asleep", "_pods"),
-            *("_option_watts", "_wake_watts", "_wake_joules"),
-            *("expected_millicores", "unexplained_millicores", "_unseen_millicores"),
-            "_capacity_millicores",
+            *("estimated", "asleep", "_pods", "_option_watts", "_wake_watts", "_wake_joules"),
+            *("expected_millicores", "_unexplained_millicores", "_unseen_millicores"),
         ):
             setattr(self, name, grown(getattr(self, name), rows))
         for name in ("observed_load", "inlet_celsius", "wake_seconds"):
             setattr(self, name, grown(getattr(self, name), rows, math.nan))
-        self.speed = grown(self.speed, rows, 1.0)
-        self.facility = grown(self.facility, rows, 1.0)
+        self._table.grow(rows)
 
-    def set_node(self, row: int, name: str, annotations: Mapping[str, str], threads: float) -> None:
+    @property
+    def facts(self) -> Facts[Floats]:
+        """Of all rows."""
+        return self._table.columns
+
+    def facts_of(self, rows: Rows | slice) -> Facts[Floats]:
+        """Of these rows."""
+        return self._table.of(rows)
+
+    def facts_of_one(self, row: int) -> Facts[float]:
+        """Of a single row."""
+        return self._table.one(row)
+
+    def set_node(self, row: int, name: str, annotations: Mapping[str, str], millicores: float) -> None:
         """Take the node's model from its annotations, or the prior by its threads."""
+        threads, facts = max(millicores / 1000.0, 1.0), self.facts
         self._curves[row] = _curve(tuple(annotations.get(each) for each in _ANNOTATIONS), threads)
         self._rows[name] = row
-        self.speed[row] = _positive(annotations.get(SPEED_ANNOTATION), 1.0)
-        self.facility[row] = max(_positive(annotations.get(FACILITY_ANNOTATION), 1.0), 1.0)
+        facts.capacity_millicores[row] = max(millicores, 1.0)
+        facts.speed[row] = _positive(annotations.get(SPEED_ANNOTATION), 1.0)
+        facts.facility[row] = max(_positive(annotations.get(FACILITY_ANNOTATION), 1.0), 1.0)
         self._sleep_kinds[row] = annotations.get(SLEEP_ANNOTATION, "")
-        self._capacity_millicores[row] = 1000.0 * threads
         self._fill(row, self._states.get(name))
 
     def set_state(self, name: str, status: Obj | None) -> int | None:
@@ -131,45 +138,41 @@ class PowerColumns:
     def count(self, row: int, millicores: float, sign: int, *, holds: bool = True) -> None:
         """A pod that is expected to use so much came to a node, or with -1 went; `holds`: whether it keeps it awake."""
         self.expected_millicores[row] += sign * millicores
-        self._pods[row] += sign * holds
+        if holds:
+            self._pods[row] += sign
+            if self._pods[row] <= 1:
+                self._stand(row)
         if sign > 0:
             self._unseen_millicores[row] += millicores
         else:
             self._unseen_millicores[row] = max(self._unseen_millicores[row] - millicores, 0.0)
+        facts = self.facts
+        used = self.expected_millicores[row] + self._unexplained_millicores[row]
+        facts.load[row] = min(max(used / facts.capacity_millicores[row], 0.0), 1.0)
+
+    def set_asleep(self, row: int, asleep: bool) -> None:
+        """The node takes no pods before it is woken; or it is awake, or on its way."""
+        self.asleep[row] = asleep
+        self.sleepers |= asleep
+        self._stand(row)
+
+    def observe_inlets(self, rows: Rows, celsius: Floats) -> Rows:
+        """Take over the temperature of the air at many nodes' inlets; the rows of those where it makes a difference."""
+        moved = ~(np.abs(celsius - self.inlet_celsius[rows]) < INLET_STEP_KELVIN)
+        self.inlet_celsius[rows[moved]] = celsius[moved]
+        self._knows_inlets = True
+        return np.asarray(rows[moved])
 
     def time_ratio(self, row: int, *, batch: bool) -> float:
         """CPU time that a pod takes on a node beside that on a core of speed 1.
 
         A service does what it is asked, and needs less time for it on a faster core. Batch takes all that its core has.
         """
-        return 1.0 if batch else 1.0 / float(self.speed[row])
+        return 1.0 if batch else 1.0 / float(self.facts.speed[row])
 
     def empty(self, rows: Rows | slice) -> Bools:
         """Nodes without any pod that keeps them awake."""
         return np.equal(self._pods[rows], 0)
-
-    def idle_watts_added(self, rows: Rows | slice, stay_seconds: float, *, sleeps: bool) -> Floats:
-        """What a pod that stays so long adds before its load: waking a sleeping node, or forgoing an empty one's sleep.
-
-        The latter only where empty nodes are sent to sleep; a node with work stays awake anyway (see `power.sleep`).
-        """
-        woken = self._wake_watts[rows] + self._wake_joules[rows] / max(stay_seconds, 1.0)
-        kept = np.where(self.empty(rows), self._option_watts[rows], 0.0) if sleeps else 0.0
-        return np.where(self.asleep[rows], woken, kept)
-
-    def warm_watts(self, rows: Rows | slice, load: Floats, added: Floats) -> Floats | None:
-        """What fans and leakage add to the marginal watts in air that is not the calibration's; zero where unknown.
-
-        None where it is unknown throughout.
-        """
-        inlet = self.inlet_celsius[rows]
-        known = np.isfinite(inlet)
-        if not known.any():
-            return None
-        thermal = assumed(self.level_watts(rows, STEPS))
-        after = np.minimum(load + added, 1.0)
-        extra = thermal.extra_watts(inlet, after) - thermal.extra_watts(inlet, load)
-        return np.where(known, np.nan_to_num(extra), 0.0)
 
     def watts_at(self, rows: Rows | slice, load: Floats) -> Floats:
         """Watts of the rows at their loads, whose last axis is as long."""
@@ -185,7 +188,7 @@ class PowerColumns:
 
     def unit_watts(self, rows: Rows | slice, capacity: Floats) -> Floats:
         """Watts per unit of work at each node's best load, idle watts included; `capacity` in any unit of CPU."""
-        return np.asarray(self.tables.best[self.curve[rows]] / (np.maximum(capacity, 1.0) * self.speed[rows]))
+        return np.asarray(self.tables.best[self.curve[rows]] / (np.maximum(capacity, 1.0) * self.facts.speed[rows]))
 
     def filling_watts(self, rows: Rows, *, sleeps: bool) -> Floats:
         """What a node draws more when it is full than when it is empty; where nodes sleep, than asleep."""
@@ -202,23 +205,53 @@ class PowerColumns:
 
         Envelopes go on straight beyond a full node: what waits there costs later. Loads are not below 0.
         """
-        return rises(self.tables, self.curve[rows], before, after)
+        watts, below = rises(self.tables.steps, self.curve[rows], before, after)
+        if not self._knows_inlets:
+            return watts, below
+        warm = self._warm_watts(rows, before, after)
+        return watts + warm, below + warm
+
+    def rise_at(self, row: int, before: float, after: float) -> tuple[float, float]:
+        """The same of a single row."""
+        if self._knows_inlets:
+            watts, below = self.rises_at(np.array([row]), np.array([before]), np.array([after]))
+            return float(watts[0]), float(below[0])
+        return rise(self.tables.lines[self.curve[row]], before, after)
+
+    def _warm_watts(self, rows: Rows | slice, before: Floats, after: Floats) -> Floats:
+        """What fans and leakage add to a rise of load in air that is not the calibration's; zero where unknown."""
+        inlet = self.inlet_celsius[rows]
+        known = np.isfinite(inlet)
+        thermal = assumed(self.level_watts(rows, STEPS))
+        extra = thermal.extra_watts(inlet, np.minimum(after, 1.0)) - thermal.extra_watts(inlet, before)
+        return np.where(known, np.nan_to_num(extra), 0.0)
 
     def _fill(self, row: int, status: Obj | None) -> None:
-        curve, status = self._curves[row], status or {}
+        curve, facts, status = self._curves[row], self.facts, status or {}
         state = status.get("model") or {}
         learned_levels = _as_learned(curve.levels, state)
         self._set_curve(row, curve.levels if learned_levels is None else learned_levels)
-        self.errors[row] = curve.error_ratio if learned_levels is None else state.get("errorRatio", curve.error_ratio)
+        facts.errors[row] = curve.error_ratio if learned_levels is None else state.get("errorRatio", curve.error_ratio)
         self.estimated[row] = curve.estimated
         trust = state.get("trust")
         silent = trust == Trust.UNKNOWN.label and bool(state.get("readings"))
-        self.untrusted[row] = silent or trust == Trust.OUT_OF_TOLERANCE.label
+        facts.doubt_ratio[row] = UNTRUSTED_RATIO if silent or trust == Trust.OUT_OF_TOLERANCE.label else 1.0
         self.inlet_celsius[row] = status.get("inletCelsius", math.nan)
+        self._knows_inlets |= "inletCelsius" in status
         self.asleep[row] = status.get("state") in ASLEEP_STATES
-        self.pressure[row] = np.nan_to_num(_share(status.get("cpuPressure")))
+        self.sleepers |= bool(self.asleep[row])
+        pressure = np.nan_to_num(_share(status.get("cpuPressure")))
+        facts.ease[row] = 1.0 - min(pressure / SATURATED_PRESSURE, 1.0)
         self._fill_sleep(row)
+        self._stand(row)
         self.observe(np.array([row]), np.array([_share(status.get("utilization"))]))
+
+    def _stand(self, row: int) -> None:
+        """What a pod on the node would add before its load."""
+        facts, asleep = self.facts, bool(self.asleep[row])
+        facts.woken_watts[row] = self._wake_watts[row] if asleep else 0.0
+        facts.woken_joules[row] = self._wake_joules[row] if asleep else 0.0
+        facts.kept_watts[row] = self._option_watts[row] if not asleep and self._pods[row] == 0 else 0.0
 
     def _set_curve(self, row: int, levels: Floats | None) -> None:
         before = int(self.curve[row])
@@ -241,12 +274,15 @@ class PowerColumns:
 
     def observe(self, rows: Rows, load: Floats) -> None:
         """Take over what the meters of these nodes saw, as `set_state` does for one."""
+        facts = self.facts
+        capacity = facts.capacity_millicores[rows]
         self.observed_load[rows] = load
-        self.peak_load[rows] = np.maximum(PEAK_RATIO * self.peak_load[rows], np.nan_to_num(load))
-        capacity = self._capacity_millicores[rows]
+        facts.peak_load[rows] = np.maximum(PEAK_RATIO * facts.peak_load[rows], np.nan_to_num(load))
         seen = self.expected_millicores[rows] - self._unseen_millicores[rows]
-        self.unexplained_millicores[rows] = np.nan_to_num(load * capacity - seen)
+        self._unexplained_millicores[rows] = np.nan_to_num(load * capacity - seen)
         self._unseen_millicores[rows] = 0.0
+        used = self.expected_millicores[rows] + self._unexplained_millicores[rows]
+        facts.load[rows] = clipped(used / capacity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class _Kinds:
     """Of each row of the snapshot, the last of them for rows without a server."""
     rises: Floats
     """Watts per millicore that the next kind draws more; 0 after the last."""
+    capacity: Floats
+    """Of CPU, memory and places for pods, in the order of `rows`; at least 1."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class _Prices:
     """By level of use and kind of server; rows are made when they are first asked for."""
 
     by_kind: Floats
-    by_row: dict[int, Floats | None] = field(default_factory=dict)
+    by_row: dict[tuple[int, bool], Floats | None] = field(default_factory=dict)
 
 
 class Scarcity:
@@ -62,18 +64,24 @@ class Scarcity:
         self._kinds: _Kinds | None = None
         self._prices: _Prices | None = None
 
-    def prices(self, snapshot: Snapshot, level: int) -> Floats | None:
+    def prices(self, snapshot: Snapshot, level: int, *, batch: bool) -> Floats | None:
         """Watts per millicore of room that a pod of this level of use takes, on each node, shape (rows,), or None.
 
-        See `Snapshot.room_of` and `usage.use_level`.
+        Batch takes the room for less time on a faster core. See `Snapshot.room_of` and `usage.use_level`.
         """
         self._refresh(snapshot)
         if self._kinds is None or self._prices is None:
             return None
-        if level not in self._prices.by_row:
-            prices = self._prices.by_kind[level]
-            self._prices.by_row[level] = prices[self._kinds.kind] if prices.any() else None
-        return self._prices.by_row[level]
+        key = (level, batch)
+        if key not in self._prices.by_row:
+            self._prices.by_row[key] = self._by_row(snapshot, self._kinds, self._prices.by_kind[level], batch=batch)
+        return self._prices.by_row[key]
+
+    def _by_row(self, snapshot: Snapshot, kinds: _Kinds, prices: Floats, *, batch: bool) -> Floats | None:
+        if not prices.any():
+            return None
+        by_row = prices[kinds.kind]
+        return np.asarray(by_row / snapshot.power.facts.speed) if batch else np.asarray(by_row)
 
     def _refresh(self, snapshot: Snapshot) -> None:
         changes = snapshot.dynamic.end
@@ -94,7 +102,7 @@ def _kinds(snapshot: Snapshot, sleeps: bool) -> _Kinds | None:
     if not len(rows):
         return None
     room = snapshot.allocatable[CPU, rows].astype(np.float64)
-    unit = power.filling_watts(rows, sleeps=sleeps) * power.facility[rows] / (room * power.speed[rows])
+    unit = power.filling_watts(rows, sleeps=sleeps) * power.facts.facility[rows] / (room * power.facts.speed[rows])
     order = np.argsort(unit, kind="stable")
     unit = unit[order]
     new = np.diff(unit, prepend=-np.inf) > 0.0
@@ -103,15 +111,16 @@ def _kinds(snapshot: Snapshot, sleeps: bool) -> _Kinds | None:
         return None
     kind = np.full(len(snapshot.names), len(starts) - 1, np.int64)
     kind[rows[order]] = number
-    return _Kinds(rows[order], starts, kind, np.diff(unit[starts], append=unit[-1]))
+    capacity = np.maximum(snapshot.allocatable[_BASIC].take(rows[order], axis=1), 1).astype(np.float64)
+    return _Kinds(rows[order], starts, kind, np.diff(unit[starts], append=unit[-1]), capacity)
 
 
 def _prices(snapshot: Snapshot, kinds: _Kinds, headroom: float) -> Floats:
     """Shape (levels, kinds)."""
-    there = np.cumsum(np.add.reduceat(snapshot.use_levels[:, kinds.rows], kinds.starts, axis=1), axis=1)
-    present = snapshot.use_levels.sum(axis=1)
+    there = np.cumsum(np.add.reduceat(snapshot.use_levels.take(kinds.rows, axis=1), kinds.starts, axis=1), axis=1)
+    present = there[:, -1]
     usual = snapshot.usual_levels if snapshot.usual_levels.sum() > present.sum() else present
-    left = np.cumsum(np.add.reduceat(_free(snapshot, kinds.rows, headroom), kinds.starts))
+    left = np.cumsum(np.add.reduceat(_free(snapshot, kinds, headroom), kinds.starts))
     missing = np.maximum(usual[:, None] - there, 0.0)
     kept, busy = _above(missing), _above(missing * _SHARES)
     share = np.divide(busy, kept, out=np.zeros_like(busy), where=kept > 0.0)
@@ -119,11 +128,12 @@ def _prices(snapshot: Snapshot, kinds: _Kinds, headroom: float) -> Floats:
     return np.asarray(np.cumsum(steps[:, ::-1], axis=1)[:, ::-1])
 
 
-def _free(snapshot: Snapshot, rows: Ints, headroom: float) -> Floats:
+def _free(snapshot: Snapshot, kinds: _Kinds, headroom: float) -> Floats:
     """Millicores that are left on each server by the resource of which least is left, but for the head-room."""
-    capacity = np.maximum(snapshot.allocatable[_BASIC][:, rows], 1)
-    taken = (snapshot.requested[_BASIC][:, rows] / capacity).max(axis=0)
-    return np.asarray(capacity[0] * np.maximum(1.0 - headroom - taken, 0.0))
+    taken = np.maximum.reduce(
+        [snapshot.requested[each].take(kinds.rows) / of for each, of in zip(_BASIC, kinds.capacity, strict=True)]
+    )
+    return np.asarray(kinds.capacity[0] * np.maximum(1.0 - headroom - taken, 0.0))
 
 
 def _above(levels: Floats) -> Floats:

@@ -30,7 +30,6 @@ Obj = Mapping[str, Any]
 CPU, MEMORY, STORAGE, PODS = range(4)
 BASIC_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 FIRST_ROWS = 16
-INLET_STEP_KELVIN = 0.5
 BESIDE_CHANGES = 256
 """After so many changes of nodes it is looked anew how much CPU they have beside memory and places for pods."""
 _BY_LABELS = ("Service", "ReplicationController")
@@ -135,8 +134,8 @@ class Snapshot:
         self._set_labels(row, node["metadata"].get("labels") or {})
         self._set_taints(row, spec.get("taints") or ())
         self.images.set_row(row, status.get("images") or ())
-        threads = max(float(self.allocatable[CPU, row]) / 1000.0, 1.0)
-        self.power.set_node(row, name, node["metadata"].get("annotations") or {}, threads)
+        annotations = node["metadata"].get("annotations") or {}
+        self.power.set_node(row, name, annotations, float(self.allocatable[CPU, row]))
         self.static.add(row)
         if fresh:
             for resident in [each for each in self._homeless.values() if each.node == name]:
@@ -261,7 +260,7 @@ class Snapshot:
 
     def set_asleep(self, row: int, asleep: bool) -> None:
         """A node was sent to sleep and takes no pods, or is on its way up: then it counts as awake."""
-        self.power.asleep[row] = asleep
+        self.power.set_asleep(row, asleep)
         self.dynamic.add(row)
 
     def observe_loads(self, rows: Rows, load: Floats) -> None:
@@ -270,11 +269,8 @@ class Snapshot:
         self.dynamic.add_all()
 
     def observe_inlets(self, rows: Rows, celsius: Floats) -> None:
-        """Take over the temperature of the air at many nodes' inlets; less than half a degree changes no decision."""
-        known = self.power.inlet_celsius[rows]
-        moved = ~(np.abs(celsius - known) < INLET_STEP_KELVIN)
-        self.power.inlet_celsius[rows[moved]] = celsius[moved]
-        for row in rows[moved].tolist():
+        """Take over the temperature of the air at many nodes' inlets."""
+        for row in self.power.observe_inlets(rows, celsius).tolist():
             self.dynamic.add(row)
 
     def set_selector(self, obj: Obj) -> None:

@@ -202,12 +202,12 @@ class View:
         if assessment.demand.ports and "NodePorts" in self._filters:
             found.append(Refusal("NodePorts", NO_PORTS, assessment.ports_taken(), always))
         if "NodeResourcesFit" in self._filters:
-            lacking, hopeless, numbers = assessment.lacking()
+            lacking = assessment.lacking()
 
             def counts(hit: Bools) -> dict[str, int]:
-                return self._lack_counts(lacking, numbers, hit)
+                return self._lack_counts(lacking, assessment.numbers, hit)
 
-            found.append(Refusal("NodeResourcesFit", counts, any_line(lacking), ~any_line(hopeless)))
+            found.append(Refusal("NodeResourcesFit", counts, any_line(lacking), ~any_line(assessment.hopeless())))
         found += self._extra
         spread, affinity = self.spread_refusal, self.affinity_refusal
         if spread is not None:

@@ -12,19 +12,22 @@ exponential through idle, half and full load as its only model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from sparsam.scheduling.assessment import BALANCE, FIT, RowColumns
-from sparsam.scheduling.columns import Bools, Floats, Rows, clipped
+from sparsam.scheduling.columns import Bools, Floats, Number, Rows, clipped, larger
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.devices import Rooms, packed
-from sparsam.scheduling.policy import Ranking, plugin_total
+from sparsam.scheduling.nodefacts import Facts, idle_watts_added
+from sparsam.scheduling.policy import Ranking, plugin_parts
 from sparsam.scheduling.population import Matching
-from sparsam.scheduling.powercolumns import UNTRUSTED_RATIO, PowerColumns
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.scarcity import Scarcity
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
@@ -33,12 +36,15 @@ from sparsam.scheduling.view import FULL, View
 
 DIGITS = 4
 """Watts are compared to so many digits, so that the order of additions decides nothing."""
+FINEST = 10.0**-DIGITS
 OPENING, FILLING = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
+FEW = 8
+"""Up to so many nodes are looked at one by one: most often one or two have changed since the last pod of a kind, and
+plain numbers are then several times as fast as columns of one or two.
+"""
 PACKED = 0.5
 """What filling a node's devices counts beside what the pod takes of others' room there."""
-SATURATED_PRESSURE = 0.5
-"""Share of time in which some task waits for a CPU from which on a node is as good as full: an assumption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,75 +85,94 @@ class SparsamPolicy:
     def rank(self, view: View, pod: str) -> Ranking:
         """Joules, performance and spread beside the user's preferences."""
         weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
-        total, _, parts = plugin_total(view)
+        parts = plugin_parts(view)
         own: dict[str, Any] = {
-            "joules": weights.joules * fewest(self._price(view), feasible),
-            "performance": weights.performance * columns["performance"],
+            "joules": fewest(self._price(view), feasible, weights.joules),
+            "performance": columns["performance"],
             "tie": columns["tie"],
         }
         if self._rooms.any:
-            own["devices"] = weights.devices * (fewest(columns["devices"], feasible) + PACKED * columns["packed"])
+            own["devices"] = fewest(columns["devices"], feasible, weights.devices) + columns["packed"]
         if not view.assessment.demand.spread and "PodTopologySpread" in parts:
             # Nobody asked for the cluster-level spreading: it counts as the policy says.
             own["spread"] = (weights.spread - 1.0) * parts["PodTopologySpread"]
         if weights.max_service_share < 1.0:
             own["service share"] = -FULL * FULL * self._crowded(view)
-        return Ranking(total + sum(own.values()), columns["watts"], {**parts, **own})
+        return Ranking(reduce(add, (*parts.values(), *own.values())), columns["watts"], {**parts, **own})
 
     def _price(self, view: View) -> Floats:
-        """What a pod costs on each node: its own watts, its part of the node's being awake, and the room it takes."""
-        demand, cost = view.assessment.demand, view.assessment.columns["cost"]
+        """What a pod costs on each node, in steps of `FINEST` watts: its own watts, its part of the node's being awake,
+        and the room it takes.
+        """
+        demand, price = view.assessment.demand, view.assessment.columns["cost"]
         taken = view.snapshot.room_of(demand)
         level = use_level(taken, view.snapshot.usage.expected_millicores(demand))
-        room, opening = self._scarcity.prices(view.snapshot, level), _opening(view)
-        if opening is None and room is None:
-            return np.asarray(cost)
-        price = cost if opening is None else cost + opening
+        room, opening = self._scarcity.prices(view.snapshot, level, batch=demand.is_batch), _opening(view)
+        if opening is not None:
+            price = price + opening
         if room is not None:
-            price = price + taken * (room / view.snapshot.power.speed if demand.is_batch else room)
-        return np.asarray(np.round(price, DIGITS))
+            price = price + taken * room
+        return np.asarray(np.rint(np.multiply(price, 1.0 / FINEST, dtype=np.float64)))
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
-        power, weights = snapshot.power, self.weights
-        capacity = capacity_of(snapshot, rows)
-        speed = power.speed[rows]
-        load, width = load_of(snapshot, rows, capacity), capacity if demand.is_batch else capacity * speed
-        added = snapshot.usage.expected_millicores(demand) / width
-        marginal, price = power.rises_at(rows, load, load + added)
-        warm = power.warm_watts(rows, load, added)
-        if warm is not None:
-            marginal, price = marginal + warm, price + warm
-        doubted = price * (1.0 + weights.uncertainty * power.errors[rows])
-        doubted = np.where(power.untrusted[rows], doubted * UNTRUSTED_RATIO, doubted)
-        awake = power.idle_watts_added(rows, demand.lasts_seconds, sleeps=weights.sleeps)
-        facility = power.facility[rows] / speed if demand.is_batch else power.facility[rows]
-        peak = np.maximum(load, power.peak_load[rows]) + snapshot.usage.peak_millicores(demand) / width
-        # Half the memory: thousands of pods' columns are kept.
+        power, usage = snapshot.power, snapshot.usage
+        uses = (usage.expected_millicores(demand), usage.peak_millicores(demand))
+        columns: dict[str, Any]
+        if isinstance(rows, slice) or len(rows) > FEW:
+            columns = self._costs(demand, uses, power.facts_of(rows), partial(power.rises_at, rows))
+        else:
+            each = [
+                self._costs(demand, uses, power.facts_of_one(row), partial(power.rise_at, row)) for row in rows.tolist()
+            ]
+            columns = {name: [costs[name] for costs in each] for name in each[0]}
+        if not (self.weights.sleeps or power.sleepers):
+            del columns["opening"]
+        if (taken := self._rooms.taken(snapshot, demand, rows)) is not None:
+            columns["devices"] = taken
+            columns["packed"] = PACKED * self.weights.devices * packed(snapshot, demand, rows)
+        return columns
+
+    def _costs(
+        self,
+        demand: PodDemand,
+        uses: tuple[float, float],
+        facts: Facts[Number],
+        rises: Callable[[Number, Number], tuple[Number, Number]],
+    ) -> dict[str, Number]:
+        """Of one node, or of each of many. `uses` are millicores, expected and at the peak."""
+        weights, load = self.weights, facts.load
+        expected, peak = uses
+        width = width_of(facts, demand)
+        filled = load + expected / width
+        marginal, price = rises(load, filled)
+        doubted = price * (1.0 + weights.uncertainty * facts.errors) * facts.doubt_ratio
+        facility = facts.facility / facts.speed if demand.is_batch else facts.facility
+        busiest = larger(load, facts.peak_load) + peak / width
+        awake = idle_watts_added(facts, demand.lasts_seconds, sleeps=weights.sleeps)
         return {
-            "watts": marginal.astype(np.float32),
-            "cost": (doubted * facility).round(DIGITS).astype(np.float32),
-            "opening": (awake * facility).round(DIGITS).astype(np.float32),
-            "performance": self._performance(power, rows, peak).astype(np.float32),
-            "devices": self._rooms.taken(snapshot, demand, rows).astype(np.float32),
-            "packed": packed(snapshot, demand, rows).astype(np.float32),
-            "tie": self._tie(marginal, price, load + added).astype(np.float32),
+            "watts": marginal,
+            "cost": doubted * facility,
+            "opening": awake * facility,
+            "performance": self._performance(facts, busiest),
+            "tie": self._tie(marginal, price, filled),
         }
 
-    def _tie(self, marginal: Floats, price: Floats, filled: Floats) -> Floats:
+    def _tie(self, marginal: Number, price: Number, filled: Number) -> Number:
         """What decides at equal prices: first that no server has to be opened.
 
         Where opening one costs watts, then the fullest, so that those with little to do end up with nothing (best fit);
         else the emptiest, whose tasks have most room.
         """
-        opening = marginal - price
-        packs = (np.abs(opening) > 10.0**-DIGITS * price) | self.weights.sleeps
-        return np.asarray(FILLING * np.where(packs, filled, -filled) - OPENING * np.maximum(opening, 0.0))
+        opening, order = marginal - price, FILLING * filled
+        if not self.weights.sleeps:
+            packs = abs(opening) > FINEST * price
+            order = order * (2.0 * packs - 1.0)
+        return order - OPENING * larger(opening, 0.0 * opening)
 
-    def _performance(self, power: PowerColumns, rows: Rows | slice, peak: Floats) -> Floats:
-        """100 where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
-        headroom = max(self.weights.headroom_ratio, 1e-9)
-        room = clipped((1.0 - peak) / headroom)
-        return np.asarray(FULL * room * (1.0 - clipped(power.pressure[rows] / SATURATED_PRESSURE)))
+    def _performance(self, facts: Facts[Number], peak: Number) -> Number:
+        """Full where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
+        room = clipped((1.0 - peak) * (1.0 / max(self.weights.headroom_ratio, 1e-9)))
+        return self.weights.performance * FULL * room * facts.ease
 
     def _crowded(self, view: View) -> Bools:
         """Nodes that would hold more than their share of the pod's service."""
@@ -198,7 +223,7 @@ def _opening(view: View) -> Floats | None:
     its share of the node, or of all that the cluster runs where that is less than a node.
     """
     columns, snapshot, demand = view.assessment.columns, view.snapshot, view.assessment.demand
-    if not columns["opening"].any():
+    if "opening" not in columns or not columns["opening"].any():
         return None
     share, filled = np.zeros((2, len(snapshot.names)))
     for resource, amount in ((CPU, demand.scored_cpu_millicores), (MEMORY, demand.scored_memory_bytes)):
@@ -211,27 +236,26 @@ def _opening(view: View) -> Floats | None:
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:
     """Utilization of each node now, and what the pod adds to it."""
-    capacity = capacity_of(snapshot, rows)
-    # A core of speed 1 is what requests are meant for (see `PowerColumns.time_ratio`).
-    width = capacity if demand.is_batch else capacity * snapshot.power.speed[rows]
-    return load_of(snapshot, rows, capacity), snapshot.usage.expected_millicores(demand) / width
+    facts = snapshot.power.facts_of(rows)
+    return facts.load, snapshot.usage.expected_millicores(demand) / width_of(facts, demand)
 
 
-def capacity_of(snapshot: Snapshot, rows: Rows | slice) -> Floats:
-    """Millicores that pods may have of each node."""
-    return np.asarray(np.maximum(snapshot.allocatable[CPU, rows], 1).astype(np.float64))
+def width_of(facts: Facts[Number], demand: PodDemand) -> Number:
+    """Millicores of each node as the pod sees them: a core of speed 1 is what requests are meant for.
+
+    Batch takes all the time that its core has (see `PowerColumns.time_ratio`).
+    """
+    return facts.capacity_millicores if demand.is_batch else facts.capacity_millicores * facts.speed
 
 
-def load_of(snapshot: Snapshot, rows: Rows | slice, capacity: Floats) -> Floats:
-    """Utilization of each node now, by what its pods are expected to use and what was seen beyond that."""
-    millicores = snapshot.power.expected_millicores[rows] + snapshot.power.unexplained_millicores[rows]
-    return clipped(millicores / capacity)
+def fewest(cost: Floats, feasible: Bools, weight: float = 1.0) -> Floats:
+    """100 for the least cost, less by the excess as a share of the most, so that a small excess costs little; weighted.
 
-
-def fewest(cost: Floats, feasible: Bools) -> Floats:
-    """100 for the least cost, less by the excess as a share of the most, so that a small excess costs little."""
+    That is `weight * 100 * (1 - (cost - least) / most)`.
+    """
     of_interest = cost[feasible]
     most = float(of_interest.max(initial=0.0))
     if most <= 0.0:
-        return np.full(cost.shape, float(FULL))
-    return np.asarray(FULL * (1.0 - (cost - float(of_interest.min())) / most), dtype=np.float64)
+        return np.full(cost.shape, weight * FULL)
+    slope = weight * FULL / most
+    return np.asarray((weight * FULL + slope * float(of_interest.min())) - slope * cost)

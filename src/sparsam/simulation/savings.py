@@ -202,7 +202,7 @@ def now(cluster: Cluster) -> Outcome:
 def _used_in_place(trace: Trace, node: Ints, world: World) -> Iterator[tuple[float, float, Floats]]:
     """(from, until, millicores of work on each node) through the trace's time; pods run on `node`, shape (pods,)."""
     count, horizon = len(world.capacity), trace.horizon_seconds
-    pace = np.where(trace.batch, world.snapshot.power.speed[node], 1.0)
+    pace = np.where(trace.batch, world.snapshot.power.facts.speed[node], 1.0)
     begin, end = trace.arrival_seconds, trace.arrival_seconds + trace.duration_seconds / pace
     steady = trace.series < 0
     # Pods of constant use are changes when they come and go; the others are looked up at each step of theirs.

@@ -140,7 +140,7 @@ class World:
         self._sleep = sleep_columns(nodes, curves)
         self.asleep_watts: Floats = self._sleep.asleep_watts
         self.energy = Energy(curves, self._sleep)
-        self.capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.speed[:count]
+        self.capacity: Floats = self.snapshot.allocatable[CPU, :count] * power.facts.speed[:count]
         self._used: Floats = np.zeros(count)
         """Millicores of work, on cores of speed 1, that pods do on each node."""
         self.demands = [compile_pod(each) for each in by_kind(trace)]
@@ -148,7 +148,7 @@ class World:
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
         self._requested: Floats = requests[trace.template]
-        self._work = Work(trace, self._requested, power.speed[:count].copy())
+        self._work = Work(trace, self._requested, power.facts.speed[:count].copy())
         if self._rules.experienced:
             teach(self.snapshot, trace, self.demands)
         self._priorities = [int(each["spec"].get("priority") or 0) for each in trace.templates]
