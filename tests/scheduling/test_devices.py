@@ -40,6 +40,14 @@ def test_where_no_node_has_devices_nothing_is_taken():
     assert Rooms().taken(cluster(("a", 0, "x")), wanting(0), slice(None)) is None
 
 
+def test_a_wish_for_devices_that_no_node_has_is_no_matter_to_others():
+    placer = Placer(cluster(("a", 0, "x")), SparsamPolicy())
+    plain = PendingPod("default/plain", wanting(0))
+    first = placer.consider(plain)
+    assert len(placer.schedule([PendingPod("default/wants", wanting(1))]).rejections) == 1
+    assert placer.consider(plain) == first
+
+
 def test_the_model_that_others_insist_on_is_dearer():
     snapshot = cluster(("a", 4, "wanted"), ("b", 4, "any"))
     assert taken(snapshot, wanting(1))["a"] == pytest.approx(taken(snapshot, wanting(1))["b"])

@@ -91,7 +91,7 @@ class SparsamPolicy:
             "performance": columns["performance"],
             "tie": columns["tie"],
         }
-        if self._rooms.any:
+        if "devices" in columns:
             own["devices"] = fewest(columns["devices"], feasible, weights.devices) + columns["packed"]
         if not view.assessment.demand.spread and "PodTopologySpread" in parts:
             # Nobody asked for the cluster-level spreading: it counts as the policy says.
