@@ -2,8 +2,7 @@
 
 The worker wakes when its pod changes in the API, when the engine reports an exit, when a probe reaches a verdict,
 when an operation ends or when the decision asked to look again. It then reads the engine's state and
-lets `lifecycle.decide` say what to do. Actions that take time run as tasks of their own, one for each key, so a
-slow pull never delays a deletion.
+lets `lifecycle.decide` say what to do. Actions that take time run as tasks of their own (see `podtasks`).
 """
 
 from __future__ import annotations
@@ -30,11 +29,20 @@ from sparsam.agent.podspec import (
     grace_seconds,
     is_terminal,
     key_of,
-    reported_status,
 )
 from sparsam.agent.podstate import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key
+from sparsam.agent.podtasks import PodTasks
 from sparsam.agent.probe_tasks import wanted_probes
-from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Probes, Verdict
+from sparsam.agent.probing import ProbeReport, Probes
+from sparsam.agent.progress import (
+    LAST_RETRY_SECONDS,
+    RETRY_SECONDS,
+    adopted,
+    after_failed_start,
+    after_probe,
+    begun,
+    pause_seconds,
+)
 from sparsam.agent.resizer import Neighbours, Resizer
 from sparsam.agent.resizing import ResizeState
 from sparsam.agent.runtime import Container, RuntimeFault, Sandbox
@@ -45,8 +53,6 @@ from sparsam.errors import Conflict, NotFound, SparsamError
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
-_LAST_RETRY_SECONDS = 10.0
 _EVICTION_GRACE_SECONDS = 1
 _ROOM_SECONDS = 10.0
 """How often a resize that waits for room asks again; what others give back is not announced."""
@@ -71,8 +77,7 @@ class PodWorker:
         self._node = node
         self._operations = operations
         self._wake = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._unseen: set[str] = set()
+        self._tasks = PodTasks(key_of(pod), self.kick)
         self._progress: dict[str, Progress] = {}
         self._sandboxes: tuple[Sandbox, ...] = ()
         self._containers: tuple[Container, ...] = ()
@@ -118,7 +123,7 @@ class PodWorker:
             sandboxes=self._sandboxes,
             containers=self._containers,
             progress=dict(self._progress),
-            busy=frozenset(key for key in (*self._tasks, *self._unseen) if key not in (_STATUS, _REFRESH)),
+            busy=self._tasks.keys - {_STATUS, _REFRESH},
             volumes_ready=self._volumes_ready,
             retry_at=self._retry_at,
             refused=self._refused,
@@ -212,9 +217,7 @@ class PodWorker:
                     await asyncio.wait_for(self._wake.wait(), pause)
         finally:
             await self._probes.stop()
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._tasks.stop()
 
     async def _guarded_turn(self) -> float | None:
         """One turn; a pod that breaks its worker must not take the node's other pods with it."""
@@ -222,14 +225,14 @@ class PodWorker:
             return await self._turn()
         except Exception:
             log.exception("turn broke pod=%s", key_of(self.pod))
-            return _LAST_RETRY_SECONDS
+            return LAST_RETRY_SECONDS
 
     async def _turn(self) -> float | None:
         try:
             await self._observe()
         except RuntimeFault as error:
             log.warning("cannot observe pod=%s error=%s", key_of(self.pod), error)
-            return _RETRY_SECONDS
+            return RETRY_SECONDS
         now = self._node.now()
         self._refuse()
         view = self.view
@@ -249,8 +252,7 @@ class PodWorker:
     # -- seeing ---------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
-        # What ends while the engine is read may be missing from what was read: it counts as busy until the next look.
-        self._unseen.clear()
+        self._tasks.look()
         cri = self._node.cri
         sandboxes = await cri.list_sandboxes(self.uid)
         for sandbox in sandboxes:
@@ -262,17 +264,7 @@ class PodWorker:
         self._containers = tuple(self._messages.complete(container) for container in containers)
         if not self._adopted:
             self._adopted = True
-            self._adopt()
-
-    def _adopt(self) -> None:
-        """Health of containers that ran before this agent: believed as it was last reported."""
-        for run in self._containers:
-            entry = reported_status(self.pod, run.name)
-            if entry is None or not run.running or not entry.get("containerID", "").endswith(f"://{run.id}"):
-                continue
-            ready = True if entry.get("ready") else None
-            started = True if entry.get("started") else None
-            self._progress[run.name] = Progress(container_id=run.id, ready=ready, started=started)
+            self._progress.update(adopted(self.pod, self._containers))
 
     def _refuse(self) -> None:
         names = unsupported(self.pod)
@@ -284,9 +276,6 @@ class PodWorker:
     def _on_probe(self, report: ProbeReport) -> None:
         result = {True: "successful", False: "failed", None: "unknown"}[report.attempt.success]
         self.probe_counts[report.name, report.kind, result] += 1
-        progress = self._progress.get(report.name, NO_PROGRESS)
-        if progress.container_id != report.container_id:
-            progress = replace(progress, container_id=report.container_id, ready=None, started=None, failed_probe="")
         if report.attempt.success is False:
             message = f"{report.kind.capitalize()} probe failed: {report.attempt.message}"
             self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
@@ -295,7 +284,7 @@ class PodWorker:
                 f"{report.kind.capitalize()} probe errored and resulted in unknown state: {report.attempt.message}"
             )
             self._node.api.event(self.pod, "Warning", "Unhealthy", message, report.name)
-        after = _with_verdict(progress, report)
+        after = after_probe(self._progress.get(report.name, NO_PROGRESS), report)
         if after != self._progress.get(report.name):
             self._progress[report.name] = after
             self.kick()
@@ -360,26 +349,8 @@ class PodWorker:
                 self._launch(podstate.RESET, self._operations.forget(view, ids))
 
     def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        if key in self._tasks:
-            work.close()
-            return
-        self._tasks[key] = asyncio.create_task(self._guard(key, work))
-        self._acted_at = self._node.clock.monotonic()
-
-    async def _guard(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run an operation; whatever becomes of it, the worker looks again."""
-        try:
-            await work
-        except (SparsamError, OSError) as error:
-            log.warning("operation failed pod=%s operation=%s error=%s", key_of(self.pod), key, error)
-            await asyncio.sleep(_RETRY_SECONDS)
-        except Exception:
-            log.exception("operation broke pod=%s operation=%s", key_of(self.pod), key)
-            await asyncio.sleep(_RETRY_SECONDS)
-        finally:
-            self._tasks.pop(key, None)
-            self._unseen.add(key)
-            self.kick()
+        if self._tasks.launch(key, work):
+            self._acted_at = self._node.clock.monotonic()
 
     async def _set_up(self) -> None:
         self._volumes_ready = await self._with_retries(self._operations.set_up(self.view))
@@ -397,7 +368,7 @@ class PodWorker:
             await work
         except OperationFailed as error:
             self._failures += 1
-            self._retry_at = self._node.now() + _pause(self._failures)
+            self._retry_at = self._node.now() + pause_seconds(self._failures)
             self._node.api.event(self.pod, "Warning", error.event, error.message)
             return False
         self._failures, self._retry_at = 0, 0.0
@@ -413,7 +384,7 @@ class PodWorker:
         try:
             container_id = await self._operations.start(view, action, self._started)
         except StartFailed as error:
-            self._progress[name] = _after_failure(progress, error, self._node.now())
+            self._progress[name] = after_failed_start(progress, error, self._node.now())
             if error.event:
                 self._node.api.event(self.pod, "Warning", "Failed", error.event, name)
         else:
@@ -424,41 +395,28 @@ class PodWorker:
             self._starting.discard(container_key(name))
 
     def _started(self, name: str, container_id: str) -> None:
-        """A container runs; its postStart hook may still be under way."""
-        progress = self._progress.get(name, NO_PROGRESS)
-        self._progress[name] = replace(
-            progress, container_id=container_id, ready=None, started=None, failed_probe="", fault=None, failures=0
-        )
+        self._progress[name] = begun(self._progress.get(name, NO_PROGRESS), container_id)
         self.kick()
 
     def _cancel_starts(self) -> None:
         """A pull, a start or a postStart hook under way must not hold up the end."""
-        for key in (podstate.SETUP, *self._starting):
-            task = self._tasks.get(key)
-            if task is not None:
-                task.cancel()
+        self._tasks.cancel((podstate.SETUP, *self._starting))
 
     def _cancel_containers(self) -> None:
-        for spec in all_containers(self.pod):
-            task = self._tasks.get(container_key(spec["name"]))
-            if task is not None:
-                task.cancel()
+        self._tasks.cancel(container_key(spec["name"]) for spec in all_containers(self.pod))
 
     async def _clear(self) -> None:
         await self._operations.clear_volumes()
         self._volumes_ready, self._cleared = False, True
 
     async def _tear_down(self) -> None:
-        refresh = self._tasks.get(_REFRESH)
-        if refresh is not None:
-            await asyncio.wait([refresh])
+        await self._tasks.wait(_REFRESH)
         await self._operations.tear_down(self.view)
         self._torn_down = True
 
     async def _finish(self) -> None:
         """The last status, with how the containers ended, then the deletion."""
-        if _STATUS in self._tasks:
-            await asyncio.wait([self._tasks[_STATUS]])
+        await self._tasks.wait(_STATUS)
         if not self._gone:
             with contextlib.suppress(NotFound, Conflict):
                 patch = status_patch(self.pod.get("status") or {}, self._final or {})
@@ -504,7 +462,7 @@ class PodWorker:
             pod = await self._node.api.patch_status(self.pod, patch)
         except (SparsamError, OSError) as error:
             self._status_failures += 1
-            self._status_retry_at = self._node.now() + _pause(self._status_failures)
+            self._status_retry_at = self._node.now() + pause_seconds(self._status_failures)
             log.warning("status not sent pod=%s error=%s", key_of(self.pod), error)
         else:
             self._status_failures = 0
@@ -515,32 +473,6 @@ class PodWorker:
 _STATUS = "status"
 _REFRESH = "refresh"
 _RESIZE = "resize"
-
-
-def _with_verdict(progress: Progress, report: ProbeReport) -> Progress:
-    success = report.verdict is Verdict.SUCCESS
-    failure = report.verdict is Verdict.FAILURE
-    if report.kind == READINESS and (success or failure):
-        return replace(progress, ready=success)
-    if report.kind == STARTUP and success:
-        return replace(progress, started=True)
-    if report.kind in (LIVENESS, STARTUP) and failure:
-        return replace(progress, failed_probe=report.kind)
-    return progress
-
-
-def _after_failure(progress: Progress, error: StartFailed, now: float) -> Progress:
-    failures = progress.failures + 1
-    if error.reason == "ErrImagePull":
-        pause = min(lifecycle.FIRST_BACKOFF_SECONDS * 2 ** (failures - 1), lifecycle.LAST_BACKOFF_SECONDS)
-    else:
-        pause = _pause(failures)
-    fault = Waiting(error.reason, error.message)
-    return replace(progress, fault=fault, fault_at=now, failures=failures, retry_at=now + pause)
-
-
-def _pause(failures: int) -> float:
-    return min(_RETRY_SECONDS * 2.0 ** (failures - 1), _LAST_RETRY_SECONDS)
 
 
 def _revision(pod: Obj) -> int:
