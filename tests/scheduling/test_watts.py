@@ -233,7 +233,7 @@ def test_nodes_looked_at_one_by_one_cost_what_they_cost_together(weights, batch)
     policy, at = SparsamPolicy(weights), rows(snapshot)
     together = policy.row_columns(snapshot, demand, at)
     for place, row in enumerate(at):
-        alone = policy.row_columns(snapshot, demand, np.array([row]))
+        alone = policy.row_columns(snapshot, demand, int(row))
         assert alone.keys() == together.keys()
         for name, values in alone.items():
-            assert values == [together[name][place]], name
+            assert values == together[name][place], name

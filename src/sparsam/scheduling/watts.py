@@ -39,10 +39,6 @@ DIGITS = 4
 FINEST = 10.0**-DIGITS
 OPENING, FILLING = 1e-3, 1e-4
 """What decides between equals, in points: far below what a watt counts."""
-FEW = 8
-"""Up to so many nodes are looked at one by one: most often one or two have changed since the last pod of a kind, and
-plain numbers are then several times as fast as columns of one or two.
-"""
 PACKED = 0.5
 """What filling a node's devices counts beside what the pod takes of others' room there."""
 
@@ -114,17 +110,15 @@ class SparsamPolicy:
             price = price + taken * room
         return np.asarray(np.rint(np.multiply(price, 1.0 / FINEST, dtype=np.float64)))
 
-    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         power, usage = snapshot.power, snapshot.usage
         uses = (usage.expected_millicores(demand), usage.peak_millicores(demand))
         columns: dict[str, Any]
-        if isinstance(rows, slice) or len(rows) > FEW:
-            columns = self._costs(demand, uses, power.facts_of(rows), partial(power.rises_at, rows))
+        if isinstance(rows, int):
+            columns = self._costs(demand, uses, power.facts_of_one(rows), partial(power.rise_at, rows))
+            rows = slice(rows, rows + 1)
         else:
-            each = [
-                self._costs(demand, uses, power.facts_of_one(row), partial(power.rise_at, row)) for row in rows.tolist()
-            ]
-            columns = {name: [costs[name] for costs in each] for name in each[0]}
+            columns = self._costs(demand, uses, power.facts_of(rows), partial(power.rises_at, rows))
         if not (self.weights.sleeps or power.sleepers):
             del columns["opening"]
         if (taken := self._rooms.taken(snapshot, demand, rows)) is not None:
@@ -193,9 +187,9 @@ class LeastIncrease(SparsamPolicy):
         watts = view.assessment.columns["watts"]
         return Ranking(-np.round(watts, DIGITS), watts)
 
-    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
+        power, rows = snapshot.power, slice(rows, rows + 1) if isinstance(rows, int) else rows
         load, added = loads(snapshot, demand, rows)
-        power = snapshot.power
         return {"watts": power.watts_at(rows, load + added) - power.watts_at(rows, load)}
 
 
@@ -204,7 +198,8 @@ class Peaks(LeastIncrease):
 
     name = "peaks"
 
-    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> dict[str, Any]:
+    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
+        rows = slice(rows, rows + 1) if isinstance(rows, int) else rows
         load, added = loads(snapshot, demand, rows)
         idle, half, full = (snapshot.power.level_watts(rows, step) for step in (0, STEPS // 2, STEPS))
         first, second = np.maximum(half - idle, 1e-9), np.maximum(full - half, 1e-9)

@@ -111,11 +111,11 @@ class Energy:
         return Parts(idle, rest, self._asleep_joules, self._transition_joules, heat)
 
     def _settle(self, row: int, now: float) -> None:
-        seconds = now - self._since[row]
+        seconds = now - float(self._since[row])
         if not seconds:
             return
-        state, joules = self.state[row], self.watts[row] * seconds
-        heat = self.heat_watts[row] * seconds
+        state, joules = self.state[row], float(self.watts[row]) * seconds
+        heat = float(self.heat_watts[row]) * seconds
         self._joules[row] += joules + heat
         if state == AWAKE:
             self._idle_seconds[row] += seconds

@@ -20,6 +20,9 @@ class Work:
     def __init__(self, trace: Trace, requested_millicores: Floats, speed: Floats) -> None:
         """`requested_millicores` have shape (pods,), `speed` (nodes,) beside a core of speed 1."""
         self._trace, self._requested, self._speed = trace, requested_millicores, speed
+        # Single pods and nodes are asked about far more often than all of them: plain lists answer faster than arrays.
+        self._is_batch: list[bool] = trace.batch.tolist()
+        self._speeds: list[float] = speed.tolist()
         count = len(trace)
         self.millicores: Floats = requested_millicores * np.nan_to_num(trace.usage, nan=1.0)
         """Mean use of each pod, in time of a core of speed 1."""
@@ -65,9 +68,9 @@ class Work:
         if math.isnan(self.first[pod]):
             self.first[pod] = now
         self._runs[pod] += 1
-        seconds = self._left[pod]
-        if self._trace.batch[pod]:
-            seconds /= self._speed[row]
+        seconds = float(self._left[pod])
+        if self._is_batch[pod]:
+            seconds /= self._speeds[row]
         if math.isfinite(seconds):
             heapq.heappush(self._ends, (now + seconds, pod, self._runs[pod]))
 
@@ -80,7 +83,7 @@ class Work:
     def stop(self, pod: int, now: float, *, lost: bool = False) -> int:
         """The pod is gone from its node, which is returned; batch work that is `lost` begins anew elsewhere."""
         row = int(self.node[pod])
-        if lost and self._trace.batch[pod]:
+        if lost and self._is_batch[pod]:
             self.lost_core_seconds += self._worked(pod, now)
         else:
             self._count(pod, now)
@@ -112,16 +115,16 @@ class Work:
 
     def _count(self, pod: int, now: float) -> None:
         self.core_seconds[pod] += self._worked(pod, now)
-        if not self._trace.batch[pod]:
+        if not self._is_batch[pod]:
             self._left[pod] -= now - self._started[pod]
 
     def _worked(self, pod: int, now: float) -> float:
         """Work since the pod began, or was last counted."""
-        cores = self.millicores[pod] / 1000.0 * self._pace(pod, int(self.node[pod]))
-        return float(cores * (now - self._started[pod]))
+        cores = float(self.millicores[pod]) / 1000.0 * self._pace(pod, int(self.node[pod]))
+        return cores * (now - float(self._started[pod]))
 
     def _pace(self, pod: int, row: int) -> float:
         """How much work a pod does beside what it does on a core of speed 1: batch all that the core can do, a service
         what it is asked.
         """
-        return float(self._speed[row]) if self._trace.batch[pod] else 1.0
+        return self._speeds[row] if self._is_batch[pod] else 1.0

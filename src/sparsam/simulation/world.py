@@ -145,6 +145,7 @@ class World:
         """Millicores of work, on cores of speed 1, that pods do on each node."""
         self.demands = [compile_pod(each) for each in by_kind(trace)]
         """Of each template."""
+        self._template: list[int] = trace.template.tolist()
         self._pods = len(trace.template)
         requests = np.array([each.scored_cpu_millicores for each in self.demands], dtype=np.float64)
         self._requested: Floats = requests[trace.template]
@@ -194,7 +195,7 @@ class World:
     def run(self) -> History:
         """All of the trace, up to its horizon."""
         trace, rules = self._trace, self._rules
-        arrivals, horizon = trace.arrival_seconds, trace.horizon_seconds
+        arrivals, horizon = trace.arrival_seconds.tolist(), float(trace.horizon_seconds)
         samples = np.linspace(0.0, horizon, rules.samples, endpoint=False)
         shown: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], float]] = []
         next_pod, next_tick, next_sample = 0, 0.0, 0
@@ -327,15 +328,15 @@ class World:
 
     def _pending(self, key: str) -> PendingPod:
         pod = int(key)
-        template = self._trace.template[pod]
+        template = self._template[pod]
         return PendingPod(key, self.demands[template], self._priorities[template], preempts=self._preempts)
 
     def _priority(self, pod: int) -> int:
-        return self._priorities[int(self._trace.template[pod])]
+        return self._priorities[self._template[pod]]
 
     def _settle(self, pod: int, row: int) -> None:
         """A pod that was there before the beginning."""
-        resident = Resident(str(pod), self.snapshot.names[row], self.demands[self._trace.template[pod]])
+        resident = Resident(str(pod), self.snapshot.names[row], self.demands[self._template[pod]])
         self.snapshot.assume(replace(resident, priority=self._priority(pod)))
         self._begin(pod, row, 0.0)
 
@@ -386,10 +387,10 @@ class World:
     # -- nodes ----------------------------------------------------------------------------------------------
 
     def _change_load(self, row: int, millicores: float, now: float) -> None:
-        used = self._used[row] + millicores
         # An empty node is exactly idle, whatever the sums left over.
-        self._used[row] = used if self.snapshot.residents[row] else 0.0
-        self.energy.set_load(row, float(self._used[row] / self.capacity[row]), now)
+        used = float(self._used[row]) + millicores if self.snapshot.residents[row] else 0.0
+        self._used[row] = used
+        self.energy.set_load(row, used / float(self.capacity[row]), now)
 
     def _set_schedulable(self, row: int, yes: bool) -> None:
         self.snapshot.unschedulable[row] = not yes
