@@ -60,7 +60,7 @@ WHAT = st.sampled_from(["place"] * 4 + ["remove"] * 2 + ["node", "gone", "power"
 CHANGES = st.lists(st.tuples(WHAT, st.integers(0, NODES - 1), st.integers(0, 19), st.booleans()), max_size=30)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=200)
 @given(CHANGES, st.sampled_from(POLICIES))
 def test_what_is_kept_is_what_a_fresh_look_finds(changes, build):
     snapshot, policy = Snapshot(), build()

@@ -183,8 +183,12 @@ class Assessment:
         if self._row_columns is not None:
             if changed is None:
                 self.columns = {}
-            for row in few or (rows,):
-                self._look(self._row_columns, row)
+            if few:
+                for row in few:
+                    if snapshot.alive[row]:
+                        self._look(self._row_columns, row)
+            else:
+                self._look(self._row_columns, rows)
 
     def _look(self, row_columns: RowColumns, rows: Rows | slice | int) -> None:
         """Take over what the policy says of one row or several."""
