@@ -78,6 +78,20 @@ def test_a_pod_larger_than_any_node_is_said_with_its_row(fleet, tmp_path):
     result = CliRunner().invoke(sim, ["--fleet", fleet, "--trace", str(path)])
     assert result.exit_code != 0
     assert "row 1, requests cpu" in result.output + str(result.exception)
+    assert "--lenient leaves such pods out" in result.output + str(result.exception)
+    arguments = ["--fleet", fleet, "--trace", str(path), "--lenient", "--sleep", "off", "-o", "json"]
+    assert "row 1, requests cpu" in CliRunner().invoke(sim, arguments).output
+    path.write_text(path.read_text() + "b,0,600,2,1Gi,service\n")
+    left = CliRunner().invoke(sim, arguments)
+    assert "pods left out that are larger than every node: 1; the first: " in left.stderr
+    assert [run["work_done"] for run in json.loads(left.stdout)["runs"]] == [pytest.approx(2 * 600 / 3600)] * 2
+
+
+def test_what_others_are_compared_with_does_not_sleep_whatever_the_order(fleet):
+    arguments = ["--fleet", fleet, "--days", "0.05", "--policies", "sparsam", "--sleep", "on,off", "-o", "json"]
+    awake, asleep = json.loads(CliRunner().invoke(sim, arguments).stdout)["comparison"]
+    assert (awake["sleep"], awake["saved_ratio"]) == (False, 0.0)
+    assert asleep["saved_ratio"] != 0.0
 
 
 def test_a_scenario_holds_options_and_those_beside_it_win(fleet, tmp_path):

@@ -39,7 +39,7 @@ from sparsam.simulation.traces.openb import without_cards
 from sparsam.simulation.traces.rows import Reading
 from sparsam.simulation.world import History
 
-SLEEPS = {"on": True, "off": False}
+SLEEPS = {"off": False, "on": True}
 SERVICE_CORES, BATCH_CORE_SECONDS, SYSBENCH_CORE_SECONDS = 1.2, 2550.0, 777.0
 """What a made-up pod asks for on average."""
 MADE_UP = ("day", "batch", "sysbench")
@@ -98,7 +98,11 @@ class Job:
     help="Submit at even steps; no pod ends.",
 )
 @click.option("--cpu-only", is_flag=True, help="Pods ask for CPU and memory alone: no cards, no model of them.")
-@click.option("--lenient", is_flag=True, help="Leave out and count rows of a file that cannot be used.")
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Leave out and count what cannot be used: rows of a file, pods larger than any node.",
+)
 @click.option("--policies", default="kube-default,sparsam", show_default=True, help=f"Of {', '.join(POLICIES)}.")
 @click.option("--sleep", default="off,on", show_default=True, help="Without and with nodes sent to sleep.")
 @click.option(
@@ -119,8 +123,8 @@ class Job:
 def sim(command: click.Context, /, output: str, report: Path | None, **options: Any) -> None:
     """Replay a trace on modelled servers under several policies, and state what each would draw.
 
-    The policies are the shipped scheduler's own code. The others are compared with the first of them, under the first
-    word of --sleep; a saving is stated only where the same work was done. Energies are those of the servers' models, so
+    The policies are the shipped scheduler's own code. The others are compared with the first of them, without sleep if
+    that is played; a saving is stated only where the same work was done. Energies are those of the servers' models, so
     estimated.
 
     \b
@@ -180,6 +184,7 @@ def _jobs(options: dict[str, Any]) -> Iterator[Job]:
     for each in sleeps:
         if each not in SLEEPS:
             raise BadInput(f"--sleep: {each!r} is neither on nor off")
+    sleeps = [each for each in SLEEPS if each in sleeps]
     if options["load"] is not None and not 0.0 < options["load"] < 10.0:
         raise BadInput(f"--load: {options['load']:g} is not a share above 0")
     names = ("trace", "load", "compress", "repeat", "in_order", "cpu_only", "lenient", "moves")
@@ -240,14 +245,13 @@ def _opened(fleet: str | Fleet) -> Fleet:
 
 
 def make_trace(job: Job, fleet: Fleet, told: Callable[[str], None] = lambda _: None) -> Trace:
-    """The arrivals of a job, every pod of which fits on some node; raises BadInput. `told` hears what was left out."""
+    """The arrivals of a job, every pod of which fits on some node; raises BadInput. `told` hears what is left out."""
     try:
         trace = _arrivals(job, fleet, told)
         if job.compress != 1.0:
             trace = trace.compressed(job.compress)
         if job.repeat > 1:
             trace = trace.repeated(job.repeat)
-        trace.check_fits(fleet.amounts())
         if not trace.horizon_seconds:
             raise BadInput(f"{job.trace}: ends when it begins; --in-order SECONDS submits its pods one by one")
     except BadTrace as error:
@@ -260,17 +264,36 @@ def _arrivals(job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
         reading = _read(Path(job.trace), job.lenient)
         if reading.skipped:
             told(f"{reading.skipped} rows left out; the first: {reading.complaint}")
-        found = without_cards(reading.trace) if job.cpu_only else reading.trace
+        found = _fitting(without_cards(reading.trace) if job.cpu_only else reading.trace, job, fleet, told)
         if job.in_order is not None:
             found = found.in_order(job.in_order)
         return found if job.load is None else found.scaled(job.load, fleet.cores(), fleet.cards())
-    chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet.cores()
+    return _fitting(_made_up(job, fleet.cores()), job, fleet, told)
+
+
+def _made_up(job: Job, fleet_cores: float) -> Trace:
+    chance, cores = np.random.default_rng(job.seed), (job.load or 0.3) * fleet_cores
     if job.trace == "sysbench":
         return sysbench_mix(chance, 3600.0 * cores / SYSBENCH_CORE_SECONDS, job.seconds)
     if job.trace == "batch":
         return poisson_batch(chance, 3600.0 * cores / BATCH_CORE_SECONDS, job.seconds)
     services = diurnal_services(chance, max(round(cores / 2 / SERVICE_CORES), 1), job.seconds)
     return merged([services, poisson_batch(chance, 1800.0 * cores / BATCH_CORE_SECONDS, job.seconds)], "day")
+
+
+def _fitting(trace: Trace, job: Job, fleet: Fleet, told: Callable[[str], None]) -> Trace:
+    """Without pods that are larger than every node; raises BadInput for the first unless they may be left out."""
+    amounts = list(fleet.amounts())
+    try:
+        trace.check_fits(amounts)
+    except BadTrace as error:
+        fits = trace.fits(amounts)
+        if job.lenient and fits.any():
+            told(f"pods left out that are larger than every node: {np.count_nonzero(~fits)}; the first: {error}")
+            return trace.taken(fits)
+        cards = ", --cpu-only their cards" if "gpu" in error.field else ""
+        raise BadInput(f"{error} (--lenient leaves such pods out{cards})") from error
+    return trace
 
 
 @lru_cache(maxsize=1)

@@ -92,26 +92,26 @@ class Trace:
         cards = np.maximum(self._requests(GPU_RESOURCE), self._requests(GPU_SHARE_RESOURCE) / 1000.0)[self.template]
         return float((cards * self._stay()).sum() / self.horizon_seconds) if self.horizon_seconds else 0.0
 
-    def check_fits(self, nodes: Iterable[Mapping[str, int]]) -> None:
-        """Raises BadTrace for the first pod that is larger than every node.
+    def fits(self, nodes: Iterable[Mapping[str, int]]) -> Bools:
+        """Which pods some node is large enough for, shape (pods,).
 
         Nodes are allocatable amounts by resource, CPU in millicores (see `Fleet.amounts`).
         """
-        known = list({tuple(sorted(node.items())): node for node in nodes}.values())
-        found = []
-        for number, pod in enumerate(self.templates):
-            wanted = effective_requests(pod["spec"])
-            if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in known):
-                found.append(number)
-        for row in np.flatnonzero(np.isin(self.template, found))[:1].tolist():
+        known = _kinds(nodes)
+        fitting = [
+            any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in known)
+            for wanted in (effective_requests(pod["spec"]) for pod in self.templates)
+        ]
+        return np.array(fitting, np.bool_)[self.template]
+
+    def check_fits(self, nodes: Iterable[Mapping[str, int]]) -> None:
+        """Raises BadTrace for the first pod that is larger than every node; see `fits`."""
+        known = _kinds(nodes)
+        for row in np.flatnonzero(~self.fits(known))[:1].tolist():
             wanted = effective_requests(self.templates[self.template[row]]["spec"])
             name, most = _shortest(wanted, known)
-            raise BadTrace(
-                self.name,
-                row + 1,
-                f"requests {name}",
-                f"{wanted[name]}, but the largest node has {most} beside the rest",
-            )
+            why = f"{wanted[name]}, but the largest node has {most} beside the rest"
+            raise BadTrace(self.name, row + 1, f"requests {name}", why)
 
     def taken(self, rows: Rows | Bools) -> Trace:
         """The pods of some rows, in the order of arrival; templates that none of them has stay."""
@@ -340,6 +340,11 @@ def _turned(trace: Trace, past: Floats) -> tuple[Ints, UsageSeries | None]:
     series = trace.series.copy()
     series[late] = len(table.values) + np.arange(len(late))
     return series, replace(table, values=np.concatenate([table.values, added]))
+
+
+def _kinds(nodes: Iterable[Mapping[str, int]]) -> list[Mapping[str, int]]:
+    """Each kind of node once."""
+    return list({tuple(sorted(node.items())): node for node in nodes}.values())
 
 
 def _shortest(wanted: Mapping[str, int], nodes: Sequence[Mapping[str, int]]) -> tuple[str, int]:
