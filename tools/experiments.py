@@ -24,8 +24,7 @@ What `sparsam sim` says of made-up days, production traces and usage series; `ma
 all of it. Energies are those of the servers' models and so estimated. *Saved* is of the energy of the first line of a
 table; *bound* is what no scheduler that starts work when it comes could save more than, by a linear program
 (`src/sparsam/simulation/bound.py`). A saving is stated only at equal work. *Late*: pods that waited more than a minute.
-Times of decisions are processor time, on one core of a small virtual machine; those on openb's own servers are older,
-and by the clock.
+Times of decisions are processor time, on one core of a small virtual machine.
 The scheduler knows what the day before would have taught it: the mean use of each service and of the whole cluster.
 """
 

@@ -43,25 +43,23 @@ class ChangeLog:
     KEPT = 16_384
 
     def __init__(self) -> None:
+        self.end = 0
+        """Position after the newest change."""
         self._rows: list[int] = []
         self._dropped = 0
-
-    @property
-    def end(self) -> int:
-        """Position after the newest change."""
-        return self._dropped + len(self._rows)
 
     def add(self, row: int) -> None:
         """A row changed."""
         self._rows.append(row)
+        self.end += 1
         if len(self._rows) >= 2 * self.KEPT:
             del self._rows[: self.KEPT]
             self._dropped += self.KEPT
 
     def add_all(self) -> None:
         """Every row may have changed."""
-        self._dropped = self.end + 1
-        self._rows = []
+        self.end += 1
+        self._dropped, self._rows = self.end, []
 
     def since(self, position: int) -> Rows | None:
         """Rows that changed after a position, each once; None when that is too long ago to tell."""

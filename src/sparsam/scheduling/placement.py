@@ -97,13 +97,12 @@ class Placer:
         if pod.demand.volumes and (fault := fault_of(self.snapshot, pod.demand, pod.key)):
             return self._faulty(pod, fault)
         view = self.view(pod)
-        feasible = view.feasible
+        feasible = view.feasible_rows
         nominated = self.snapshot.rows.get(pod.nominated)
-        if nominated is not None and feasible[nominated]:
+        if nominated is not None and view.feasible[nominated]:
             # The room was made for this pod: nothing else is asked.
-            feasible = np.zeros_like(feasible)
-            feasible[nominated] = True
-        count = int(np.count_nonzero(feasible))
+            feasible = np.array([nominated])
+        count = len(feasible)
         if not count:
             return self._reject(view, pod)
         ranking = self.policy.rank(view, pod.key)
@@ -180,8 +179,8 @@ class Placer:
     def _blocked(self, view: View, ranking: Ranking, row: int) -> Blocked | None:
         """The node of fewest watts that a constraint keeps the pod from, if it beats the chosen one."""
         watts = ranking.watts_delta
-        refused = self.snapshot.alive & ~view.feasible
-        if watts is None or not refused.any():
+        refused = np.flatnonzero(self.snapshot.alive & ~view.feasible)
+        if watts is None or not len(refused):
             return None
         best = _best_rows(self.snapshot, refused, -watts, 1)[0]
         saved = round(float(watts[row] - watts[best]), 3)
@@ -215,9 +214,9 @@ class Placer:
         return any(each.terminating and each.priority < pod.priority for each in self.snapshot.residents[row].values())
 
 
-def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> list[int]:
-    """The best feasible rows, best first."""
-    rows = _leading(feasible, total, count)
+def _best_rows(snapshot: Snapshot, rows: Rows, total: Any, count: int) -> list[int]:
+    """The best of these rows, best first."""
+    rows = _leading(rows, total[rows], count)
     if len(rows) == 1:
         return [int(rows[0])]
     # Rounding keeps the order of additions, which may differ between machines, out of the decision.
@@ -230,11 +229,10 @@ def _best_rows(snapshot: Snapshot, feasible: Bools, total: Any, count: int) -> l
     return [row for *_, row in ranked[:count]]
 
 
-def _leading(feasible: Bools, total: Any, count: int) -> Rows:
-    """Feasible rows, among them all that may be among the best `count`: little below the last of these."""
-    shown = np.where(feasible, total, -np.inf)
-    last = shown.max() if count == 1 else np.partition(shown, len(shown) - count)[len(shown) - count]
-    return np.asarray((shown >= last - 2.0 * 10.0**-DIGITS).nonzero()[0])
+def _leading(rows: Rows, totals: Any, count: int) -> Rows:
+    """Of these rows all that may be among the best `count`: those little below the last of them."""
+    last = np.maximum.reduce(totals) if count == 1 else np.partition(totals, len(totals) - count)[len(totals) - count]
+    return np.asarray(rows[(totals >= last - 2.0 * 10.0**-DIGITS).nonzero()[0]])
 
 
 def _parts(ranking: Ranking, row: int) -> dict[str, float]:

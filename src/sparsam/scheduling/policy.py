@@ -58,8 +58,7 @@ class KubeDefault:
     def rank(self, view: View, pod: str) -> Ranking:
         """Sum up."""
         parts = plugin_parts(view)
-        none = np.zeros(view.snapshot.alive.shape, np.int64)
-        return Ranking(reduce(add, parts.values(), none), parts=parts)
+        return Ranking(summed(parts, np.zeros(view.snapshot.alive.shape, np.int64)), parts=parts)
 
 
 class MostAllocated(KubeDefault):
@@ -83,6 +82,12 @@ class Random(KubeDefault):
         salt = np.uint64(zlib.crc32(pod.encode()))
         mixed = (view.snapshot.tie_rank.astype(np.uint64) ^ salt) * np.uint64(0x9E3779B97F4A7C15)
         return Ranking((mixed >> np.uint64(33)).astype(np.int64))
+
+
+def summed(parts: Mapping[str, Any], start: Any) -> Any:
+    """The sum of all parts, of scalars first: each step with an array costs a look at all nodes."""
+    scalars = sum(part for part in parts.values() if not isinstance(part, np.ndarray))
+    return reduce(add, (part for part in parts.values() if isinstance(part, np.ndarray)), start + scalars)
 
 
 def plugin_parts(view: View) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparsam.scheduling.assessment import ENFORCED, STATIC_FILTERS, Assessment
-from sparsam.scheduling.columns import Bools, Ints, Scores, any_line
+from sparsam.scheduling.columns import Bools, Ints, Rows, Scores, any_line
 from sparsam.scheduling.podaffinity import AffinityRefusal, AffinityRules
 from sparsam.scheduling.snapshot import PODS, Resident, Snapshot
 from sparsam.scheduling.spreading import SpreadRefusal
@@ -96,6 +96,7 @@ class View:
         self.affinity_refusal = self._judged_affinity()
         self.feasible: Bools = self._feasible()
         """Nodes that may take the pod, shape (rows,); not to be written to."""
+        self.feasible_rows: Rows = self.feasible.nonzero()[0]
 
     def _judged_spread(self) -> SpreadRefusal | None:
         """What spread constraints forbid."""

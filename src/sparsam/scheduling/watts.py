@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial, reduce
-from operator import add
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.devices import Rooms, packed
 from sparsam.scheduling.nodefacts import Facts, idle_watts_added
-from sparsam.scheduling.policy import Ranking, plugin_parts
+from sparsam.scheduling.policy import Ranking, plugin_parts, summed
 from sparsam.scheduling.population import Matching
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.scarcity import Scarcity
@@ -80,7 +79,7 @@ class SparsamPolicy:
 
     def rank(self, view: View, pod: str) -> Ranking:
         """Joules, performance and spread beside the user's preferences."""
-        weights, columns, feasible = self.weights, view.assessment.columns, view.feasible
+        weights, columns, feasible = self.weights, view.assessment.columns, view.feasible_rows
         parts = plugin_parts(view)
         own: dict[str, Any] = {
             "joules": fewest(self._price(view), feasible, weights.joules),
@@ -94,7 +93,8 @@ class SparsamPolicy:
             own["spread"] = (weights.spread - 1.0) * parts["PodTopologySpread"]
         if weights.max_service_share < 1.0:
             own["service share"] = -FULL * FULL * self._crowded(view)
-        return Ranking(reduce(add, (*parts.values(), *own.values())), columns["watts"], {**parts, **own})
+        parts |= own
+        return Ranking(summed(parts, 0.0), columns["watts"], parts)
 
     def _price(self, view: View) -> Floats:
         """What a pod costs on each node, in steps of `FINEST` watts: its own watts, its part of the node's being awake,
@@ -243,14 +243,14 @@ def width_of(facts: Facts[Number], demand: PodDemand) -> Number:
     return facts.capacity_millicores if demand.is_batch else facts.capacity_millicores * facts.speed
 
 
-def fewest(cost: Floats, feasible: Bools, weight: float = 1.0) -> Floats:
+def fewest(cost: Floats, feasible: Rows, weight: float = 1.0) -> Floats:
     """100 for the least cost, less by the excess as a share of the most, so that a small excess costs little; weighted.
 
     That is `weight * 100 * (1 - (cost - least) / most)`.
     """
-    of_interest = cost[feasible]
-    most = float(of_interest.max(initial=0.0))
+    of_interest = cost.take(feasible)
+    most = float(np.maximum.reduce(of_interest, initial=0.0))
     if most <= 0.0:
         return np.full(cost.shape, weight * FULL)
     slope = weight * FULL / most
-    return np.asarray((weight * FULL + slope * float(of_interest.min())) - slope * cost)
+    return np.asarray((weight * FULL + slope * float(np.minimum.reduce(of_interest))) - slope * cost)
