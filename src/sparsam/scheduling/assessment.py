@@ -82,14 +82,15 @@ class Assessment:
         resized = len(self.refusal) != len(snapshot.names)
         static = self._changed(snapshot.static, self._static_seen, resized=resized)
         dynamic = self._changed(snapshot.dynamic, self._dynamic_seen, resized=resized)
-        if static is None or static.size:
-            self._refresh_static(static)
-            dynamic = None if dynamic is None or static is None else np.union1d(dynamic, static).astype(np.intp)
-        if dynamic is None or dynamic.size:
+        anew = static is None or bool(static)
+        if anew:
+            self._refresh_static(_array(static))
+            dynamic = None if dynamic is None or static is None else sorted({*dynamic, *static})
+        if dynamic is None or dynamic:
             self._refresh_dynamic(dynamic)
-        if self._images_seen != snapshot.images.version or static is None or static.size:
+        if anew or self._images_seen != snapshot.images.version:
             self._refresh_images()
-        if self._selectors_seen != snapshot.selectors_version or static is None or static.size:
+        if anew or self._selectors_seen != snapshot.selectors_version:
             rules = SpreadRules(snapshot, self.demand, self.profile)
             self.spread = rules if rules.hard or rules.soft else None
             self._selectors_seen = snapshot.selectors_version
@@ -123,7 +124,7 @@ class Assessment:
         return any_line(self._snapshot.port_users[known][:, rows] > 0)
 
     @staticmethod
-    def _changed(log: ChangeLog, seen: int, *, resized: bool) -> Rows | None:
+    def _changed(log: ChangeLog, seen: int, *, resized: bool) -> list[int] | None:
         """Rows to look at again; None for all."""
         return None if seen < 0 or resized else log.since(seen)
 
@@ -165,30 +166,37 @@ class Assessment:
         ):
             yield 3, ~required_mask(snapshot, demand, rows, self.profile.added_affinity)
 
-    def _refresh_dynamic(self, changed: Rows | None) -> None:
-        snapshot, demand, profile = self._snapshot, self.demand, self.profile
-        rows: Rows | slice = _EVERY if changed is None else changed
-        few = changed.tolist() if changed is not None and len(changed) <= FEW else ()
+    def _refresh_dynamic(self, changed: list[int] | None) -> None:
         self._ask()
-        if few and not demand.ports:
-            for row in few:
-                self.base[row] = self._open[row] and self._has_room(row)
-        else:
-            self.base = _merged(self.base, self._with_room(rows), changed)
+        few = changed is not None and len(changed) <= FEW
+        self._refresh_base(changed, few=few)
+        self._refresh_scores(changed)
+        if self._row_columns is None:
+            return
+        if changed is None:
+            self.columns = {}
+        if not few:
+            self._look(self._row_columns, _picked(changed))
+            return
+        for row in changed or ():
+            if self._snapshot.alive[row]:
+                self._look(self._row_columns, row)
+
+    def _refresh_base(self, changed: list[int] | None, *, few: bool) -> None:
+        if not few or self.demand.ports:
+            self.base = _merged(self.base, self._with_room(_picked(changed)), _array(changed))
+            return
+        for row in changed or ():
+            self.base[row] = self._open[row] and self._has_room(row)
+
+    def _refresh_scores(self, changed: list[int] | None) -> None:
+        snapshot, demand, profile = self._snapshot, self.demand, self.profile
         if profile.weights.get(FIT, 0):
-            self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), changed)
+            scores = fit_scores(snapshot, demand, profile.fit, _picked(changed))
+            self.fit_scores = _merged(self.fit_scores, _small(scores), _array(changed))
         if profile.weights.get(BALANCE, 0) and any(demand.amount(name) for name in profile.balanced_resources):
-            scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
-            self.balance_scores = _merged(self.balance_scores, _small(scores), changed)
-        if self._row_columns is not None:
-            if changed is None:
-                self.columns = {}
-            if few:
-                for row in few:
-                    if snapshot.alive[row]:
-                        self._look(self._row_columns, row)
-            else:
-                self._look(self._row_columns, rows)
+            scores = balanced_scores(snapshot, demand, profile.balanced_resources, _picked(changed))
+            self.balance_scores = _merged(self.balance_scores, _small(scores), _array(changed))
 
     def _look(self, row_columns: RowColumns, rows: Rows | slice | int) -> None:
         """Take over what the policy says of one row or several."""
@@ -239,6 +247,14 @@ class Assessment:
         scores = snapshot.images.scores(self.demand.images, snapshot.node_count()) if there else None
         self.image_scores = None if scores is None else _small(scores)
         self._images_seen = snapshot.images.version
+
+
+def _picked(changed: list[int] | None) -> Rows | slice:
+    return _EVERY if changed is None else np.array(changed, np.intp)
+
+
+def _array(changed: list[int] | None) -> Rows | None:
+    return None if changed is None else np.array(changed, np.intp)
 
 
 def _small(scores: Ints) -> Small:

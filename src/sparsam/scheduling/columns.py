@@ -61,14 +61,12 @@ class ChangeLog:
         self.end += 1
         self._dropped, self._rows = self.end, []
 
-    def since(self, position: int) -> Rows | None:
-        """Rows that changed after a position, each once; None when that is too long ago to tell."""
+    def since(self, position: int) -> list[int] | None:
+        """Rows that changed after a position, each once, in order; None when that is too long ago to tell."""
         if position < self._dropped:
             return None
         changed = self._rows[position - self._dropped :]
-        if len(changed) == 1:
-            return np.array(changed, np.intp)
-        return np.array(sorted(set(changed)), np.intp)
+        return changed if len(changed) < 2 else sorted(set(changed))
 
 
 def grown(array: Any, size: int, fill: Any = 0) -> Any:

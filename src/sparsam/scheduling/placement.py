@@ -157,18 +157,14 @@ class Placer:
     def _bind(self, view: View, pod: PendingPod, ranking: Ranking, rows: list[int], count: int) -> Bind:
         snapshot, row = self.snapshot, rows[0]
         watts = ranking.watts_delta
-        ranked = tuple(
-            Candidate(
-                snapshot.names[each],
-                round(float(ranking.total[each]), 3),
-                None if watts is None else round(float(watts[each]), 3),
-                _parts(ranking, each) if self._explains else {},
-            )
-            for each in rows
-        )
+        ranked = []
+        for each in rows:
+            added = None if watts is None else round(float(watts[each]), 3)
+            parts = _parts(ranking, each) if self._explains else {}
+            ranked.append(Candidate(snapshot.names[each], round(float(ranking.total[each]), 3), added, parts))
         return Bind(
             pod=pod.key,
-            ranked=ranked,
+            ranked=tuple(ranked),
             estimated=bool(snapshot.power.estimated[row]),
             feasible_nodes=count,
             rejected=view.verdict().counts if self._explains else {},

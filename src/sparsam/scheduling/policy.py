@@ -86,8 +86,13 @@ class Random(KubeDefault):
 
 def summed(parts: Mapping[str, Any], start: Any) -> Any:
     """The sum of all parts, of scalars first: each step with an array costs a look at all nodes."""
-    scalars = sum(part for part in parts.values() if not isinstance(part, np.ndarray))
-    return reduce(add, (part for part in parts.values() if isinstance(part, np.ndarray)), start + scalars)
+    arrays = []
+    for part in parts.values():
+        if isinstance(part, np.ndarray):
+            arrays.append(part)
+        else:
+            start = start + part
+    return reduce(add, arrays, start)
 
 
 def plugin_parts(view: View) -> dict[str, Any]:

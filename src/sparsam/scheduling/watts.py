@@ -100,15 +100,14 @@ class SparsamPolicy:
         """What a pod costs on each node, in steps of `FINEST` watts: its own watts, its part of the node's being awake,
         and the room it takes.
         """
-        demand, price = view.assessment.demand, view.assessment.columns["cost"]
+        demand, cost = view.assessment.demand, view.assessment.columns["cost"]
         taken = view.snapshot.room_of(demand)
         level = use_level(taken, view.snapshot.usage.expected_millicores(demand))
         room, opening = self._scarcity.prices(view.snapshot, level, batch=demand.is_batch), _opening(view)
-        if opening is not None:
-            price = price + opening
-        if room is not None:
-            price = price + taken * room
-        return np.asarray(np.rint(np.multiply(price, 1.0 / FINEST, dtype=np.float64)))
+        price = taken * room if room is not None else np.zeros(len(cost))
+        price += cost if opening is None else cost + opening
+        price *= 1.0 / FINEST
+        return np.rint(price, out=price)
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         power, usage = snapshot.power, snapshot.usage
