@@ -11,7 +11,7 @@ from sparsam.errors import SparsamError
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 class PodTasks:
@@ -67,10 +67,10 @@ class PodTasks:
             await work
         except (SparsamError, OSError) as error:
             log.warning("operation failed pod=%s operation=%s error=%s", self._pod, key, error)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         except Exception:
             log.exception("operation broke pod=%s operation=%s", self._pod, key)
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._tasks.pop(key, None)
             self._unseen.add(key)

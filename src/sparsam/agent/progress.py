@@ -8,11 +8,11 @@ from dataclasses import replace
 from sparsam.agent import lifecycle
 from sparsam.agent.podspec import Obj, reported_status
 from sparsam.agent.podstate import Progress, Waiting
+from sparsam.agent.podtasks import RETRY_SECONDS
 from sparsam.agent.probing import LIVENESS, READINESS, STARTUP, ProbeReport, Verdict
 from sparsam.agent.runtime import Container
 from sparsam.agent.starting import StartFailed
 
-RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 10.0
 
 

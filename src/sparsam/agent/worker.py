@@ -31,12 +31,11 @@ from sparsam.agent.podspec import (
     key_of,
 )
 from sparsam.agent.podstate import NO_PROGRESS, Decision, PodView, Progress, Waiting, container_key
-from sparsam.agent.podtasks import PodTasks
+from sparsam.agent.podtasks import RETRY_SECONDS, PodTasks
 from sparsam.agent.probe_tasks import wanted_probes
 from sparsam.agent.probing import ProbeReport, Probes
 from sparsam.agent.progress import (
     LAST_RETRY_SECONDS,
-    RETRY_SECONDS,
     adopted,
     after_failed_start,
     after_probe,

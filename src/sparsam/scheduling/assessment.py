@@ -84,7 +84,7 @@ class Assessment:
         dynamic = self._changed(snapshot.dynamic, self._dynamic_seen, resized=resized)
         anew = static is None or bool(static)
         if anew:
-            self._refresh_static(_array(static))
+            self._refresh_static(_picked(static))
             dynamic = None if dynamic is None or static is None else sorted({*dynamic, *static})
         if dynamic is None or dynamic:
             self._refresh_dynamic(dynamic)
@@ -128,14 +128,13 @@ class Assessment:
         """Rows to look at again; None for all."""
         return None if seen < 0 or resized else log.since(seen)
 
-    def _refresh_static(self, changed: Rows | None) -> None:
+    def _refresh_static(self, rows: Rows | slice) -> None:
         snapshot, demand = self._snapshot, self.demand
-        rows: Rows | slice = _EVERY if changed is None else changed
         refusal = np.zeros(snapshot.alive[rows].shape, np.int8)
         for number, mask in self.static_masks(rows):
             refusal[mask & (refusal == 0)] = number + 1
-        self.refusal = _merged(self.refusal, refusal, changed)
-        self._open = _merged(self._open, snapshot.alive[rows] & (refusal == 0), changed)
+        self.refusal = _merged(self.refusal, refusal, rows)
+        self._open = _merged(self._open, snapshot.alive[rows] & (refusal == 0), rows)
         if any(taint.effect == "PreferNoSchedule" for taint in snapshot.taints.numbers):
             disliked = untolerated(snapshot, demand, ("PreferNoSchedule",), _EVERY)
             self.disliked = np.minimum(disliked, 127).astype(np.int8) if disliked.any() else None
@@ -144,7 +143,7 @@ class Assessment:
             liked = np.zeros(refusal.shape, np.int64)
             for term in preferred:
                 liked += term.weight * term_mask(snapshot, term, rows)
-            self.liked = _merged(self.liked, liked, changed)
+            self.liked = _merged(self.liked, liked, rows)
 
     def static_masks(self, rows: Rows | slice = _EVERY) -> Iterator[tuple[int, Bools]]:
         """(number in STATIC_FILTERS, nodes that it refuses) of the filters that apply to the pod."""
@@ -168,35 +167,30 @@ class Assessment:
 
     def _refresh_dynamic(self, changed: list[int] | None) -> None:
         self._ask()
-        few = changed is not None and len(changed) <= FEW
-        self._refresh_base(changed, few=few)
-        self._refresh_scores(changed)
+        rows, few = _picked(changed), changed if changed is not None and len(changed) <= FEW else []
+        if few and not self.demand.ports:
+            for row in few:
+                self.base[row] = self._open[row] and self._has_room(row)
+        else:
+            self.base = _merged(self.base, self._with_room(rows), rows)
+        self._refresh_scores(rows)
         if self._row_columns is None:
             return
         if changed is None:
             self.columns = {}
-        if not few:
-            self._look(self._row_columns, _picked(changed))
-            return
-        for row in changed or ():
+        for row in few:
             if self._snapshot.alive[row]:
                 self._look(self._row_columns, row)
+        if not few:
+            self._look(self._row_columns, rows)
 
-    def _refresh_base(self, changed: list[int] | None, *, few: bool) -> None:
-        if not few or self.demand.ports:
-            self.base = _merged(self.base, self._with_room(_picked(changed)), _array(changed))
-            return
-        for row in changed or ():
-            self.base[row] = self._open[row] and self._has_room(row)
-
-    def _refresh_scores(self, changed: list[int] | None) -> None:
+    def _refresh_scores(self, rows: Rows | slice) -> None:
         snapshot, demand, profile = self._snapshot, self.demand, self.profile
         if profile.weights.get(FIT, 0):
-            scores = fit_scores(snapshot, demand, profile.fit, _picked(changed))
-            self.fit_scores = _merged(self.fit_scores, _small(scores), _array(changed))
+            self.fit_scores = _merged(self.fit_scores, _small(fit_scores(snapshot, demand, profile.fit, rows)), rows)
         if profile.weights.get(BALANCE, 0) and any(demand.amount(name) for name in profile.balanced_resources):
-            scores = balanced_scores(snapshot, demand, profile.balanced_resources, _picked(changed))
-            self.balance_scores = _merged(self.balance_scores, _small(scores), _array(changed))
+            scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
+            self.balance_scores = _merged(self.balance_scores, _small(scores), rows)
 
     def _look(self, row_columns: RowColumns, rows: Rows | slice | int) -> None:
         """Take over what the policy says of one row or several."""
@@ -253,17 +247,13 @@ def _picked(changed: list[int] | None) -> Rows | slice:
     return _EVERY if changed is None else np.array(changed, np.intp)
 
 
-def _array(changed: list[int] | None) -> Rows | None:
-    return None if changed is None else np.array(changed, np.intp)
-
-
 def _small(scores: Ints) -> Small:
     return scores.astype(np.int8)
 
 
-def _merged(before: Any, found: Any, changed: Rows | None) -> Any:
-    """The vector with the changed rows replaced."""
-    if changed is None or before is None:
+def _merged(before: Any, found: Any, rows: Rows | slice) -> Any:
+    """The vector with these rows replaced, or another where they are all."""
+    if isinstance(rows, slice):
         return found
-    before[changed] = found
+    before[rows] = found
     return before

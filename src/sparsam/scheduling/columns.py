@@ -87,7 +87,7 @@ def clipped(values: Number) -> Number:
     return np.asarray(np.minimum(np.maximum(values, 0.0), 1.0))
 
 
-def larger(values: Number, others: Number) -> Number:
+def larger(values: Number, others: Number | float) -> Number:
     """Of two each the larger."""
     if isinstance(values, float):
         return max(values, others)

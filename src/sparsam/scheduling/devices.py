@@ -39,11 +39,6 @@ class Rooms:
         self._prior_weight = 0.0
         self._prior_room: Floats = np.ones((2, 1))
 
-    @property
-    def any(self) -> bool:
-        """Whether the cluster has devices at all."""
-        return len(self._numbers) > 2
-
     def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats | None:
         """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency.
 
@@ -51,7 +46,7 @@ class Rooms:
         """
         self._renew(snapshot)
         numbers = self._numbers
-        if not self.any:
+        if len(numbers) == 2:
             return None
         capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
         free = np.maximum(capacity - snapshot.requested[numbers][:, rows], 0.0)

@@ -160,7 +160,7 @@ class SparsamPolicy:
         if not self.weights.sleeps:
             packs = abs(opening) > FINEST * price
             order = order * (2.0 * packs - 1.0)
-        return order - OPENING * larger(opening, 0.0 * opening)
+        return order - OPENING * larger(opening, 0.0)
 
     def _performance(self, facts: Facts[Number], peak: Number) -> Number:
         """Full where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
@@ -242,7 +242,7 @@ def width_of(facts: Facts[Number], demand: PodDemand) -> Number:
     return facts.capacity_millicores if demand.is_batch else facts.capacity_millicores * facts.speed
 
 
-def fewest(cost: Floats, feasible: Rows, weight: float = 1.0) -> Floats:
+def fewest(cost: Floats, feasible: Rows, weight: float) -> Floats:
     """100 for the least cost, less by the excess as a share of the most, so that a small excess costs little; weighted.
 
     That is `weight * 100 * (1 - (cost - least) / most)`.
