@@ -36,8 +36,11 @@ def placed(snapshot, *demands):
     return [each.node for each in Placer(snapshot, SparsamPolicy()).schedule(pending).binds]
 
 
-def test_where_no_node_has_devices_nothing_is_taken():
-    assert Rooms().taken(cluster(("a", 0, "x")), wanting(0), slice(None)) is None
+def test_devices_exist_once_a_node_has_some_or_a_pod_wants_some():
+    rooms, snapshot = Rooms(), cluster(("a", 0, "x"))
+    assert not rooms.exist(snapshot)
+    snapshot.set_node(node("b", resources={"cpu": "16", GPU: "2"}))
+    assert rooms.exist(snapshot)
 
 
 def test_a_wish_for_devices_that_no_node_has_is_no_matter_to_others():

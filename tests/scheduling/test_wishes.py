@@ -1,5 +1,5 @@
 from sparsam.scheduling.demand import compile_pod
-from sparsam.scheduling.wishes import Wishes, devices_of
+from sparsam.scheduling.wishes import Wishes
 from tests.support.scheduling import pod
 
 GPU = "example.org/gpu"
@@ -28,7 +28,7 @@ def test_kinds_are_told_apart_by_devices_nodes_and_the_size_of_what_they_ask_bes
         wishes.see(each)
     first = wishes.frequent()[0]
     assert [each.pods for each in wishes.frequent()] == [2, 1, 1, 1]
-    assert (first.millicores / first.pods, devices_of(first.demand)) == (3500, [(GPU, 1)])
+    assert (first.millicores / first.pods, first.demand.devices) == (3500, ((GPU, 1),))
 
 
 def test_shares_of_many_sizes_are_few_kinds():

@@ -23,7 +23,7 @@ from sparsam.scheduling.spreading import SpreadRules
 RowColumns = Callable[[Snapshot, PodDemand, "Rows | slice | int"], dict[str, Any]]
 """What a policy wants to know of each node alone, for the rows picked; looked up again where a row has changed.
 
-A single row by its number may be answered in plain numbers.
+A single row by its number is answered in plain numbers.
 """
 FEW = 8
 """Up to so many nodes are looked at one by one: most often one or two have changed since the last pod of a kind, and
@@ -194,12 +194,12 @@ class Assessment:
 
     def _look(self, row_columns: RowColumns, rows: Rows | slice | int) -> None:
         """Take over what the policy says of one row or several."""
-        where = slice(rows, rows + 1) if isinstance(rows, int) else rows
+        columns = self.columns
         for name, found in row_columns(self._snapshot, self.demand, rows).items():
-            if name not in self.columns:
+            if name not in columns:
                 # Half the memory of what the policy computes with: thousands of pods' columns are kept.
-                self.columns[name] = np.zeros(len(self._snapshot.names), np.float32)
-            self.columns[name][where] = found
+                columns[name] = np.zeros(len(self._snapshot.names), np.float32)
+            columns[name][rows] = found
 
     def _with_room(self, rows: Rows | slice) -> Bools:
         """Open nodes on which resources and host ports are free."""

@@ -80,18 +80,9 @@ def with_lines(array: Any, count: int) -> Any:
     return np.concatenate((array, np.zeros((count - array.shape[0], array.shape[1]), array.dtype)))
 
 
-def clipped(values: Number) -> Number:
+def clipped(values: Floats) -> Floats:
     """Cut to 0..1; on short arrays several times as fast as `np.clip`."""
-    if isinstance(values, float):
-        return min(max(values, 0.0), 1.0)
     return np.asarray(np.minimum(np.maximum(values, 0.0), 1.0))
-
-
-def larger(values: Number, others: Number | float) -> Number:
-    """Of two each the larger."""
-    if isinstance(values, float):
-        return max(values, others)
-    return np.asarray(np.maximum(values, others))
 
 
 def any_line(matrix: Bools) -> Bools:

@@ -139,7 +139,7 @@ class Consolidator:
         for pod in pending:
             # Sleeping nodes are unschedulable; whoever tolerates that sees them as they would be.
             open_eyed = replace(pod.demand, tolerations=(*pod.demand.tolerations, _SLEEPER))
-            decision = self._placer.consider(replace(pod, demand=open_eyed, preempts=False))
+            decision = self._placer.consider(pod._replace(demand=open_eyed, preempts=False))
             if not isinstance(decision, Bind):
                 continue
             snapshot.assume(Resident(pod.key + RESERVED, decision.node, pod.demand))

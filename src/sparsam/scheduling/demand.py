@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sparsam.scheduling.podterms import NO_TERMS, PodTerms, Spread, compile_spread, compile_terms
+from sparsam.scheduling.podterms import NO_TERMS, PodClass, PodTerms, Spread, compile_spread, compile_terms
 from sparsam.scheduling.podvolumes import NO_VOLUMES, PodVolumes, compile_volumes
 from sparsam.units import parse_bytes, parse_millicores
 
@@ -123,10 +123,19 @@ class PodDemand:
     stays: bool = False
     """Whether it must not be moved: it says so, or has data on its node that would be lost."""
 
-    @property
-    def is_batch(self) -> bool:
-        """Whether it has work to get done rather than a service to give: then a faster core ends it sooner."""
-        return math.isfinite(self.lasts_seconds)
+    is_batch: bool = field(init=False, repr=False, compare=False)
+    """Whether it has work to get done rather than a service to give: then a faster core ends it sooner."""
+    kind: PodClass = field(init=False, repr=False, compare=False)
+    """What selectors see of it."""
+    devices: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+    """Extended resources, such as cards, that it asks for."""
+
+    def __post_init__(self) -> None:
+        """Derive once what is asked with each placement."""
+        devices = sorted((name, amount) for name, amount in self.requests if "/" in name and amount > 0)
+        object.__setattr__(self, "is_batch", math.isfinite(self.lasts_seconds))
+        object.__setattr__(self, "kind", PodClass(self.namespace, self.labels))
+        object.__setattr__(self, "devices", tuple(devices))
 
     @property
     def names_nodes(self) -> bool:

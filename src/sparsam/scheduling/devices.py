@@ -19,7 +19,6 @@ from sparsam.scheduling.demand import HARD_EFFECTS, PodDemand
 from sparsam.scheduling.nodematch import required_mask, untolerated
 from sparsam.scheduling.snapshot import CPU, MEMORY, Snapshot
 from sparsam.scheduling.view import FULL
-from sparsam.scheduling.wishes import devices_of
 
 PRIOR_PODS = 8.0
 """How many pods seen outweigh what is assumed before any was: some want one device of a node, some all of them."""
@@ -31,6 +30,7 @@ class Rooms:
 
     def __init__(self) -> None:
         self._key: tuple[int, ...] = ()
+        self._resources, self._exist = 0, False
         self._asks: Floats = np.zeros((0, 0))
         self._allowed: Bools = np.zeros((0, 0), np.bool_)
         self._weights: Floats = np.zeros(0)
@@ -39,15 +39,17 @@ class Rooms:
         self._prior_weight = 0.0
         self._prior_room: Floats = np.ones((2, 1))
 
-    def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats | None:
-        """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency.
+    def exist(self, snapshot: Snapshot) -> bool:
+        """Whether anything in the cluster has or wants devices."""
+        if self._resources != len(snapshot.resources):
+            self._resources = len(snapshot.resources)
+            self._exist = any("/" in name for name in snapshot.resources.numbers)
+        return self._exist
 
-        None where the cluster has no devices.
-        """
+    def taken(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
+        """What the pod takes away on each node: shares of the room of kinds, weighted by their frequency."""
         self._renew(snapshot)
         numbers = self._numbers
-        if len(numbers) == 2:
-            return None
         capacity = snapshot.allocatable[numbers][:, rows].astype(np.float64)
         free = np.maximum(capacity - snapshot.requested[numbers][:, rows], 0.0)
         asked = snapshot.request_vector(demand)[numbers].astype(np.float64)[:, None]
@@ -88,7 +90,7 @@ def packed(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
 
     Whole nodes are left for pods that want all cards of one, even where no step of `Rooms` tells two nodes apart.
     """
-    names = [(snapshot.resources.number(name), amount) for name, amount in devices_of(demand)]
+    names = [(snapshot.resources.number(name), amount) for name, amount in demand.devices]
     share = np.zeros(snapshot.alive[rows].shape)
     for number, amount in names:
         if number < len(snapshot.allocatable):

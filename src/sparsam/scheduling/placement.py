@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,11 @@ RANKED = 4
 """So many of the best nodes are told, where a plan explains."""
 CACHE_BYTES = 256 << 20
 DIGITS = 6
+MANY = 32
+"""So many candidates are sorted one by one; only the first of more."""
 
 
-@dataclass(frozen=True, slots=True)
-class PendingPod:
+class PendingPod(NamedTuple):
     """A pod that waits for a node, in the order in which it is to be served."""
 
     key: str
@@ -114,8 +115,9 @@ class Placer:
         if isinstance(decision, Bind):
             self.snapshot.nominees.pop(pod.key, None)
             if pod.demand.volumes:
-                decision = replace(decision, promises=promises(self.snapshot, pod.demand, pod.key, decision.node))
-                self.snapshot.storage.promise(decision.promises)
+                promised = promises(self.snapshot, pod.demand, pod.key, decision.node)
+                decision = decision._replace(promises=promised)
+                self.snapshot.storage.promise(promised)
             self.snapshot.assume(Resident(pod.key, decision.node, pod.demand, pod.priority))
         elif decision.preempt is not None:
             self.snapshot.nominees[pod.key] = Resident(pod.key, decision.preempt.node, pod.demand, pod.priority)
@@ -212,16 +214,19 @@ class Placer:
 
 def _best_rows(snapshot: Snapshot, rows: Rows, total: Any, count: int) -> list[int]:
     """The best of these rows, best first."""
-    rows = _leading(rows, total[rows], count)
+    rows = _leading(rows, total.take(rows), count)
     if len(rows) == 1:
         return [int(rows[0])]
     # Rounding keeps the order of additions, which may differ between machines, out of the decision.
-    totals, ranks = np.round(total[rows], DIGITS), snapshot.tie_rank[rows]
-    order = np.lexsort((ranks, -totals))
-    last = order[count - 1]
-    # Names decide between those of equal rank, which may be among the next.
-    order = order[: count + int(np.count_nonzero((totals == totals[last]) & (ranks == ranks[last]))) - 1]
-    ranked = sorted((-totals[at], ranks[at], snapshot.names[rows[at]], int(rows[at])) for at in order.tolist())
+    losses, ranks = -np.rint(total.take(rows) * 10.0**DIGITS), snapshot.tie_rank.take(rows)
+    if len(rows) > MANY:
+        order = np.lexsort((ranks, losses))
+        last = order[count - 1]
+        # Names decide between those of equal rank, which may be among the next.
+        order = order[: count + int(np.count_nonzero((losses == losses[last]) & (ranks == ranks[last]))) - 1]
+        rows, losses, ranks = rows[order], losses[order], ranks[order]
+    found = rows.tolist()
+    ranked = sorted(zip(losses.tolist(), ranks.tolist(), [snapshot.names[row] for row in found], found, strict=True))
     return [row for *_, row in ranked[:count]]
 
 

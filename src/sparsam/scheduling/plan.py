@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sparsam.scheduling.storage import Promise
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+
+class Candidate(NamedTuple):
     """A node that could have been chosen."""
 
     node: str
     score: float
     watts_delta: float | None = None
-    parts: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = NOTHING
     """What its score is made of."""
 
 
@@ -28,8 +31,7 @@ class Blocked:
     watts_saved: float
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(NamedTuple):
     """Put a pod on a node."""
 
     pod: str
@@ -39,7 +41,7 @@ class Bind:
     estimated: bool
     """Whether the node's power model is only a prior."""
     feasible_nodes: int
-    rejected: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = NOTHING
     """Upstream's reason text to the number of nodes it applies to; only where a plan explains."""
     blocked: Blocked | None = None
     policy: str = ""

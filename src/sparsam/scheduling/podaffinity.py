@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsam.scheduling.columns import Bools, Floats, Ints
 from sparsam.scheduling.demand import PodDemand
-from sparsam.scheduling.population import Matching, PodClass
+from sparsam.scheduling.population import Matching
 from sparsam.scheduling.profile import Profile
 from sparsam.scheduling.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ class AffinityRules:
 
     def __init__(self, snapshot: Snapshot, demand: PodDemand, profile: Profile) -> None:
         self._snapshot, self._demand, self._profile = snapshot, demand, profile
-        self._kind = PodClass(demand.namespace, demand.labels)
+        self._kind = demand.kind
         self._about = snapshot.population.terms_about(self._kind) if snapshot.population.has_terms else []
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparsam.objects.selectors import LabelSelector, Requirement, parse_label_selector_object
 
@@ -28,6 +28,14 @@ class PodTerm:
         if namespace not in self.namespaces and not self.namespace_selector.matches(namespace_labels):
             return False
         return self.selector.matches(labels)
+
+
+class PodClass(NamedTuple):
+    """Pods that no selector can tell apart."""
+
+    namespace: str
+    labels: tuple[tuple[str, str], ...]
+    terminating: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsam.objects.selectors import LabelSelector
-from sparsam.scheduling.podterms import PodTerm, PodTerms
+from sparsam.scheduling.podterms import PodClass, PodTerm, PodTerms
 
 Floats = npt.NDArray[np.float64]
 
 KEPT = 4096
-
-
-class PodClass(NamedTuple):
-    """Pods that no selector can tell apart."""
-
-    namespace: str
-    labels: tuple[tuple[str, str], ...]
-    terminating: bool = False
 
 
 class Owner(NamedTuple):
@@ -119,8 +111,9 @@ class Population:
             known.rows.pop(row, None)
         for vector in known.counters:
             vector.add(row, change)
-        for owner in owners_of(terms):
-            self._owner_vector(owner).add(row, change)
+        if terms:
+            for owner in owners_of(terms):
+                self._owner_vector(owner).add(row, change)
         if not known.rows:
             del self._classes[kind]
 

@@ -19,8 +19,10 @@ from sparsam.scheduling.columns import Floats, Ints
 from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Snapshot
 from sparsam.scheduling.usage import LEVELS
 
-KEPT_CHANGES = 64
-"""After so many changes of nodes, or of a quarter of them, it is looked anew how much room is left."""
+KEPT_CHANGES, KEPT_RATIO = 64, 1 / 16
+"""After so many changes of nodes, or of so many of all nodes, it is looked anew how much room is left: after whichever is
+more, but of no more than a quarter of all.
+"""
 CURVE_CHANGES = 16_384
 """And after so many, which servers are efficient, since curves are learned."""
 ALIKE = 2
@@ -88,11 +90,15 @@ class Scarcity:
         kinds_key = (len(snapshot.names), snapshot.static.end, changes // CURVE_CHANGES)
         if kinds_key != self._kinds_key:
             self._kinds_key, self._kinds = kinds_key, _kinds(snapshot, self._sleeps)
-        prices_key = (*kinds_key, changes // min(max(snapshot.node_count() // 4, 1), KEPT_CHANGES))
+        prices_key = (*kinds_key, changes // _kept_changes(snapshot.node_count()))
         if prices_key != self._prices_key:
             self._prices_key = prices_key
             found = None if self._kinds is None else _prices(snapshot, self._kinds, self._headroom)
             self._prices = None if found is None or not found.any() else _Prices(found)
+
+
+def _kept_changes(nodes: int) -> int:
+    return max(min(KEPT_CHANGES, nodes // 4), int(nodes * KEPT_RATIO), 1)
 
 
 def _kinds(snapshot: Snapshot, sleeps: bool) -> _Kinds | None:
@@ -117,7 +123,10 @@ def _kinds(snapshot: Snapshot, sleeps: bool) -> _Kinds | None:
 
 def _prices(snapshot: Snapshot, kinds: _Kinds, headroom: float) -> Floats:
     """Shape (levels, kinds)."""
-    there = np.cumsum(np.add.reduceat(snapshot.use_levels.take(kinds.rows, axis=1), kinds.starts, axis=1), axis=1)
+    there = np.zeros((LEVELS + 1, len(kinds.starts)))
+    for level, pods in enumerate(snapshot.level_pods):
+        if pods:
+            there[level] = np.cumsum(np.add.reduceat(snapshot.use_levels[level].take(kinds.rows), kinds.starts))
     present = there[:, -1]
     usual = snapshot.usual_levels if snapshot.usual_levels.sum() > present.sum() else present
     left = np.cumsum(np.add.reduceat(_free(snapshot, kinds, headroom), kinds.starts))

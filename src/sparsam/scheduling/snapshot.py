@@ -10,8 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +18,8 @@ from sparsam.objects.selectors import LabelSelector, label_selector_from_map, pa
 from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, grown, with_lines
 from sparsam.scheduling.demand import WITH_THE_NODE, HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
-from sparsam.scheduling.population import PodClass, Population
+from sparsam.scheduling.podterms import PodClass
+from sparsam.scheduling.population import Population
 from sparsam.scheduling.powercolumns import PowerColumns
 from sparsam.scheduling.storage import Storage
 from sparsam.scheduling.usage import LEVELS, Usage, use_level
@@ -37,8 +37,7 @@ _BY_LABELS = ("Service", "ReplicationController")
 ENDED = ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Resident:
+class Resident(NamedTuple):
     """A pod that counts on a node."""
 
     key: str
@@ -54,7 +53,7 @@ class Resident:
     @property
     def kind(self) -> PodClass:
         """What selectors see of it."""
-        return PodClass(self.demand.namespace, self.demand.labels, self.terminating)
+        return self.demand.kind._replace(terminating=True) if self.terminating else self.demand.kind
 
 
 class Snapshot:
@@ -78,6 +77,8 @@ class Snapshot:
         """Of all nodes."""
         self.use_levels: Floats = np.zeros((LEVELS + 1, 0))
         """Room that pods take (`room_of`) by the share of it that they are expected to use, in millicores."""
+        self.level_pods = [0] * (LEVELS + 1)
+        """Pods of each such share."""
         self.usual_levels: Floats = np.zeros(LEVELS + 1)
         """What all pods of the cluster together usually take, likewise, where somebody remembers that."""
         self.tainted: Bools = np.zeros((0, 0), np.bool_)
@@ -108,7 +109,6 @@ class Snapshot:
         self._beside: tuple[tuple[int, int], float, float] = ((0, -1), 0.0, 0.0)
         self._placed: dict[str, Resident] = {}
         self._homeless: dict[str, Resident] = {}
-        self._demands: dict[PodDemand, PodDemand] = {}
         self._domains: dict[str, tuple[int, Ints, int]] = {}
 
     def node_count(self) -> int:
@@ -209,18 +209,19 @@ class Snapshot:
         metadata, status = pod["metadata"], pod.get("status") or {}
         known = self._placed[f"{metadata['namespace']}/{metadata['name']}"]
         started, terminating = status.get("startTime") or "", "deletionTimestamp" in metadata
-        self.assume(replace(known, started=started, terminating=terminating))
+        self.assume(known._replace(started=started, terminating=terminating))
 
     def assume(self, resident: Resident) -> None:
         """Count a pod on a node from now on, wherever it was counted before."""
         known = self._placed.get(resident.key) or self._homeless.get(resident.key)
-        if known == resident:
-            return
-        if resident.key in self._placed and replace(self._placed[resident.key], started=resident.started) == resident:
-            # When it started matters to whoever looks for victims, and changes no count.
-            self._placed[resident.key] = self.residents[self.rows[resident.node]][resident.key] = resident
-            return
-        self.remove_pod(resident.key)
+        if known is not None:
+            if known == resident:
+                return
+            if resident.key in self._placed and known._replace(started=resident.started) == resident:
+                # When it started matters to whoever looks for victims, and changes no count.
+                self._placed[resident.key] = self.residents[self.rows[resident.node]][resident.key] = resident
+                return
+            self.remove_pod(resident.key)
         if resident.node in self.rows:
             self._place(resident)
         else:
@@ -321,13 +322,12 @@ class Snapshot:
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _place(self, resident: Resident) -> None:
-        # Replicas ask for the same: one copy serves them all.
         row = self.rows[resident.node]
         self._placed[resident.key] = resident
         self.residents[row][resident.key] = resident
         self.replicas[resident.demand.namespace, resident.demand.owner] += 1
         self._count(row, resident, +1)
-        if self.wishes.see(resident.demand):
+        if resident.demand.devices and self.wishes.see(resident.demand):
             self.dynamic.add_all()
 
     def _displace(self, resident: Resident) -> None:
@@ -345,9 +345,11 @@ class Snapshot:
                 self._fit_resources()
             self.requested[number, row] += sign * amount
         self.requested[PODS, row] += sign
-        for resource, amount in enumerate((demand.scored_cpu_millicores, demand.scored_memory_bytes)):
-            self.scored[resource, row] += sign * amount
-            self.scored_total[resource] += sign * amount
+        cpu, memory = sign * demand.scored_cpu_millicores, sign * demand.scored_memory_bytes
+        self.scored[CPU, row] += cpu
+        self.scored[MEMORY, row] += memory
+        self.scored_total[CPU] += cpu
+        self.scored_total[MEMORY] += memory
         for port in demand.ports:
             number = self.ports.number(port)
             if number >= len(self.port_users):
@@ -364,6 +366,7 @@ class Snapshot:
         else:
             level, room, expected = self._expected.pop(resident.key)
         self.use_levels[level, row] += sign * room
+        self.level_pods[level] += sign
         self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)

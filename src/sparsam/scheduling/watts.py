@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sparsam.scheduling.assessment import BALANCE, FIT, RowColumns
-from sparsam.scheduling.columns import Bools, Floats, Number, Rows, clipped, larger
+from sparsam.scheduling.columns import Bools, Floats, Number, Rows
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.devices import Rooms, packed
@@ -114,16 +114,21 @@ class SparsamPolicy:
         uses = (usage.expected_millicores(demand), usage.peak_millicores(demand))
         columns: dict[str, Any]
         if isinstance(rows, int):
-            columns = self._costs(demand, uses, power.facts_of_one(rows), partial(power.rise_at, rows))
-            rows = slice(rows, rows + 1)
+            columns = self._costs(demand, uses, power.facts_of_one(rows), partial(power.rise_at, rows), min, max)
         else:
-            columns = self._costs(demand, uses, power.facts_of(rows), partial(power.rises_at, rows))
+            rises = partial(power.rises_at, rows)
+            columns = self._costs(demand, uses, power.facts_of(rows), rises, np.minimum, np.maximum)
         if not (self.weights.sleeps or power.sleepers):
             del columns["opening"]
-        if (taken := self._rooms.taken(snapshot, demand, rows)) is not None:
-            columns["devices"] = taken
-            columns["packed"] = PACKED * self.weights.devices * packed(snapshot, demand, rows)
+        if self._rooms.exist(snapshot):
+            columns |= self._device_columns(snapshot, demand, rows)
         return columns
+
+    def _device_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
+        if isinstance(rows, int):
+            return _single(self._device_columns(snapshot, demand, slice(rows, rows + 1)))
+        filled = PACKED * self.weights.devices * packed(snapshot, demand, rows)
+        return {"devices": self._rooms.taken(snapshot, demand, rows), "packed": filled}
 
     def _costs(
         self,
@@ -131,41 +136,34 @@ class SparsamPolicy:
         uses: tuple[float, float],
         facts: Facts[Number],
         rises: Callable[[Number, Number], tuple[Number, Number]],
+        smaller: Callable[[Any, Any], Number],
+        larger: Callable[[Any, Any], Number],
     ) -> dict[str, Number]:
-        """Of one node, or of each of many. `uses` are millicores, expected and at the peak."""
+        """Of one node, or of each of many. `uses` are millicores, expected and at the peak.
+
+        The tie decides at equal prices: first that no server has to be opened. Where opening one costs watts, then the
+        fullest, so that those with little to do end up with nothing (best fit); else the emptiest, whose tasks have
+        most room. Performance is full where a node's CPUs have room for its peaks and the pod's; less where not, or
+        where tasks wait.
+        """
         weights, load = self.weights, facts.load
         expected, peak = uses
         width = width_of(facts, demand)
         filled = load + expected / width
         marginal, price = rises(load, filled)
-        doubted = price * (1.0 + weights.uncertainty * facts.errors) * facts.doubt_ratio
         facility = facts.facility / facts.speed if demand.is_batch else facts.facility
+        opened, order = marginal - price, FILLING * filled
+        if not weights.sleeps:
+            order = order * (2.0 * (abs(opened) > FINEST * price) - 1.0)
         busiest = larger(load, facts.peak_load) + peak / width
-        awake = idle_watts_added(facts, demand.lasts_seconds, sleeps=weights.sleeps)
+        room = smaller(larger((1.0 - busiest) * (1.0 / max(weights.headroom_ratio, 1e-9)), 0.0), 1.0)
         return {
             "watts": marginal,
-            "cost": doubted * facility,
-            "opening": awake * facility,
-            "performance": self._performance(facts, busiest),
-            "tie": self._tie(marginal, price, filled),
+            "cost": price * (1.0 + weights.uncertainty * facts.errors) * facts.doubt_ratio * facility,
+            "opening": idle_watts_added(facts, demand.lasts_seconds, sleeps=weights.sleeps) * facility,
+            "performance": weights.performance * FULL * room * facts.ease,
+            "tie": order - OPENING * larger(opened, 0.0),
         }
-
-    def _tie(self, marginal: Number, price: Number, filled: Number) -> Number:
-        """What decides at equal prices: first that no server has to be opened.
-
-        Where opening one costs watts, then the fullest, so that those with little to do end up with nothing (best fit);
-        else the emptiest, whose tasks have most room.
-        """
-        opening, order = marginal - price, FILLING * filled
-        if not self.weights.sleeps:
-            packs = abs(opening) > FINEST * price
-            order = order * (2.0 * packs - 1.0)
-        return order - OPENING * larger(opening, 0.0)
-
-    def _performance(self, facts: Facts[Number], peak: Number) -> Number:
-        """Full where a node's CPUs have room for its peaks and the pod's; less where not, or where tasks wait."""
-        room = clipped((1.0 - peak) * (1.0 / max(self.weights.headroom_ratio, 1e-9)))
-        return self.weights.performance * FULL * room * facts.ease
 
     def _crowded(self, view: View) -> Bools:
         """Nodes that would hold more than their share of the pod's service."""
@@ -187,8 +185,9 @@ class LeastIncrease(SparsamPolicy):
         return Ranking(-np.round(watts, DIGITS), watts)
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
-        power, rows = snapshot.power, slice(rows, rows + 1) if isinstance(rows, int) else rows
-        load, added = loads(snapshot, demand, rows)
+        if isinstance(rows, int):
+            return _single(self._row_columns(snapshot, demand, slice(rows, rows + 1)))
+        power, (load, added) = snapshot.power, loads(snapshot, demand, rows)
         return {"watts": power.watts_at(rows, load + added) - power.watts_at(rows, load)}
 
 
@@ -198,7 +197,8 @@ class Peaks(LeastIncrease):
     name = "peaks"
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
-        rows = slice(rows, rows + 1) if isinstance(rows, int) else rows
+        if isinstance(rows, int):
+            return _single(self._row_columns(snapshot, demand, slice(rows, rows + 1)))
         load, added = loads(snapshot, demand, rows)
         idle, half, full = (snapshot.power.level_watts(rows, step) for step in (0, STEPS // 2, STEPS))
         first, second = np.maximum(half - idle, 1e-9), np.maximum(full - half, 1e-9)
@@ -226,6 +226,11 @@ def _opening(view: View) -> Floats | None:
         filled = np.maximum(filled, np.minimum((snapshot.scored_total[resource] + amount) / capacity, 1.0))
     part = np.minimum(share / np.maximum(filled, 1e-9), 1.0)
     return np.asarray(columns["opening"] * part)
+
+
+def _single(columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns of one row as plain numbers."""
+    return {name: column.item() for name, column in columns.items()}
 
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:

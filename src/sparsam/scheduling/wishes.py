@@ -46,10 +46,9 @@ class Wishes:
 
     def see(self, demand: PodDemand, pods: float = 1.0) -> bool:
         """A pod that wants devices came, or so many; whether the version rose."""
-        devices = devices_of(demand)
-        if not devices or pods <= 0.0:
+        if not demand.devices or pods <= 0.0:
             return False
-        wanted = tuple((name, _rounded(amount, 4)) for name, amount in devices)
+        wanted = tuple((name, _rounded(amount, 4)) for name, amount in demand.devices)
         kind = Kind(wanted, _rounded(demand.amount("cpu"), 2), demand.selector, demand.required)
         seen = self._seen.get(kind)
         if seen is None:
@@ -71,11 +70,6 @@ class Wishes:
     def pods(self) -> float:
         """How many pods were seen."""
         return self._pods
-
-
-def devices_of(demand: PodDemand) -> list[tuple[str, int]]:
-    """Extended resources that a pod asks for."""
-    return sorted((name, amount) for name, amount in demand.requests if "/" in name and amount > 0)
 
 
 def _rounded(amount: int, digits: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -337,7 +337,7 @@ class World:
     def _settle(self, pod: int, row: int) -> None:
         """A pod that was there before the beginning."""
         resident = Resident(str(pod), self.snapshot.names[row], self.demands[self._template[pod]])
-        self.snapshot.assume(replace(resident, priority=self._priority(pod)))
+        self.snapshot.assume(resident._replace(priority=self._priority(pod)))
         self._begin(pod, row, 0.0)
 
     def _start(self, bind: Bind, now: float) -> None:
@@ -354,8 +354,8 @@ class World:
         resident = self.snapshot.residents[old][evict.pod]
         ghost = f"{evict.pod} leaves {evict.node}"
         self.snapshot.remove_pod(evict.pod + RESERVED)
-        self.snapshot.assume(replace(resident, node=evict.target))
-        self.snapshot.assume(replace(resident, key=ghost))
+        self.snapshot.assume(resident._replace(node=evict.target))
+        self.snapshot.assume(resident._replace(key=ghost))
         left_over = self._work.used_millicores(pod, old)
         heapq.heappush(self._leaving, (now + self._rules.effort.overlap_seconds, old, ghost, left_over))
         self._work.move(pod, new, now)
