@@ -95,7 +95,7 @@ def test_one_row_is_told_what_all_are_told(celsius):
     for before, after in ((0.0, 0.3), (0.25, 0.25), (0.7, 1.0), (0.9, 1.6)):
         found = made.rises_at(EVERY, np.array([before]), np.array([after]))
         assert made.rise_at(0, before, after) == tuple(float(each[0]) for each in found)
-    assert made.facts_of_one(0) == tuple(float(each[0]) for each in made.facts_of(np.array([0])))
+    assert made.seen(0).facts == tuple(float(each[0]) for each in made.facts_of(np.array([0])))
 
 
 def test_warm_air_makes_load_dearer():

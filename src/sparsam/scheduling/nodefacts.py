@@ -6,7 +6,8 @@ what is in it, so the facts are lines of one table.
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,16 @@ class Facts(NamedTuple, Generic[Number]):
     """What waking the node costs: so much as long as it is awake, and so much once; 0 for one that is awake."""
     kept_watts: Number
     """What a node that is awake and empty would save by sleeping; 0 for all others."""
+
+
+class Seen(NamedTuple, Generic[Number]):
+    """Nodes to formulas that serve many and single ones alike: columns, or plain numbers, which are far faster."""
+
+    facts: Facts[Number]
+    rises: Callable[[Number, Number], tuple[Number, Number]]
+    """By how much the watts rise between two loads; see `PowerColumns.rises_at`."""
+    smaller: Callable[[Any, Any], Number]
+    larger: Callable[[Any, Any], Number]
 
 
 START = Facts(1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0)

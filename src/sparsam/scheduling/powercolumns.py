@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATI
 from sparsam.power.thermal import assumed
 from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped, grown
 from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up, rise, rises
-from sparsam.scheduling.nodefacts import Facts, FactTable
+from sparsam.scheduling.nodefacts import Facts, FactTable, Seen
 
 Obj = Mapping[str, Any]
 
@@ -103,9 +103,11 @@ class PowerColumns:
         """Of these rows."""
         return self._table.of(rows)
 
-    def facts_of_one(self, row: int) -> Facts[float]:
-        """Of a single row."""
-        return self._table.one(row)
+    def seen(self, rows: Rows | slice | int) -> Seen[Any]:
+        """These rows, or a single one in plain numbers."""
+        if isinstance(rows, int):
+            return Seen(self._table.one(rows), partial(self.rise_at, rows), min, max)
+        return Seen(self._table.of(rows), partial(self.rises_at, rows), np.minimum, np.maximum)
 
     def set_node(self, row: int, name: str, annotations: Mapping[str, str], millicores: float) -> None:
         """Take the node's model from its annotations, or the prior by its threads."""

@@ -20,8 +20,8 @@ from sparsam.scheduling.snapshot import CPU, MEMORY, PODS, Snapshot
 from sparsam.scheduling.usage import LEVELS
 
 KEPT_CHANGES, KEPT_RATIO = 64, 1 / 16
-"""After so many changes of nodes, or of so many of all nodes, it is looked anew how much room is left: after whichever is
-more, but of no more than a quarter of all.
+"""It is looked anew how much room is left after so many changes of nodes, or of such a share of all nodes, whichever is
+more; in small clusters after changes of a quarter of them.
 """
 CURVE_CHANGES = 16_384
 """And after so many, which servers are efficient, since curves are learned."""

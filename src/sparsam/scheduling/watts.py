@@ -12,9 +12,7 @@ exponential through idle, half and full load as its only model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from sparsam.scheduling.columns import Bools, Floats, Number, Rows
 from sparsam.scheduling.curvetables import STEPS
 from sparsam.scheduling.demand import PodDemand
 from sparsam.scheduling.devices import Rooms, packed
-from sparsam.scheduling.nodefacts import Facts, idle_watts_added
+from sparsam.scheduling.nodefacts import Facts, Seen, idle_watts_added
 from sparsam.scheduling.policy import Ranking, plugin_parts, summed
 from sparsam.scheduling.population import Matching
 from sparsam.scheduling.profile import Profile
@@ -112,12 +110,7 @@ class SparsamPolicy:
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         power, usage = snapshot.power, snapshot.usage
         uses = (usage.expected_millicores(demand), usage.peak_millicores(demand))
-        columns: dict[str, Any]
-        if isinstance(rows, int):
-            columns = self._costs(demand, uses, power.facts_of_one(rows), partial(power.rise_at, rows), min, max)
-        else:
-            rises = partial(power.rises_at, rows)
-            columns = self._costs(demand, uses, power.facts_of(rows), rises, np.minimum, np.maximum)
+        columns: dict[str, Any] = self._costs(demand, uses, power.seen(rows))
         if not (self.weights.sleeps or power.sleepers):
             del columns["opening"]
         if self._rooms.exist(snapshot):
@@ -130,15 +123,7 @@ class SparsamPolicy:
         filled = PACKED * self.weights.devices * packed(snapshot, demand, rows)
         return {"devices": self._rooms.taken(snapshot, demand, rows), "packed": filled}
 
-    def _costs(
-        self,
-        demand: PodDemand,
-        uses: tuple[float, float],
-        facts: Facts[Number],
-        rises: Callable[[Number, Number], tuple[Number, Number]],
-        smaller: Callable[[Any, Any], Number],
-        larger: Callable[[Any, Any], Number],
-    ) -> dict[str, Number]:
+    def _costs(self, demand: PodDemand, uses: tuple[float, float], nodes: Seen[Number]) -> dict[str, Number]:
         """Of one node, or of each of many. `uses` are millicores, expected and at the peak.
 
         The tie decides at equal prices: first that no server has to be opened. Where opening one costs watts, then the
@@ -146,6 +131,7 @@ class SparsamPolicy:
         most room. Performance is full where a node's CPUs have room for its peaks and the pod's; less where not, or
         where tasks wait.
         """
+        facts, rises, smaller, larger = nodes
         weights, load = self.weights, facts.load
         expected, peak = uses
         width = width_of(facts, demand)
