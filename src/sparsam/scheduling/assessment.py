@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsam.scheduling.columns import Bools, ChangeLog, Ints, Rows, any_line
+from sparsam.scheduling.columns import Bools, ChangeLog, Ints, Rows, any_line, cells
 from sparsam.scheduling.demand import HARD_EFFECTS, PodDemand, Taint
 from sparsam.scheduling.nodematch import required_mask, term_mask, untolerated
 from sparsam.scheduling.profile import Profile
@@ -25,7 +25,7 @@ RowColumns = Callable[[Snapshot, PodDemand, "Rows | slice | int"], dict[str, Any
 
 A single row by its number is answered in plain numbers.
 """
-FEW = 8
+FEW = 12
 """Up to so many nodes are looked at one by one: most often one or two have changed since the last pod of a kind, and
 plain numbers are then several times as fast as columns of one or two.
 """
@@ -53,6 +53,7 @@ class Assessment:
         self.demand, self.profile = demand, profile
         self.columns: dict[str, Any] = {}
         """The policy's own, by name."""
+        self._cells: dict[str, Any] = {}
         self._snapshot = snapshot
         self._row_columns = row_columns
         self._static_seen = self._dynamic_seen = self._images_seen = -1
@@ -177,12 +178,15 @@ class Assessment:
         if self._row_columns is None:
             return
         if changed is None:
-            self.columns = {}
+            self.columns, self._cells = {}, {}
         for row in few:
             if self._snapshot.alive[row]:
-                self._look(self._row_columns, row)
+                for name, value in self._row_columns(self._snapshot, self.demand, row).items():
+                    self._cell(name)[row] = value
         if not few:
-            self._look(self._row_columns, rows)
+            for name, values in self._row_columns(self._snapshot, self.demand, rows).items():
+                self._cell(name)
+                self.columns[name][rows] = values
 
     def _refresh_scores(self, rows: Rows | slice) -> None:
         snapshot, demand, profile = self._snapshot, self.demand, self.profile
@@ -192,14 +196,14 @@ class Assessment:
             scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
             self.balance_scores = _merged(self.balance_scores, _small(scores), rows)
 
-    def _look(self, row_columns: RowColumns, rows: Rows | slice | int) -> None:
-        """Take over what the policy says of one row or several."""
-        columns = self.columns
-        for name, found in row_columns(self._snapshot, self.demand, rows).items():
-            if name not in columns:
-                # Half the memory of what the policy computes with: thousands of pods' columns are kept.
-                columns[name] = np.zeros(len(self._snapshot.names), np.float32)
-            columns[name][rows] = found
+    def _cell(self, name: str) -> Any:
+        """Single places of one of the policy's columns, which begins with zeros."""
+        cell = self._cells.get(name)
+        if cell is None:
+            # Half the memory of what the policy computes with: thousands of pods' columns are kept.
+            self.columns[name] = np.zeros(len(self._snapshot.names), np.float32)
+            cell = self._cells[name] = cells(self.columns[name])
+        return cell
 
     def _with_room(self, rows: Rows | slice) -> Bools:
         """Open nodes on which resources and host ports are free."""
@@ -214,9 +218,9 @@ class Assessment:
         """Whether resources are free on one node."""
         if "NodeResourcesFit" not in self.profile.filters:
             return True
-        requested, allocatable = self._snapshot.requested, self._snapshot.allocatable
+        requested, allocatable = self._snapshot.requested_at, self._snapshot.allocatable_at
         for number, amount in self._asked:
-            if requested.item(number, row) + amount > allocatable.item(number, row):
+            if requested[number, row] + amount > allocatable[number, row]:
                 return False
         return True
 

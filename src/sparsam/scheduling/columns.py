@@ -69,6 +69,11 @@ class ChangeLog:
         return changed if len(changed) < 2 else sorted(set(changed))
 
 
+def cells(array: npt.NDArray[Any]) -> Any:
+    """The same memory for single places: `cells(a)[3] += 1.0` is `a[3] += 1.0`, in half the time and plain numbers."""
+    return memoryview(array)
+
+
 def grown(array: Any, size: int, fill: Any = 0) -> Any:
     """The array with its last axis extended to `size`."""
     extra = np.full((*array.shape[:-1], size - array.shape[-1]), fill, array.dtype)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,13 +78,11 @@ class Placer:
 
     def schedule(self, pending: Iterable[PendingPod]) -> Plan:
         """Decide for each pending pod. What is bound is counted in the snapshot from then on (`Snapshot.assume`)."""
-        binds: list[Bind] = []
-        rejections: list[Rejection] = []
-        for group, members in groupby(pending, key=lambda pod: pod.group):
-            pods = list(members)
-            decisions = self._all_or_none(pods) if group else [self._decide(pod) for pod in pods]
-            binds += (each for each in decisions if isinstance(each, Bind))
-            rejections += (each for each in decisions if isinstance(each, Rejection))
+        decisions: list[Bind | Rejection] = []
+        for group, members in groupby(pending, key=attrgetter("group")):
+            decisions += self._all_or_none(list(members)) if group else map(self._decide, members)
+        binds = [each for each in decisions if isinstance(each, Bind)]
+        rejections = [each for each in decisions if isinstance(each, Rejection)]
         return Plan(tuple(binds), tuple(rejections))
 
     def view(self, pod: PendingPod) -> View:

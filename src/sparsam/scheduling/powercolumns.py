@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from sparsam.power.nodemodel import node_model
 from sparsam.power.online import P90_SIZE, Trust
 from sparsam.power.server import IDLE_ANNOTATION, MAX_ANNOTATION, MODEL_ANNOTATION
 from sparsam.power.thermal import assumed
-from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, clipped, grown
+from sparsam.scheduling.columns import Bools, Floats, Ints, Rows, cells, clipped, grown
 from sparsam.scheduling.curvetables import STEPS, CurveTables, look_up, rise, rises
 from sparsam.scheduling.nodefacts import Facts, FactTable, Seen
 
@@ -77,6 +77,7 @@ class PowerColumns:
         """Of pods that came since the last observation, which it cannot have seen."""
         self._pods: Ints = np.zeros(0, np.int64)
         self._table = FactTable()
+        self._cells = self._found_cells()
         self._curves: dict[int, _Curve] = {}
         self._sleep_kinds: dict[int, str] = {}
         self._rows: dict[str, int] = {}
@@ -93,6 +94,7 @@ class PowerColumns:
         for name in ("observed_load", "inlet_celsius", "wake_seconds"):
             setattr(self, name, grown(getattr(self, name), rows, math.nan))
         self._table.grow(rows)
+        self._cells = self._found_cells()
 
     @property
     def facts(self) -> Facts[Floats]:
@@ -139,18 +141,15 @@ class PowerColumns:
 
     def count(self, row: int, millicores: float, sign: int, *, holds: bool = True) -> None:
         """A pod that is expected to use so much came to a node, or with -1 went; `holds`: whether it keeps it awake."""
-        self.expected_millicores[row] += sign * millicores
+        of = self._cells
+        of.expected[row] = expected = of.expected[row] + sign * millicores
+        of.unseen[row] = max(of.unseen[row] + sign * millicores, 0.0)
         if holds:
-            self._pods[row] += sign
-            if self._pods[row] <= 1:
+            of.pods[row] = pods = of.pods[row] + sign
+            if pods <= 1:
                 self._stand(row)
-        if sign > 0:
-            self._unseen_millicores[row] += millicores
-        else:
-            self._unseen_millicores[row] = max(self._unseen_millicores[row] - millicores, 0.0)
-        facts = self.facts
-        used = self.expected_millicores[row] + self._unexplained_millicores[row]
-        facts.load[row] = min(max(used / facts.capacity_millicores[row], 0.0), 1.0)
+        load = (expected + of.unexplained[row]) / of.capacity[row]
+        of.load[row] = min(max(load, 0.0), 1.0)
 
     def set_asleep(self, row: int, asleep: bool) -> None:
         """The node takes no pods before it is woken; or it is awake, or on its way."""
@@ -255,6 +254,16 @@ class PowerColumns:
         facts.woken_joules[row] = self._wake_joules[row] if asleep else 0.0
         facts.kept_watts[row] = self._option_watts[row] if not asleep and self._pods[row] == 0 else 0.0
 
+    def _found_cells(self) -> _Cells:
+        return _Cells(
+            expected=cells(self.expected_millicores),
+            unexplained=cells(self._unexplained_millicores),
+            unseen=cells(self._unseen_millicores),
+            pods=cells(self._pods),
+            capacity=cells(self.facts.capacity_millicores),
+            load=cells(self.facts.load),
+        )
+
     def _set_curve(self, row: int, levels: Floats | None) -> None:
         before = int(self.curve[row])
         self.curve[row] = -1 if levels is None else self.tables.take(levels)
@@ -285,6 +294,17 @@ class PowerColumns:
         self._unseen_millicores[rows] = 0.0
         used = self.expected_millicores[rows] + self._unexplained_millicores[rows]
         facts.load[rows] = clipped(used / capacity)
+
+
+class _Cells(NamedTuple):
+    """Single places of what changes with each pod (see `columns.cells`)."""
+
+    expected: Any
+    unexplained: Any
+    unseen: Any
+    pods: Any
+    capacity: Any
+    load: Any
 
 
 @dataclass(frozen=True, slots=True)

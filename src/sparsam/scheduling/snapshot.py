@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparsam.objects.selectors import LabelSelector, label_selector_from_map, parse_label_selector_object
-from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, grown, with_lines
+from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, cells, grown, with_lines
 from sparsam.scheduling.demand import WITH_THE_NODE, HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
 from sparsam.scheduling.podterms import PodClass
@@ -104,6 +104,7 @@ class Snapshot:
         self.nominees: dict[str, Resident] = {}
         """Pods for which room is being made on a node: no pod of lower or equal priority may take it."""
         self._free: list[int] = []
+        self._find_cells()
         self._expected: dict[str, tuple[int, float, float]] = {}
         """As each pod was counted: its level of use, its room, and the millicores that it would use on its node."""
         self._beside: tuple[tuple[int, int], float, float] = ((0, -1), 0.0, 0.0)
@@ -343,11 +344,11 @@ class Snapshot:
             number = self.resources.number(name)
             if number >= len(self.requested):
                 self._fit_resources()
-            self.requested[number, row] += sign * amount
-        self.requested[PODS, row] += sign
+            self.requested_at[number, row] += sign * amount
+        self.requested_at[PODS, row] += sign
         cpu, memory = sign * demand.scored_cpu_millicores, sign * demand.scored_memory_bytes
-        self.scored[CPU, row] += cpu
-        self.scored[MEMORY, row] += memory
+        self._scored_at[CPU, row] += cpu
+        self._scored_at[MEMORY, row] += memory
         self.scored_total[CPU] += cpu
         self.scored_total[MEMORY] += memory
         for port in demand.ports:
@@ -365,11 +366,16 @@ class Snapshot:
             self._expected[resident.key] = (level, room, expected)
         else:
             level, room, expected = self._expected.pop(resident.key)
-        self.use_levels[level, row] += sign * room
+        self._levels_at[level, row] += sign * room
         self.level_pods[level] += sign
         self.power.count(row, expected, sign, holds=demand.owner[0] not in WITH_THE_NODE)
         self.population.add(row, resident.kind, demand.terms, sign)
         self.dynamic.add(row)
+
+    def _find_cells(self) -> None:
+        """Pods come and go one at a time."""
+        self.requested_at, self.allocatable_at = cells(self.requested), cells(self.allocatable)
+        self._scored_at, self._levels_at = cells(self.scored), cells(self.use_levels)
 
     def _set_allocatable(self, row: int, allocatable: Mapping[str, int]) -> None:
         numbers = [self.resources.number(name) for name in allocatable]
@@ -381,6 +387,7 @@ class Snapshot:
         if len(self.allocatable) < len(self.resources):
             self.allocatable = with_lines(self.allocatable, len(self.resources))
             self.requested = with_lines(self.requested, len(self.resources))
+            self._find_cells()
 
     def _set_labels(self, row: int, labels: Mapping[str, str]) -> None:
         for key, values in self.labels.items():
@@ -419,6 +426,7 @@ class Snapshot:
             setattr(self, name, grown(getattr(self, name), rows))
         for key, values in self.labels.items():
             self.labels[key] = grown(values, rows, ABSENT)
+        self._find_cells()
         self.population.grow(rows)
         self.images.grow(rows)
         self.power.grow(rows)

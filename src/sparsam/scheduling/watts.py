@@ -110,9 +110,8 @@ class SparsamPolicy:
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         power, usage = snapshot.power, snapshot.usage
         uses = (usage.expected_millicores(demand), usage.peak_millicores(demand))
-        columns: dict[str, Any] = self._costs(demand, uses, power.seen(rows))
-        if not (self.weights.sleeps or power.sleepers):
-            del columns["opening"]
+        wakes = self.weights.sleeps or power.sleepers
+        columns: dict[str, Any] = self._costs(demand, uses, power.seen(rows), wakes=wakes)
         if self._rooms.exist(snapshot):
             columns |= self._device_columns(snapshot, demand, rows)
         return columns
@@ -123,8 +122,8 @@ class SparsamPolicy:
         filled = PACKED * self.weights.devices * packed(snapshot, demand, rows)
         return {"devices": self._rooms.taken(snapshot, demand, rows), "packed": filled}
 
-    def _costs(self, demand: PodDemand, uses: tuple[float, float], nodes: Seen[Number]) -> dict[str, Number]:
-        """Of one node, or of each of many. `uses` are millicores, expected and at the peak.
+    def _costs(self, demand: PodDemand, uses: tuple[float, float], nodes: Seen[Number], *, wakes: bool) -> dict[str, Number]:
+        """Of one node, or of each of many. `uses` are millicores, expected and at the peak; `wakes`: some node may sleep.
 
         The tie decides at equal prices: first that no server has to be opened. Where opening one costs watts, then the
         fullest, so that those with little to do end up with nothing (best fit); else the emptiest, whose tasks have
@@ -143,13 +142,15 @@ class SparsamPolicy:
             order = order * (2.0 * (abs(opened) > FINEST * price) - 1.0)
         busiest = larger(load, facts.peak_load) + peak / width
         room = smaller(larger((1.0 - busiest) * (1.0 / max(weights.headroom_ratio, 1e-9)), 0.0), 1.0)
-        return {
+        found = {
             "watts": marginal,
             "cost": price * (1.0 + weights.uncertainty * facts.errors) * facts.doubt_ratio * facility,
-            "opening": idle_watts_added(facts, demand.lasts_seconds, sleeps=weights.sleeps) * facility,
             "performance": weights.performance * FULL * room * facts.ease,
             "tie": order - OPENING * larger(opened, 0.0),
         }
+        if wakes:
+            found["opening"] = idle_watts_added(facts, demand.lasts_seconds, sleeps=weights.sleeps) * facility
+        return found
 
     def _crowded(self, view: View) -> Bools:
         """Nodes that would hold more than their share of the pod's service."""

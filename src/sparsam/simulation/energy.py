@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsam.power.sleep import Sleep
+from sparsam.scheduling.columns import cells
 from sparsam.scheduling.curvetables import STEPS, look_up
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +46,6 @@ class Energy:
     def __init__(self, watts: Floats, sleep: Sleep) -> None:
         nodes = len(watts)
         self._table, self._rows = watts, np.arange(nodes)
-        # Single nodes change far more often than all of them: plain lists answer faster than arrays.
         self._lists: Sequence[list[float]] = watts.tolist()
         self._sleep = sleep
         self.state = np.zeros(nodes, np.int8)
@@ -58,13 +58,20 @@ class Energy:
         self._idle_seconds: Floats = np.zeros(nodes)
         self._asleep_joules, self._transition_joules, self._heat_joules = 0.0, 0.0, np.zeros(nodes)
         self._since: Floats = np.zeros(nodes)
+        self._find_cells()
+
+    def _find_cells(self) -> None:
+        """Single nodes change far more often than all of them."""
+        self._state_at, self._load_at, self._watts_at = cells(self.state), cells(self.load), cells(self.watts)
+        self._joules_at, self._since_at = cells(self._joules), cells(self._since)
+        self._heat_at, self._idle_at = cells(self.heat_watts), cells(self._idle_seconds)
 
     def set_load(self, row: int, load: float, now: float) -> None:
         """One node's load changed."""
         self._settle(row, now)
-        self.load[row] = load
-        if self.state[row] == AWAKE:
-            self.watts[row] = self._awake_watts(row, load)
+        self._load_at[row] = load
+        if self._state_at[row] == AWAKE:
+            self._watts_at[row] = self._awake_watts(row, load)
 
     def set_loads(self, load: Floats, now: float) -> None:
         """All loads may have changed."""
@@ -72,12 +79,12 @@ class Energy:
         self.load[:] = load
         awake = self.state == AWAKE
         drawn = look_up(self._table, self._rows, np.clip(load, 0.0, 1.0))
-        self.watts = np.where(awake, drawn, self.watts)
+        np.copyto(self.watts, drawn, where=awake)
 
     def set_heat(self, watts: Floats, now: float) -> None:
         """What fans and leakage add from now on; counts for nodes that are awake."""
         self.settle(now)
-        self.heat_watts = np.where(self.state == AWAKE, watts, 0.0)
+        self.heat_watts[:] = np.where(self.state == AWAKE, watts, 0.0)
 
     def set_state(self, row: int, state: int, now: float) -> None:
         """A node fell asleep, woke, failed or came back."""
@@ -111,20 +118,21 @@ class Energy:
         return Parts(idle, rest, self._asleep_joules, self._transition_joules, heat)
 
     def _settle(self, row: int, now: float) -> None:
-        seconds = now - float(self._since[row])
+        seconds = now - self._since_at[row]
         if not seconds:
             return
-        state, joules = self.state[row], float(self.watts[row]) * seconds
-        heat = float(self.heat_watts[row]) * seconds
-        self._joules[row] += joules + heat
+        state, joules = self._state_at[row], self._watts_at[row] * seconds
+        heat = self._heat_at[row] * seconds
+        self._joules_at[row] += joules + heat
         if state == AWAKE:
-            self._idle_seconds[row] += seconds
-            self._heat_joules[row] += heat
+            self._idle_at[row] += seconds
+            if heat:
+                self._heat_joules[row] += heat
         elif state == ASLEEP:
             self._asleep_joules += joules
         else:
             self._transition_joules += joules
-        self._since[row] = now
+        self._since_at[row] = now
 
     def _watts(self, row: int, state: int) -> float:
         sleep = self._sleep

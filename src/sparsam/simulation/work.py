@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from sparsam.scheduling.columns import Floats, Ints
+from sparsam.scheduling.columns import Floats, Ints, cells
 from sparsam.simulation.trace import Trace
 
 NOBODY = -1
@@ -41,6 +41,11 @@ class Work:
         """Since when each pod's work is to be counted."""
         self._left: Floats = trace.duration_seconds.copy()
         """Time that each pod has yet to run."""
+        self._node_at, self._last_at, self._first_at = cells(self.node), cells(self.last), cells(self.first)
+        self._ended_at, self._started_at, self._left_at = cells(self.ended), cells(self._started), cells(self._left)
+        self._done_at, self._used_at, self._mean_at = (
+            cells(each) for each in (self.core_seconds, self._now_used, self.millicores)
+        )
         self._runs = [0] * count
         """Counts the starts of each pod; an end that belongs to an older one is void."""
         self._ends: list[tuple[float, int, int]] = []
@@ -56,19 +61,19 @@ class Work:
         """The next pod that ends by now, and when; it runs until it is stopped."""
         while self._ends and self._ends[0][0] <= now:
             at, pod, run = heapq.heappop(self._ends)
-            if self._runs[pod] == run and self.node[pod] != NOBODY:
-                self.ended[pod] = at
+            if self._runs[pod] == run and self._node_at[pod] != NOBODY:
+                self._ended_at[pod] = at
                 return at, pod
         return None
 
     def begin(self, pod: int, row: int, now: float) -> None:
         """The pod runs on a node from now on."""
-        self.node[pod] = self.last[pod] = row
-        self._started[pod] = now
-        if math.isnan(self.first[pod]):
-            self.first[pod] = now
+        self._node_at[pod] = self._last_at[pod] = row
+        self._started_at[pod] = now
+        if math.isnan(self._first_at[pod]):
+            self._first_at[pod] = now
         self._runs[pod] += 1
-        seconds = float(self._left[pod])
+        seconds = self._left_at[pod]
         if self._is_batch[pod]:
             seconds /= self._speeds[row]
         if math.isfinite(seconds):
@@ -82,18 +87,18 @@ class Work:
 
     def stop(self, pod: int, now: float, *, lost: bool = False) -> int:
         """The pod is gone from its node, which is returned; batch work that is `lost` begins anew elsewhere."""
-        row = int(self.node[pod])
+        row: int = self._node_at[pod]
         if lost and self._is_batch[pod]:
             self.lost_core_seconds += self._worked(pod, now)
         else:
             self._count(pod, now)
         self._runs[pod] += 1
-        self.node[pod] = NOBODY
+        self._node_at[pod] = NOBODY
         return row
 
     def used_millicores(self, pod: int, row: int) -> float:
         """What the pod uses now, or would use on this node, in time of a core of speed 1."""
-        return float(self._now_used[pod]) * self._pace(pod, row)
+        return float(self._used_at[pod] * self._pace(pod, row))
 
     def follow(self, now: float, nodes: int) -> Floats:
         """Take over what running pods use now by their series; what is used on each node, shape (nodes,)."""
@@ -114,14 +119,14 @@ class Work:
             self._count(pod, now)
 
     def _count(self, pod: int, now: float) -> None:
-        self.core_seconds[pod] += self._worked(pod, now)
+        self._done_at[pod] += self._worked(pod, now)
         if not self._is_batch[pod]:
-            self._left[pod] -= now - self._started[pod]
+            self._left_at[pod] -= now - self._started_at[pod]
 
     def _worked(self, pod: int, now: float) -> float:
         """Work since the pod began, or was last counted."""
-        cores = float(self.millicores[pod]) / 1000.0 * self._pace(pod, int(self.node[pod]))
-        return cores * (now - float(self._started[pod]))
+        cores = self._mean_at[pod] / 1000.0 * self._pace(pod, self._node_at[pod])
+        return float(cores * (now - self._started_at[pod]))
 
     def _pace(self, pod: int, row: int) -> float:
         """How much work a pod does beside what it does on a core of speed 1: batch all that the core can do, a service
