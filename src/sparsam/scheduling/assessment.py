@@ -53,7 +53,7 @@ class Assessment:
         self.demand, self.profile = demand, profile
         self.columns: dict[str, Any] = {}
         """The policy's own, by name."""
-        self._cells: dict[str, Any] = {}
+        self._cells = _Cells(self.columns, 0)
         self._snapshot = snapshot
         self._row_columns = row_columns
         self._static_seen = self._dynamic_seen = self._images_seen = -1
@@ -178,15 +178,16 @@ class Assessment:
         if self._row_columns is None:
             return
         if changed is None:
-            self.columns, self._cells = {}, {}
+            self.columns = {}
+            self._cells = _Cells(self.columns, len(self._snapshot.names))
+        single = self._cells
         for row in few:
             if self._snapshot.alive[row]:
                 for name, value in self._row_columns(self._snapshot, self.demand, row).items():
-                    self._cell(name)[row] = value
+                    single[name][row] = value
         if not few:
             for name, values in self._row_columns(self._snapshot, self.demand, rows).items():
-                self._cell(name)
-                self.columns[name][rows] = values
+                np.asarray(single[name])[rows] = values
 
     def _refresh_scores(self, rows: Rows | slice) -> None:
         snapshot, demand, profile = self._snapshot, self.demand, self.profile
@@ -195,15 +196,6 @@ class Assessment:
         if profile.weights.get(BALANCE, 0) and any(demand.amount(name) for name in profile.balanced_resources):
             scores = balanced_scores(snapshot, demand, profile.balanced_resources, rows)
             self.balance_scores = _merged(self.balance_scores, _small(scores), rows)
-
-    def _cell(self, name: str) -> Any:
-        """Single places of one of the policy's columns, which begins with zeros."""
-        cell = self._cells.get(name)
-        if cell is None:
-            # Half the memory of what the policy computes with: thousands of pods' columns are kept.
-            self.columns[name] = np.zeros(len(self._snapshot.names), np.float32)
-            cell = self._cells[name] = cells(self.columns[name])
-        return cell
 
     def _with_room(self, rows: Rows | slice) -> Bools:
         """Open nodes on which resources and host ports are free."""
@@ -219,7 +211,7 @@ class Assessment:
         if "NodeResourcesFit" not in self.profile.filters:
             return True
         requested, allocatable = self._snapshot.requested_at, self._snapshot.allocatable_at
-        for number, amount in self._asked:
+        for number, amount in self._asked:  # noqa: SIM110 -- a generator takes as long as all else here
             if requested[number, row] + amount > allocatable[number, row]:
                 return False
         return True
@@ -245,6 +237,19 @@ class Assessment:
         scores = snapshot.images.scores(self.demand.images, snapshot.node_count()) if there else None
         self.image_scores = None if scores is None else _small(scores)
         self._images_seen = snapshot.images.version
+
+
+class _Cells(dict[str, Any]):
+    """Single places of columns by name; one that is not there yet is added, full of zeros."""
+
+    def __init__(self, columns: dict[str, Any], rows: int) -> None:
+        self._columns, self._rows = columns, rows
+
+    def __missing__(self, name: str) -> Any:
+        # Half the memory of what the policy computes with: thousands of pods' columns are kept.
+        self._columns[name] = np.zeros(self._rows, np.float32)
+        self[name] = single = cells(self._columns[name])
+        return single
 
 
 def _picked(changed: list[int] | None) -> Rows | slice:

@@ -43,9 +43,10 @@ class Facts(NamedTuple, Generic[Number]):
 class Seen(NamedTuple, Generic[Number]):
     """Nodes to formulas that serve many and single ones alike: columns, or plain numbers, which are far faster."""
 
+    rows: Rows | slice | int
     facts: Facts[Number]
-    rises: Callable[[Number, Number], tuple[Number, Number]]
-    """By how much the watts rise between two loads; see `PowerColumns.rises_at`."""
+    rises: Callable[[Any, Number, Number], tuple[Number, Number]]
+    """By how much the watts of rows rise between two loads; see `PowerColumns.rises_at`."""
     smaller: Callable[[Any, Any], Number]
     larger: Callable[[Any, Any], Number]
 

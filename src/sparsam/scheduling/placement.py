@@ -80,7 +80,8 @@ class Placer:
         """Decide for each pending pod. What is bound is counted in the snapshot from then on (`Snapshot.assume`)."""
         decisions: list[Bind | Rejection] = []
         for group, members in groupby(pending, key=attrgetter("group")):
-            decisions += self._all_or_none(list(members)) if group else map(self._decide, members)
+            pods = list(members)
+            decisions += self._all_or_none(pods) if group else map(self._decide, pods)
         binds = [each for each in decisions if isinstance(each, Bind)]
         rejections = [each for each in decisions if isinstance(each, Rejection)]
         return Plan(tuple(binds), tuple(rejections))

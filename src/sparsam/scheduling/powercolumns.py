@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,8 +108,8 @@ class PowerColumns:
     def seen(self, rows: Rows | slice | int) -> Seen[Any]:
         """These rows, or a single one in plain numbers."""
         if isinstance(rows, int):
-            return Seen(self._table.one(rows), partial(self.rise_at, rows), min, max)
-        return Seen(self._table.of(rows), partial(self.rises_at, rows), np.minimum, np.maximum)
+            return Seen(rows, self._table.one(rows), self.rise_at, min, max)
+        return Seen(rows, self._table.of(rows), self.rises_at, np.minimum, np.maximum)
 
     def set_node(self, row: int, name: str, annotations: Mapping[str, str], millicores: float) -> None:
         """Take the node's model from its annotations, or the prior by its threads."""
@@ -217,7 +217,7 @@ class PowerColumns:
         if self._knows_inlets:
             watts, below = self.rises_at(np.array([row]), np.array([before]), np.array([after]))
             return float(watts[0]), float(below[0])
-        return rise(self.tables.lines[self.curve[row]], before, after)
+        return rise(self.tables.lines[self._cells.curve[row]], before, after)
 
     def _warm_watts(self, rows: Rows | slice, before: Floats, after: Floats) -> Floats:
         """What fans and leakage add to a rise of load in air that is not the calibration's; zero where unknown."""
@@ -260,6 +260,7 @@ class PowerColumns:
             unexplained=cells(self._unexplained_millicores),
             unseen=cells(self._unseen_millicores),
             pods=cells(self._pods),
+            curve=cells(self.curve),
             capacity=cells(self.facts.capacity_millicores),
             load=cells(self.facts.load),
         )
@@ -303,6 +304,7 @@ class _Cells(NamedTuple):
     unexplained: Any
     unseen: Any
     pods: Any
+    curve: Any
     capacity: Any
     load: Any
 

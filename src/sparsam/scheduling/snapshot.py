@@ -339,10 +339,11 @@ class Snapshot:
         self._count(row, resident, -1)
 
     def _count(self, row: int, resident: Resident, sign: int) -> None:
-        demand = resident.demand
+        demand, numbers = resident.demand, self.resources.numbers
         for name, amount in demand.requests:
-            number = self.resources.number(name)
-            if number >= len(self.requested):
+            number = numbers.get(name, ABSENT)
+            if not 0 <= number < len(self.requested):
+                number = self.resources.number(name)
                 self._fit_resources()
             self.requested_at[number, row] += sign * amount
         self.requested_at[PODS, row] += sign

@@ -102,10 +102,11 @@ class SparsamPolicy:
         taken = view.snapshot.room_of(demand)
         level = use_level(taken, view.snapshot.usage.expected_millicores(demand))
         room, opening = self._scarcity.prices(view.snapshot, level, batch=demand.is_batch), _opening(view)
-        price = taken * room if room is not None else np.zeros(len(cost))
-        price += cost if opening is None else cost + opening
+        price = cost.astype(np.float64) if opening is None else cost + opening
+        if room is not None:
+            price += taken * room
         price *= 1.0 / FINEST
-        return np.rint(price, out=price)
+        return np.asarray(np.rint(price, out=price))
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         power, usage = snapshot.power, snapshot.usage
@@ -122,20 +123,22 @@ class SparsamPolicy:
         filled = PACKED * self.weights.devices * packed(snapshot, demand, rows)
         return {"devices": self._rooms.taken(snapshot, demand, rows), "packed": filled}
 
-    def _costs(self, demand: PodDemand, uses: tuple[float, float], nodes: Seen[Number], *, wakes: bool) -> dict[str, Number]:
-        """Of one node, or of each of many. `uses` are millicores, expected and at the peak; `wakes`: some node may sleep.
+    def _costs(
+        self, demand: PodDemand, uses: tuple[float, float], nodes: Seen[Number], *, wakes: bool
+    ) -> dict[str, Number]:
+        """Of one node, or of each of many. `uses` are millicores, expected and at the peak.
 
         The tie decides at equal prices: first that no server has to be opened. Where opening one costs watts, then the
         fullest, so that those with little to do end up with nothing (best fit); else the emptiest, whose tasks have
         most room. Performance is full where a node's CPUs have room for its peaks and the pod's; less where not, or
         where tasks wait.
         """
-        facts, rises, smaller, larger = nodes
+        rows, facts, rises, smaller, larger = nodes
         weights, load = self.weights, facts.load
         expected, peak = uses
         width = width_of(facts, demand)
         filled = load + expected / width
-        marginal, price = rises(load, filled)
+        marginal, price = rises(rows, load, filled)
         facility = facts.facility / facts.speed if demand.is_batch else facts.facility
         opened, order = marginal - price, FILLING * filled
         if not weights.sleeps:

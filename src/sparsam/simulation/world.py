@@ -195,22 +195,14 @@ class World:
     def run(self) -> History:
         """All of the trace, up to its horizon."""
         trace, rules = self._trace, self._rules
-        arrivals, horizon = trace.arrival_seconds.tolist(), float(trace.horizon_seconds)
+        arrivals, horizon = [*trace.arrival_seconds.tolist(), math.inf], float(trace.horizon_seconds)
         samples = np.linspace(0.0, horizon, rules.samples, endpoint=False)
+        sample_at = [*samples.tolist(), math.inf]
         shown: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], float]] = []
         next_pod, next_tick, next_sample = 0, 0.0, 0
         while True:
-            now = min(
-                arrivals[next_pod] if next_pod < self._pods else math.inf,
-                self._work.next_end,
-                self._turns[0][0] if self._turns else math.inf,
-                self._leaving[0][0] if self._leaving else math.inf,
-                self._failures[-1][0] if self._failures else math.inf,
-                self._crashed[0][0] if self._crashed else math.inf,
-                self._backlog.next_wake() or math.inf,
-                next_tick,
-            )
-            while next_sample < len(samples) and samples[next_sample] <= min(now, horizon):
+            now = min(arrivals[next_pod], self._work.next_end, next_tick, self._next_of_the_rare())
+            while sample_at[next_sample] <= min(now, horizon):
                 shown.append(self._sample())
                 next_sample += 1
             if now >= horizon:
@@ -219,7 +211,7 @@ class World:
             self._leave(now)
             self._end(now)
             self._fail(now)
-            while next_pod < self._pods and arrivals[next_pod] <= now:
+            while arrivals[next_pod] <= now:
                 if self._placed is not None and arrivals[next_pod] <= 0.0:
                     self._settle(next_pod, int(self._placed[next_pod]))
                 else:
@@ -232,6 +224,16 @@ class World:
                 self._tick(now)
                 next_tick += rules.tick_seconds
         return self._finish(horizon, samples, shown)
+
+    def _next_of_the_rare(self) -> float:
+        """When the next thing happens that is neither a pod's coming or end nor a tick."""
+        return min(
+            self._turns[0][0] if self._turns else math.inf,
+            self._leaving[0][0] if self._leaving else math.inf,
+            self._failures[-1][0] if self._failures else math.inf,
+            self._crashed[0][0] if self._crashed else math.inf,
+            self._backlog.next_wake() or math.inf,
+        )
 
     # -- events ---------------------------------------------------------------------------------------------
 
