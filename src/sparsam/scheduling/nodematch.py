@@ -54,7 +54,7 @@ def _requirement_mask(snapshot: Snapshot, requirement: Requirement, rows: Rows |
         named = np.zeros(len(snapshot.names), np.bool_)
         named[[snapshot.rows[name] for name in requirement.values if name in snapshot.rows]] = True
         return named[rows] if requirement.operator == "In" else ~named[rows]
-    whole = snapshot.labels.get(requirement.key)
+    whole = snapshot.labels.columns.get(requirement.key)
     column = np.full(snapshot.alive[rows].shape, ABSENT, np.int64) if whole is None else whole[rows]
     match requirement.operator:
         case "Exists":
@@ -70,7 +70,7 @@ def _requirement_mask(snapshot: Snapshot, requirement: Requirement, rows: Rows |
 
 
 def _among(snapshot: Snapshot, column: Ints, requirement: Requirement) -> Bools:
-    known = [snapshot.label_values.known(value) for value in requirement.values]
+    known = [snapshot.labels.values.known(value) for value in requirement.values]
     wanted = [number for number in known if number != ABSENT]
     # One comparison is an order of magnitude cheaper than a search, and most selectors name one value.
     found = np.equal(column, wanted[0]) if len(wanted) == 1 else np.isin(column, wanted)
@@ -85,7 +85,7 @@ def _compare(snapshot: Snapshot, column: Ints, requirement: Requirement) -> Bool
     greater = requirement.operator == "Gt"
     passing = [
         number
-        for value, number in snapshot.label_values.numbers.items()
+        for value, number in snapshot.labels.values.numbers.items()
         if (whole := _whole(value)) is not None and (whole > bound if greater else whole < bound)
     ]
     return np.isin(column, passing)

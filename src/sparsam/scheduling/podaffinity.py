@@ -93,7 +93,7 @@ class AffinityRules:
         met = np.ones_like(labelled)
         partners = False
         for term in terms:
-            places, count = self._snapshot.domains(term.topology_key)
+            places, count = self._snapshot.labels.domains(term.topology_key)
             labelled &= places != count
             there = self._in_places(term.topology_key, matching) > 0
             partners = partners or bool(there.any())
@@ -105,7 +105,7 @@ class AffinityRules:
 
     def _in_places(self, topology_key: str, by_row: Floats) -> Floats:
         """For each row, the sum over all rows of the same place; zero where the label is missing."""
-        places, count = self._snapshot.domains(topology_key)
+        places, count = self._snapshot.labels.domains(topology_key)
         sums = np.bincount(places, weights=by_row, minlength=count + 1)
         sums[count] = 0.0
         return np.asarray(sums[places])

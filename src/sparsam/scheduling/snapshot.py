@@ -18,6 +18,7 @@ from sparsam.objects.selectors import LabelSelector, label_selector_from_map, pa
 from sparsam.scheduling.columns import ABSENT, Bools, ChangeLog, Floats, Interned, Ints, Rows, cells, grown, with_lines
 from sparsam.scheduling.demand import WITH_THE_NODE, HostPort, PodDemand, Taint, amount_of, compile_pod
 from sparsam.scheduling.images import Images
+from sparsam.scheduling.labels import Labels
 from sparsam.scheduling.podterms import PodClass
 from sparsam.scheduling.population import Population
 from sparsam.scheduling.powercolumns import PowerColumns
@@ -64,9 +65,7 @@ class Snapshot:
         self.rows: dict[str, int] = {}
         self.static, self.dynamic = ChangeLog(), ChangeLog()
         self.resources = Interned(BASIC_RESOURCES)
-        self.taints, self.ports, self.label_values = Interned(), Interned(), Interned()
-        self.labels: dict[str, Ints] = {}
-        """Label key to the interned value on each node, ABSENT where the node has no such label."""
+        self.taints, self.ports, self.labels = Interned(), Interned(), Labels()
         self.alive: Bools = np.zeros(0, np.bool_)
         self.unschedulable: Bools = np.zeros(0, np.bool_)
         self.allocatable: Ints = np.zeros((len(BASIC_RESOURCES), 0), np.int64)
@@ -110,7 +109,6 @@ class Snapshot:
         self._beside: tuple[tuple[int, int], float, float] = ((0, -1), 0.0, 0.0)
         self._placed: dict[str, Resident] = {}
         self._homeless: dict[str, Resident] = {}
-        self._domains: dict[str, tuple[int, Ints, int]] = {}
 
     def node_count(self) -> int:
         """Nodes that count."""
@@ -132,7 +130,7 @@ class Snapshot:
         self.alive[row] = True
         self.unschedulable[row] = bool(spec.get("unschedulable"))
         self._set_allocatable(row, allocatable)
-        self._set_labels(row, node["metadata"].get("labels") or {})
+        self.labels.set_row(row, node["metadata"].get("labels") or {})
         self._set_taints(row, spec.get("taints") or ())
         self.images.set_row(row, status.get("images") or ())
         annotations = node["metadata"].get("annotations") or {}
@@ -156,31 +154,10 @@ class Snapshot:
         self._free.append(row)
         for column in (self.alive, self.unschedulable, self.allocatable, self.tainted):
             column[..., row] = 0
-        for values in self.labels.values():
-            values[row] = ABSENT
+        self.labels.set_row(row, {})
         self.images.set_row(row, ())
         self.power.clear(name)
         self.static.add(row)
-
-    def domains(self, key: str) -> tuple[Ints, int]:
-        """(place of each node by a label, number of places); nodes without the label are in one more place.
-
-        Places are numbered afresh when any node changes.
-        """
-        known = self._domains.get(key)
-        if known is not None and known[0] == self.static.end:
-            return known[1], known[2]
-        column = self.labels.get(key)
-        if column is None:
-            column = np.full(len(self.names), ABSENT, np.int64)
-        values, places = np.unique(column, return_inverse=True)
-        if len(values) and values[0] == ABSENT:
-            places = np.where(column == ABSENT, len(values) - 1, places - 1)
-            count = len(values) - 1
-        else:
-            count = len(values)
-        self._domains[key] = (self.static.end, places, count)
-        return places, count
 
     # -- pods -----------------------------------------------------------------------------------------------
 
@@ -390,15 +367,6 @@ class Snapshot:
             self.requested = with_lines(self.requested, len(self.resources))
             self._find_cells()
 
-    def _set_labels(self, row: int, labels: Mapping[str, str]) -> None:
-        for key, values in self.labels.items():
-            if key not in labels:
-                values[row] = ABSENT
-        for key, value in labels.items():
-            if key not in self.labels:
-                self.labels[key] = np.full(len(self.names), ABSENT, np.int64)
-            self.labels[key][row] = self.label_values.number(value)
-
     def _set_taints(self, row: int, taints: Iterable[Obj]) -> None:
         numbers = [self.taints.number(Taint(t["key"], t.get("value", ""), t["effect"])) for t in taints]
         if len(self.tainted) < len(self.taints):
@@ -425,9 +393,8 @@ class Snapshot:
             *("tainted", "port_users", "tie_rank"),
         ):
             setattr(self, name, grown(getattr(self, name), rows))
-        for key, values in self.labels.items():
-            self.labels[key] = grown(values, rows, ABSENT)
         self._find_cells()
+        self.labels.grow(rows)
         self.population.grow(rows)
         self.images.grow(rows)
         self.power.grow(rows)

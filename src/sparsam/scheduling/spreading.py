@@ -53,7 +53,7 @@ class SpreadRules:
         forbidden = np.zeros(snapshot.alive.shape, np.bool_)
         unlabelled = np.zeros_like(forbidden)
         for each in self.hard:
-            places, count = snapshot.domains(each.topology_key)
+            places, count = snapshot.labels.domains(each.topology_key)
             eligible = labelled & self._included[each.honor_affinity, each.honor_taints]
             matching = self._matching(each.selector)
             present = np.bincount(places[eligible], minlength=count + 1) > 0
@@ -75,7 +75,7 @@ class SpreadRules:
         scored = feasible & labelled
         total: Floats = np.zeros(snapshot.alive.shape)
         for each in self.soft:
-            places, count = snapshot.domains(each.topology_key)
+            places, count = snapshot.labels.domains(each.topology_key)
             counts, size = self._place_counts(each, scored, labelled & snapshot.alive)
             weight = math.log(size + 2)
             total += np.where(places == count, 0.0, counts * weight + (each.max_skew - 1))
@@ -92,7 +92,7 @@ class SpreadRules:
         matching = self._matching(each.selector)
         if each.topology_key == HOSTNAME:
             return matching, int(scored.sum())
-        places, count = self._snapshot.domains(each.topology_key)
+        places, count = self._snapshot.labels.domains(each.topology_key)
         candidates = np.bincount(places[scored], minlength=count + 1) > 0
         included = counted & self._included[each.honor_affinity, each.honor_taints]
         sums = np.bincount(places[included], weights=matching[included], minlength=count + 1)
@@ -105,7 +105,7 @@ class SpreadRules:
         """Nodes with the labels of all constraints."""
         mask = self._snapshot.alive.copy()
         for each in constraints:
-            places, count = self._snapshot.domains(each.topology_key)
+            places, count = self._snapshot.labels.domains(each.topology_key)
             mask &= places != count
         return mask
 

@@ -241,8 +241,8 @@ def _zones(snapshot: Snapshot, demand: PodDemand) -> Iterable[Refusal]:
     elsewhere = np.zeros_like(snapshot.alive)
     zoned = elsewhere.copy()
     for key in ZONE_LABELS:
-        if key in snapshot.labels:
-            zoned |= snapshot.labels[key] != ABSENT
+        if key in snapshot.labels.columns:
+            zoned |= snapshot.labels.columns[key] != ABSENT
     for claim in _claims(snapshot, demand):
         volume = snapshot.storage.volumes.get(claim.volume)
         labels = volume.labels if volume is not None and claim.is_bound else {}
