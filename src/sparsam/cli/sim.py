@@ -33,11 +33,11 @@ from sparsam.simulation.facility import BadFacility, Facility, parse_facility
 from sparsam.simulation.failures import Failures
 from sparsam.simulation.fleet import Fleet
 from sparsam.simulation.headline import headline, label
+from sparsam.simulation.history import History
 from sparsam.simulation.trace import BadTrace, Trace, merged
 from sparsam.simulation.traces.generators import DAY_SECONDS, diurnal_services, poisson_batch, sysbench_mix
 from sparsam.simulation.traces.openb import without_cards
 from sparsam.simulation.traces.rows import Reading
-from sparsam.simulation.world import History
 
 SLEEPS = {"off": False, "on": True}
 SERVICE_CORES, BATCH_CORE_SECONDS, SYSBENCH_CORE_SECONDS = 1.2, 2550.0, 777.0

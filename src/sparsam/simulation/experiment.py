@@ -14,8 +14,9 @@ from sparsam.scheduling.watts import Weights
 from sparsam.simulation.bound import least_joules
 from sparsam.simulation.facility import Bill, Facility
 from sparsam.simulation.failures import Failures
+from sparsam.simulation.history import History
 from sparsam.simulation.trace import Trace
-from sparsam.simulation.world import History, Rules, World
+from sparsam.simulation.world import Rules, World
 from sparsam.units import joules_to_kwh
 
 LATE_SECONDS = 60.0

@@ -16,8 +16,9 @@ from sparsam.simulation.bound import least_watts
 from sparsam.simulation.energy import ASLEEP, AWAKE, FAILED
 from sparsam.simulation.experiment import Run
 from sparsam.simulation.fleet import INSTANCE_LABEL, RACK_LABEL
+from sparsam.simulation.history import History
 from sparsam.simulation.trace import Trace
-from sparsam.simulation.world import History, Rules, World
+from sparsam.simulation.world import Rules, World
 
 Obj = Mapping[str, Any]
 Shades = npt.NDArray[np.int8]
