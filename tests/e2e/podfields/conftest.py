@@ -13,6 +13,7 @@ from tests.e2e.conftest import Cluster, running_cluster, until
 
 SHELL = "localhost/sparsam/busybox:1"
 DONE = ("Succeeded", "Failed")
+_PREFIX = re.compile(r"(?<=[^\n])(\[pod/[^/\]]+/[^\]]+\] )")
 _LINE = re.compile(r"\[pod/([^/]+)/([^\]]+)\] ?(.*)")
 
 Obj = dict[str, Any]
@@ -126,7 +127,8 @@ class Batch:
             "--max-log-requests=200",
         )  # fmt: skip
         read: dict[tuple[str, str], list[str]] = {}
-        for line in text.splitlines():
+        # What ends without the end of a line has the next container's first line behind it.
+        for line in _PREFIX.sub(r"\n\1", text).splitlines():
             match = _LINE.match(line)
             if match and match[1] in label:
                 read.setdefault((match[1], match[2]), []).append(match[3])
