@@ -28,5 +28,20 @@ def test_admin_gathers_edit_and_edit_gathers_view():
 def test_who_writes_events_may_write_those_of_both_groups():
     rules = [rule for each in default_roles() for rule in each.get("rules") or ()]
     writing = [rule for rule in rules if rule.get("resources") == ["events"] and "create" in rule["verbs"]]
-    assert len(writing) == 5
+    assert len(writing) > 30
     assert all(rule["apiGroups"] == ["", "events.k8s.io"] for rule in writing)
+
+
+def test_each_controller_has_upstreams_role_for_its_account():
+    bindings = {each["metadata"]["name"]: each for each in default_bindings()}
+    (account,) = bindings["system:controller:job-controller"]["subjects"]
+    assert account == {"kind": "ServiceAccount", "name": "job-controller", "namespace": "kube-system"}
+
+
+def test_nobody_but_administrators_may_make_whatever_they_like():
+    for role in default_roles():
+        for rule in role.get("rules") or ():
+            everything = "*" in rule.get("resources", ()) and {"*", "create", "bind", "impersonate"} & set(
+                rule["verbs"]
+            )
+            assert not everything or role["metadata"]["name"] == "cluster-admin"

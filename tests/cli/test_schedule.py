@@ -42,9 +42,10 @@ def scheduling(server, *arguments):
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         try:
             process.communicate(timeout=20)
+            assert process.returncode == 0
         finally:
             process.kill()
 

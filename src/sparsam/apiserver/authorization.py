@@ -1,4 +1,4 @@
-"""Who may do what: the cluster's own components may do everything, others what `roles` grants them.
+"""Who may do what: administrators everything, all others what `roles` grants them.
 
 The seam is `Authorizer.allows`.
 """
@@ -16,14 +16,7 @@ OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version", "/version/"
 _OPEN_PREFIXES = ("/healthz/", "/livez/", "/readyz/")
 _DISCOVERY_PREFIXES = ("/api", "/apis", "/openapi")
 
-_ALMIGHTY_USERS = frozenset(
-    {
-        "system:kube-controller-manager",
-        "system:kube-scheduler",
-        "system:apiserver",
-    }
-)
-_ALMIGHTY_GROUPS = frozenset({"system:masters"})
+_ALMIGHTY_GROUP = "system:masters"
 _REQUEST_VERBS = frozenset({"create", "get", "list", "watch"})
 _SELF_REVIEWS = frozenset({"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"})
 
@@ -62,7 +55,7 @@ class Authorizer(Protocol):
 
 
 class ComponentAuthorizer:
-    """Administrators and the cluster's components may do all; other known users see what is served and who they are."""
+    """Administrators may do all; other known users see what is served and who they are."""
 
     def allows(self, user: User, action: Action) -> bool:
         """Whether the user may."""
@@ -93,7 +86,7 @@ class ComponentAuthorizer:
 
 
 def _is_almighty(user: User) -> bool:
-    return user.name in _ALMIGHTY_USERS or not _ALMIGHTY_GROUPS.isdisjoint(user.groups)
+    return _ALMIGHTY_GROUP in user.groups
 
 
 def _asks_for_certificate(action: Action) -> bool:

@@ -1,245 +1,253 @@
 """The ClusterRoles and ClusterRoleBindings that every cluster has.
 
-Names and rules follow upstream's RBAC documentation ("Default roles and role bindings"). Upstream's roles for single
-controllers are left out: the controllers here share one identity, which the authorizer knows.
+Names and rules follow upstream's RBAC documentation ("Default roles and role bindings").
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sparsam.apiserver.controllerroles import CONTROLLER_ROLES, PROCESS_RULES
+from sparsam.apiserver.rolerules import EVENTS, EVERY_VERB, READ, WRITE, paths, rule
 from sparsam.objects.strategy import Obj
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 _AGGREGATE = f"{GROUP}/aggregate-to-"
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-_READ = "get list watch"
-_WRITE = "create delete deletecollection patch update"
-_ALL = "create delete deletecollection get list patch update watch"
 _SCALED = "deployments deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"
 _DISCOVERY = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"
 _PUBLIC = "/healthz /livez /readyz /version /version/"
 
 
-def _rule(verbs: str, group: str, resources: str, names: str = "") -> Obj:
-    rule: dict[str, Any] = {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
-    return {**rule, "resourceNames": names.split()} if names else rule
-
-
-def _paths(verbs: str, paths: str) -> Obj:
-    return {"nonResourceURLs": paths.split(), "verbs": verbs.split()}
-
-
-_EVENTS = _rule("create patch update", "", "events") | {"apiGroups": ["", "events.k8s.io"]}
-"""What those who report may do with events, of either group."""
-
 _VIEW = [
-    _rule(
-        _READ,
+    rule(
+        READ,
         "",
         "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers "
         "replicationcontrollers/scale serviceaccounts services services/status",
     ),
-    _rule(
-        _READ,
+    rule(
+        READ,
         "",
         "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status "
         "resourcequotas resourcequotas/status",
     ),
-    _rule(_READ, "", "namespaces"),
-    _rule(_READ, "discovery.k8s.io", "endpointslices"),
-    _rule(
-        _READ,
+    rule(READ, "", "namespaces"),
+    rule(READ, "discovery.k8s.io", "endpointslices"),
+    rule(
+        READ,
         "apps",
         "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets "
         "replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
     ),
-    _rule(_READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
-    _rule(_READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
-    _rule(_READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
-    _rule(_READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
-    _rule(_READ, "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
+    rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+    rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
+    rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
+    rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+    rule(READ, "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
 ]
 
 _EDIT = [
-    _rule(_READ, "", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
-    _rule("impersonate", "", "serviceaccounts"),
-    _rule(_WRITE, "", "pods pods/attach pods/exec pods/portforward pods/proxy"),
-    _rule("create", "", "pods/eviction"),
-    _rule(
-        _WRITE,
+    rule(READ, "", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
+    rule("impersonate", "", "serviceaccounts"),
+    rule(WRITE, "", "pods pods/attach pods/exec pods/portforward pods/proxy"),
+    rule("create", "", "pods/eviction"),
+    rule(
+        WRITE,
         "",
         "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets "
         "serviceaccounts services services/proxy",
     ),
-    _rule("create", "", "serviceaccounts/token"),
-    _rule(_WRITE, "apps", f"daemonsets {_SCALED}"),
-    _rule(_WRITE, "autoscaling", "horizontalpodautoscalers"),
-    _rule(_WRITE, "batch", "cronjobs jobs"),
-    _rule(_WRITE, "policy", "poddisruptionbudgets"),
-    _rule(_WRITE, "networking.k8s.io", "ingresses networkpolicies"),
-    _rule(_ALL, "coordination.k8s.io", "leases"),
-    _rule(_WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
+    rule("create", "", "serviceaccounts/token"),
+    rule(WRITE, "apps", f"daemonsets {_SCALED}"),
+    rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
+    rule(WRITE, "batch", "cronjobs jobs"),
+    rule(WRITE, "policy", "poddisruptionbudgets"),
+    rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
+    rule(EVERY_VERB, "coordination.k8s.io", "leases"),
+    rule(WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
 ]
 
 _ADMIN = [
-    _rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
-    _rule(_ALL, GROUP, "rolebindings roles"),
+    rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
+    rule(EVERY_VERB, GROUP, "rolebindings roles"),
 ]
 
 _SCHEDULER = [
-    _EVENTS,
-    _rule("create", "coordination.k8s.io", "leases"),
-    _rule("get list update watch", "coordination.k8s.io", "leases", "kube-scheduler"),
-    _rule(_READ, "", "nodes"),
-    _rule("delete get list watch", "", "pods"),
-    _rule("create", "", "bindings pods/binding"),
-    _rule("patch update", "", "pods/status"),
-    _rule(_READ, "", "replicationcontrollers services namespaces persistentvolumeclaims persistentvolumes"),
-    _rule(_READ, "apps", "replicasets statefulsets"),
-    _rule(_READ, "policy", "poddisruptionbudgets"),
-    _rule(_READ, "storage.k8s.io", "csidrivers csinodes csistoragecapacities"),
-    _rule("create", "authentication.k8s.io", "tokenreviews"),
-    _rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+    EVENTS,
+    rule("create", "coordination.k8s.io", "leases"),
+    rule("get list update watch", "coordination.k8s.io", "leases", "kube-scheduler"),
+    rule(READ, "", "nodes"),
+    rule("delete get list watch", "", "pods"),
+    rule("create", "", "bindings pods/binding"),
+    rule("patch update", "", "pods/status"),
+    rule(READ, "", "replicationcontrollers services namespaces persistentvolumeclaims persistentvolumes"),
+    rule(READ, "apps", "replicasets statefulsets"),
+    rule(READ, "policy", "poddisruptionbudgets"),
+    rule(READ, "storage.k8s.io", "csidrivers csinodes csistoragecapacities"),
+    rule("create", "authentication.k8s.io", "tokenreviews"),
+    rule("create", "authorization.k8s.io", "subjectaccessreviews"),
 ]
 
 _PROXY = [
-    _rule("list watch", "", "services endpoints"),
-    _rule("get list watch", "", "nodes"),
-    _EVENTS,
-    _rule("list watch", "discovery.k8s.io", "endpointslices"),
-    _rule("list watch", "networking.k8s.io", "servicecidrs"),
+    rule("list watch", "", "services endpoints"),
+    rule("get list watch", "", "nodes"),
+    EVENTS,
+    rule("list watch", "discovery.k8s.io", "endpointslices"),
+    rule("list watch", "networking.k8s.io", "servicecidrs"),
 ]
 
 _CSR = "certificates.k8s.io"
 
 NODE_RULES = [
-    _rule("create", "authentication.k8s.io", "tokenreviews"),
-    _rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
-    _rule(_READ, "", "services"),
-    _rule("create get list watch", "", "nodes"),
-    _rule("patch update", "", "nodes/status"),
-    _rule("patch update", "", "nodes"),
-    _EVENTS,
-    _rule(_READ, "", "pods"),
-    _rule("create delete", "", "pods"),
-    _rule("patch update", "", "pods/status"),
-    _rule("create", "", "pods/eviction"),
-    _rule(_READ, "", "configmaps secrets"),
-    _rule("get", "", "persistentvolumeclaims persistentvolumes"),
-    _rule("get", "", "endpoints"),
-    _rule("create get list watch", _CSR, "certificatesigningrequests"),
-    _rule("create delete get patch update", "coordination.k8s.io", "leases"),
-    _rule("get", "storage.k8s.io", "volumeattachments"),
-    _rule("create", "", "serviceaccounts/token"),
-    _rule("get patch update", "", "persistentvolumeclaims/status"),
-    _rule(_READ, "storage.k8s.io", "csidrivers"),
-    _rule("create delete get patch update", "storage.k8s.io", "csinodes"),
-    _rule(_READ, "node.k8s.io", "runtimeclasses"),
-    _rule("get", "resource.k8s.io", "resourceclaims"),
-    _rule("create delete deletecollection get list patch update watch", "resource.k8s.io", "resourceslices"),
-    _rule(_READ, _CSR, "clustertrustbundles"),
+    rule("create", "authentication.k8s.io", "tokenreviews"),
+    rule("create", "authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews"),
+    rule(READ, "", "services"),
+    rule("create get list watch", "", "nodes"),
+    rule("patch update", "", "nodes/status"),
+    rule("patch update", "", "nodes"),
+    EVENTS,
+    rule(READ, "", "pods"),
+    rule("create delete", "", "pods"),
+    rule("patch update", "", "pods/status"),
+    rule("create", "", "pods/eviction"),
+    rule(READ, "", "configmaps secrets"),
+    rule("get", "", "persistentvolumeclaims persistentvolumes"),
+    rule("get", "", "endpoints"),
+    rule("create get list watch", _CSR, "certificatesigningrequests"),
+    rule("create delete get patch update", "coordination.k8s.io", "leases"),
+    rule("get", "storage.k8s.io", "volumeattachments"),
+    rule("create", "", "serviceaccounts/token"),
+    rule("get patch update", "", "persistentvolumeclaims/status"),
+    rule(READ, "storage.k8s.io", "csidrivers"),
+    rule("create delete get patch update", "storage.k8s.io", "csinodes"),
+    rule(READ, "node.k8s.io", "runtimeclasses"),
+    rule("get", "resource.k8s.io", "resourceclaims"),
+    rule("create delete deletecollection get list patch update watch", "resource.k8s.io", "resourceslices"),
+    rule(READ, _CSR, "clustertrustbundles"),
 ]
 """Of a node, as far as they do not depend on which one: the Node authorizer says more about most of them."""
 
 _NETWORK = [
-    _rule("list watch", "", "namespaces nodes pods services"),
-    _rule("list watch", "discovery.k8s.io", "endpointslices"),
-    _rule("list watch", "networking.k8s.io", "networkpolicies"),
+    rule("list watch", "", "namespaces nodes pods services"),
+    rule("list watch", "discovery.k8s.io", "endpointslices"),
+    rule("list watch", "networking.k8s.io", "networkpolicies"),
 ]
 """What service proxy, network policies and routes read."""
 
 _NODE_PARTS = [
     # Local volumes and the room for them.
-    _rule("list watch", "storage.k8s.io", "storageclasses"),
-    _rule("create delete get list patch", "storage.k8s.io", "csistoragecapacities"),
+    rule("list watch", "storage.k8s.io", "storageclasses"),
+    rule("create delete get list patch", "storage.k8s.io", "csistoragecapacities"),
     # What the node draws.
-    _rule("create get", "power.sparsam.dev", "nodepowers"),
-    _rule("patch", "power.sparsam.dev", "nodepowers/status"),
+    rule("create get", "power.sparsam.dev", "nodepowers"),
+    rule("patch", "power.sparsam.dev", "nodepowers/status"),
 ]
 """What the storage and the meter of a node need."""
+
+_MANAGER = [
+    EVENTS,
+    rule("create", "coordination.k8s.io", "leases"),
+    rule("get list update watch", "coordination.k8s.io", "leases", "kube-controller-manager"),
+    rule("create", "", "secrets serviceaccounts"),
+    rule("delete", "", "secrets"),
+    rule("get", "", "configmaps namespaces secrets serviceaccounts"),
+    rule("update", "", "secrets serviceaccounts"),
+    rule("create", "authentication.k8s.io", "tokenreviews"),
+    rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+    rule("list watch", "*", "*"),
+    rule("create", "", "serviceaccounts/token"),
+]
 
 _VIEWERS = ["system:authenticated", "system:unauthenticated"]
 
 _ROLES: dict[str, list[Obj]] = {
-    "cluster-admin": [_rule("*", "*", "*"), _paths("*", "*")],
+    "cluster-admin": [rule("*", "*", "*"), paths("*", "*")],
     "system:auth-delegator": [
-        _rule("create", "authentication.k8s.io", "tokenreviews"),
-        _rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+        rule("create", "authentication.k8s.io", "tokenreviews"),
+        rule("create", "authorization.k8s.io", "subjectaccessreviews"),
     ],
     "system:basic-user": [
-        _rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
-        _rule("create", "authentication.k8s.io", "selfsubjectreviews"),
+        rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
+        rule("create", "authentication.k8s.io", "selfsubjectreviews"),
     ],
     f"system:{_CSR}:certificatesigningrequests:nodeclient": [
-        _rule("create", _CSR, "certificatesigningrequests/nodeclient")
+        rule("create", _CSR, "certificatesigningrequests/nodeclient")
     ],
     f"system:{_CSR}:certificatesigningrequests:selfnodeclient": [
-        _rule("create", _CSR, "certificatesigningrequests/selfnodeclient")
+        rule("create", _CSR, "certificatesigningrequests/selfnodeclient")
     ],
     f"system:{_CSR}:kube-apiserver-client-approver": [
-        _rule("approve", _CSR, "signers", "kubernetes.io/kube-apiserver-client")
+        rule("approve", _CSR, "signers", "kubernetes.io/kube-apiserver-client")
     ],
     f"system:{_CSR}:kube-apiserver-client-kubelet-approver": [
-        _rule("approve", _CSR, "signers", "kubernetes.io/kube-apiserver-client-kubelet")
+        rule("approve", _CSR, "signers", "kubernetes.io/kube-apiserver-client-kubelet")
     ],
-    f"system:{_CSR}:kubelet-serving-approver": [_rule("approve", _CSR, "signers", "kubernetes.io/kubelet-serving")],
-    f"system:{_CSR}:legacy-unknown-approver": [_rule("approve", _CSR, "signers", "kubernetes.io/legacy-unknown")],
-    "system:discovery": [_paths("get", _DISCOVERY)],
+    f"system:{_CSR}:kubelet-serving-approver": [rule("approve", _CSR, "signers", "kubernetes.io/kubelet-serving")],
+    f"system:{_CSR}:legacy-unknown-approver": [rule("approve", _CSR, "signers", "kubernetes.io/legacy-unknown")],
+    "system:discovery": [paths("get", _DISCOVERY)],
     "system:kube-dns": [
-        _rule("list watch", "", "endpoints services"),
-        _rule("list watch", "discovery.k8s.io", "endpointslices"),
+        rule("list watch", "", "endpoints services"),
+        rule("list watch", "discovery.k8s.io", "endpointslices"),
     ],
+    "system:heapster": [
+        rule(READ, "", "events namespaces nodes pods"),
+        rule(READ, "extensions", "deployments"),
+    ],
+    "system:kube-aggregator": [rule(READ, "", "endpoints services")],
+    "system:kube-controller-manager": _MANAGER,
+    "sparsam:controllers": PROCESS_RULES,
     "system:kube-scheduler": _SCHEDULER,
+    "sparsam:scheduler": [rule("list watch", "power.sparsam.dev", "nodepowers powerpolicies")],
     "system:node": NODE_RULES,
     "sparsam:node": _NODE_PARTS,
     "sparsam:network": _NETWORK,
     "system:kubelet-api-admin": [
-        _rule(_READ, "", "nodes"),
-        _rule("proxy", "", "nodes"),
-        _rule("*", "", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
+        rule(READ, "", "nodes"),
+        rule("proxy", "", "nodes"),
+        rule("*", "", "nodes/log nodes/metrics nodes/proxy nodes/stats"),
     ],
-    "system:monitoring": [
-        _paths("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")
-    ],
-    "system:node-bootstrapper": [_rule("create get list watch", _CSR, "certificatesigningrequests")],
+    "system:monitoring": [paths("get", "/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")],
+    "system:node-bootstrapper": [rule("create get list watch", _CSR, "certificatesigningrequests")],
     "system:node-problem-detector": [
-        _rule("get", "", "nodes"),
-        _rule("patch", "", "nodes/status"),
-        _EVENTS,
+        rule("get", "", "nodes"),
+        rule("patch", "", "nodes/status"),
+        EVENTS,
     ],
     "system:node-proxier": _PROXY,
     "system:persistent-volume-provisioner": [
-        _rule("create delete get list watch", "", "persistentvolumes"),
-        _rule("get list update watch", "", "persistentvolumeclaims"),
-        _rule(_READ, "storage.k8s.io", "storageclasses"),
-        _rule("watch", "", "events"),
-        _EVENTS,
+        rule("create delete get list watch", "", "persistentvolumes"),
+        rule("get list update watch", "", "persistentvolumeclaims"),
+        rule(READ, "storage.k8s.io", "storageclasses"),
+        rule("watch", "", "events"),
+        EVENTS,
     ],
-    "system:public-info-viewer": [_paths("get", _PUBLIC)],
+    "system:public-info-viewer": [paths("get", _PUBLIC)],
     "system:service-account-issuer-discovery": [
-        _paths(
+        paths(
             "get",
             "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
         )
     ],
     "system:volume-scheduler": [
-        _rule("get list patch update watch", "", "persistentvolumes"),
-        _rule(_READ, "storage.k8s.io", "storageclasses"),
-        _rule("get list patch update watch", "", "persistentvolumeclaims"),
+        rule("get list patch update watch", "", "persistentvolumes"),
+        rule(READ, "storage.k8s.io", "storageclasses"),
+        rule("get list patch update watch", "", "persistentvolumeclaims"),
     ],
 }
 _FED: dict[str, tuple[str, list[Obj]]] = {
     "system:aggregate-to-admin": ("admin", _ADMIN),
     "system:aggregate-to-edit": ("edit", _EDIT),
     "system:aggregate-to-view": ("view", _VIEW),
-    "system:aggregated-metrics-reader": ("view", [_rule(_READ, "metrics.k8s.io", "nodes pods")]),
+    "system:aggregated-metrics-reader": ("view", [rule(READ, "metrics.k8s.io", "nodes pods")]),
 }
 """Roles that others gather: by whom, and the rules."""
 
 _GATHERING = {"admin": "", "edit": "admin", "view": "edit"}
 """Roles that gather those labelled for them, and who gathers them in turn."""
+
+_CONTROLLERS, _SCHEDULER_USER = ("User", "system:kube-controller-manager"), ("User", "system:kube-scheduler")
 
 _BOUND: dict[str, list[tuple[str, str]]] = {
     "cluster-admin": [("Group", "system:masters")],
@@ -248,14 +256,18 @@ _BOUND: dict[str, list[tuple[str, str]]] = {
     "sparsam:network": [("Group", "system:nodes"), ("User", "system:kube-proxy")],
     "system:basic-user": [("Group", "system:authenticated")],
     "system:discovery": [("Group", "system:authenticated")],
-    "system:kube-scheduler": [("User", "system:kube-scheduler")],
+    "system:kube-controller-manager": [_CONTROLLERS],
+    "sparsam:controllers": [_CONTROLLERS],
+    "system:kube-dns": [("ServiceAccount", "kube-dns")],
+    "system:kube-scheduler": [_SCHEDULER_USER],
+    "sparsam:scheduler": [_SCHEDULER_USER],
     "system:monitoring": [("Group", "system:monitoring")],
     # To nobody: the Node authorizer grants it.
     "system:node": [],
     "system:node-proxier": [("User", "system:kube-proxy")],
     "system:public-info-viewer": [("Group", each) for each in _VIEWERS],
     "system:service-account-issuer-discovery": [("Group", "system:serviceaccounts")],
-    "system:volume-scheduler": [("User", "system:kube-scheduler")],
+    "system:volume-scheduler": [_SCHEDULER_USER],
 }
 
 
@@ -268,13 +280,13 @@ AUTHENTICATION_READER: Obj = {
         "labels": dict(_LABELS),
         "annotations": {AUTOUPDATE: "true"},
     },
-    "rules": [_rule("get list watch", "", "configmaps", AUTHENTICATION_CONFIG)],
+    "rules": [rule("get list watch", "", "configmaps", AUTHENTICATION_CONFIG)],
 }
 
 
 def default_roles() -> list[Obj]:
     """All ClusterRoles."""
-    plain = [_role(name, rules) for name, rules in _ROLES.items()]
+    plain = [_role(name, rules) for name, rules in (_ROLES | CONTROLLER_ROLES).items()]
     fed = [_role(name, rules, gatherer) for name, (gatherer, rules) in _FED.items()]
     gathering = []
     for name, gatherer in _GATHERING.items():
@@ -287,19 +299,21 @@ def default_roles() -> list[Obj]:
 
 def default_bindings() -> list[Obj]:
     """All ClusterRoleBindings."""
+    accounts = {name: [("ServiceAccount", name.rpartition(":")[2])] for name in CONTROLLER_ROLES}
     return [
         {
             "metadata": _metadata(name),
             "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
-            **_subjects(subjects),
+            **({"subjects": [_subject(*each) for each in subjects]} if subjects else {}),
         }
-        for name, subjects in _BOUND.items()
+        for name, subjects in (_BOUND | accounts).items()
     ]
 
 
-def _subjects(subjects: list[tuple[str, str]]) -> Obj:
-    found = [{"kind": kind, "apiGroup": GROUP, "name": subject} for kind, subject in subjects]
-    return {"subjects": found} if found else {}
+def _subject(kind: str, name: str) -> Obj:
+    """Service accounts are those of kube-system."""
+    where = {"namespace": "kube-system"} if kind == "ServiceAccount" else {"apiGroup": GROUP}
+    return {"kind": kind, "name": name, **where}
 
 
 def _role(name: str, rules: list[Obj] | None, gatherer: str = "") -> Obj:

@@ -33,7 +33,7 @@ def write_credentials(settings: Settings, nodes: Iterable[NodeSettings]) -> None
 
     here = settings.server_url
     write_kubeconfig(settings.kubeconfig, settings, here, "admin")
-    for part in ("control", "proxy"):
+    for part in ("control", "scheduler", "proxy"):
         write_kubeconfig(settings.data_path / f"{part}.kubeconfig", settings, here, part)
     for node in nodes:
         server = api_url(settings.machine_ip, settings.port) if node.netns else here

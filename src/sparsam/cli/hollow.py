@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sparsam.cli.certificates import UNREACHED
 from sparsam.cli.fleetfiles import open_fleet
+from sparsam.cli.untiltold import until_told
 from sparsam.errors import SparsamError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def hollow(fleet: str, kubeconfig: Path | None, remove: bool) -> None:
                 count = asyncio.run(_remove(cluster, found.name, show))
                 click.echo(f"{count} nodes of {found.name} removed")
             else:
-                asyncio.run(_run(cluster, found.name, found.node_objects(), show))
+                asyncio.run(until_told(_run(cluster, found.name, found.node_objects(), show)))
     except* SparsamError as group:
         raise SparsamError(_first(group)) from group
     except* UNREACHED as group:

@@ -14,6 +14,7 @@ import click
 from rich.table import Table
 
 from sparsam.cli.output import emit, output_option
+from sparsam.cli.untiltold import until_told
 from sparsam.errors import SparsamError
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def meter(once: bool, output: str, **options: Any) -> None:
         found = asyncio.run(_measure_once(options))
         emit(found, output, lambda: _table(found))
         return
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options))
+    asyncio.run(until_told(_serve(options)))
 
 
 async def _measure_once(options: Obj) -> Obj:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import uuid
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparsam.cli.untiltold import until_told
 from sparsam.errors import NotFound, SparsamError
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def schedule(**options: Any) -> None:
         raise ScheduleError(f"--policy: {options['policy']!r} is none of {', '.join(POLICIES)}")
     profiles, address = _profiles(options), _address(options["listen"])
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_run(options, profiles, address))
+        asyncio.run(until_told(_run(options, profiles, address)))
     except* SparsamError as group:
         raise ScheduleError("; ".join(str(each) for each in group.exceptions)) from group
 

@@ -19,6 +19,7 @@ import click
 
 from sparsam.cli.nodes import local_node, local_nodes, public_host
 from sparsam.cli.supervisor import Child, Supervisor
+from sparsam.cli.untiltold import until_told
 from sparsam.settings import DEFAULT_DATA_DIR, NodeSettings, Settings, read_settings
 
 PR_SET_PDEATHSIG = 1
@@ -93,10 +94,10 @@ def control(data_dir: Path) -> None:
 
         authority = settings.pki_dir / "ca.crt", settings.pki_dir / "ca.key"
         certificate, key = authority if all(path.exists() for path in authority) else (None, None)
-        client = load_kubeconfig(settings.data_path / "control.kubeconfig")
         return run(
             ControllersConfig(
-                client=client,
+                client=load_kubeconfig(settings.data_path / "control.kubeconfig"),
+                scheduler_client=load_kubeconfig(settings.data_path / "scheduler.kubeconfig"),
                 signing_certificate=certificate,
                 signing_key=key,
                 load_balancer_cidrs=settings.balancer_cidrs,
@@ -150,7 +151,7 @@ def hollow(data_dir: Path) -> None:
         from sparsam.hollow.main import HollowConfig, run
 
         fleet = open_fleet(settings.hollow)
-        client = load_kubeconfig(settings.data_path / "control.kubeconfig")
+        client = load_kubeconfig(settings.kubeconfig)
         return run(HollowConfig(client, fleet.name, fleet.node_objects(), waits=True))
 
     _serve(start)
@@ -251,22 +252,17 @@ def _serve(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(start))
+        runner.run(_run(start))
 
 
-async def _until_told(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    loop = asyncio.get_running_loop()
-    main = asyncio.ensure_future(start())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, main.cancel)
+async def _run(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
     # What start-up made stays for good: taking it out of the collector's sight spares memory and pauses. Objects of the
     # API hold no cycles, and there may be millions of them: looking through them as often as usual costs a fifth of
     # the time and finds nothing.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-    with contextlib.suppress(asyncio.CancelledError):
-        await main
+    await until_told(start())
 
 
 def _enter_netns(name: str) -> None:

@@ -106,6 +106,8 @@ class ControllersConfig:
     """What the control process is told at start."""
 
     client: ClusterConfig
+    scheduler_client: ClusterConfig | None = None
+    """Under whose name the scheduler writes; it reads what the controllers read. By default under theirs."""
     controllers: bool = True
     """Run the controllers."""
     scheduler: bool = True
@@ -125,31 +127,35 @@ class ControllersConfig:
 async def run(config: ControllersConfig) -> None:
     """Run until cancelled or until a lease is lost. Caches are shared, and kept warm while somebody else leads."""
     try:
-        async with ApiClient(config.client, program="kube-controller-manager") as client:
-            await _run(config, client)
+        async with (
+            ApiClient(config.client, program="kube-controller-manager") as client,
+            ApiClient(config.scheduler_client or config.client, program="kube-scheduler") as scheduler,
+        ):
+            await _run(config, client, scheduler)
     except* LeadershipLost as lost:
         log.error("leaving, so that a fresh process may stand again leases=%s", [str(each) for each in lost.exceptions])
 
 
-async def _run(config: ControllersConfig, client: ApiClient) -> None:
+async def _run(config: ControllersConfig, client: ApiClient, scheduler: ApiClient) -> None:
     await _reachable(client)
     identity = f"{platform.node()}_{os.getpid()}_{uuid.uuid4()}"
     signing = partial(CertificateController, signer=load_signer(config.signing_certificate, config.signing_key))
     scheduling = SchedulingConfig()
     balancing = partial(LoadBalancers, cidrs=config.load_balancer_cidrs)
     own = (signing, balancing) if config.load_balancer_cidrs else (signing,)
+    informers, clock = InformerFactory(client), SystemClock()
     parts = (
-        (config.controllers, CONTROLLERS_LEASE, partial(run_controllers, configured=own)),
-        (config.scheduler, SCHEDULER_LEASE, partial(run_scheduling, config=scheduling)),
+        (config.controllers, client, CONTROLLERS_LEASE, partial(run_controllers, configured=own)),
+        (config.scheduler, scheduler, SCHEDULER_LEASE, partial(run_scheduling, config=scheduling)),
     )
     async with asyncio.TaskGroup() as group:
-        context = Context(client, InformerFactory(client), SystemClock())
-        context.informers.start(group)
+        informers.start(group)
         if config.scheduler and config.listen is not None:
             group.create_task(_serve_metrics(config.listen, scheduling.metrics.text), name="metrics")
-        for wanted, lease, work in parts:
+        for wanted, writer, lease, work in parts:
+            context = Context(writer, informers, clock)
             if wanted and config.elect_leader:
-                elector = LeaderElector(client, lease, identity)
+                elector = LeaderElector(writer, lease, identity)
                 group.create_task(elector.run(partial(work, context)), name=lease)
             elif wanted:
                 group.create_task(work(context), name=lease)
