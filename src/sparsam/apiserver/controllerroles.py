@@ -16,17 +16,22 @@ _REVISIONS = rule(_KEEP, "apps", "controllerrevisions")
 
 
 def _old(found: Obj) -> Obj:
-    """The same in the group that workloads were in before."""
+    """The same in the group that workloads were in before, too."""
     return {**found, "apiGroups": ["apps", "extensions"]}
 
 
-def _workload(plural: str, verbs: str) -> list[Obj]:
+def _own(group: str, plural: str, verbs: str) -> list[Obj]:
     """What a controller does with the kind that it is for."""
-    owned = [rule(verbs, "apps", plural), *(rule("update", "apps", f"{plural}/{each}") for each in _OWNED)]
-    return [_old(each) for each in owned]
+    return [
+        rule(verbs, group, plural),
+        *(rule("update", group, f"{plural}/{each}") for each in ("status", "finalizers")),
+    ]
 
 
-_OWNED = ("status", "finalizers")
+def _own_old(plural: str, verbs: str) -> list[Obj]:
+    return [_old(each) for each in _own("apps", plural, verbs)]
+
+
 _UPDATED = "get list update watch"
 
 _RULES: dict[str, list[Obj]] = {
@@ -52,15 +57,13 @@ _RULES: dict[str, list[Obj]] = {
         rule("escalate get list patch update watch", "rbac.authorization.k8s.io", "clusterroles")
     ],
     "cronjob-controller": [
-        rule(_UPDATED, "batch", "cronjobs"),
+        *_own("batch", "cronjobs", _UPDATED),
         rule(_KEEP, "batch", "jobs"),
-        rule("update", "batch", "cronjobs/status"),
-        rule("update", "batch", "cronjobs/finalizers"),
         rule("delete list", "", "pods"),
         EVENTS,
     ],
     "daemon-set-controller": [
-        *_workload("daemonsets", READ),
+        *_own_old("daemonsets", READ),
         rule("list watch", "", "nodes"),
         _PODS_MADE,
         rule("create", "", "pods/binding"),
@@ -68,7 +71,7 @@ _RULES: dict[str, list[Obj]] = {
         EVENTS,
     ],
     "deployment-controller": [
-        *_workload("deployments", _UPDATED),
+        *_own_old("deployments", _UPDATED),
         _old(rule(_KEEP, "apps", "replicasets")),
         rule(_UPDATED, "", "pods"),
         EVENTS,
@@ -134,9 +137,7 @@ _RULES: dict[str, list[Obj]] = {
         EVENTS,
     ],
     "job-controller": [
-        rule("get list patch update watch", "batch", "jobs"),
-        rule("update", "batch", "jobs/status"),
-        rule("update", "batch", "jobs/finalizers"),
+        *_own("batch", "jobs", "get list patch update watch"),
         _PODS_MADE,
         EVENTS,
     ],
@@ -179,11 +180,9 @@ _RULES: dict[str, list[Obj]] = {
         rule(READ, "", "pods"),
         EVENTS,
     ],
-    "replicaset-controller": [*_workload("replicasets", _UPDATED), _PODS_MADE, EVENTS],
+    "replicaset-controller": [*_own_old("replicasets", _UPDATED), _PODS_MADE, EVENTS],
     "replication-controller": [
-        rule(_UPDATED, "", "replicationcontrollers"),
-        rule("update", "", "replicationcontrollers/status"),
-        rule("update", "", "replicationcontrollers/finalizers"),
+        *_own("", "replicationcontrollers", _UPDATED),
         _PODS_MADE,
         EVENTS,
     ],
@@ -226,9 +225,7 @@ _RULES: dict[str, list[Obj]] = {
     ],
     "statefulset-controller": [
         rule("list watch", "", "pods"),
-        rule(READ, "apps", "statefulsets"),
-        rule("update", "apps", "statefulsets/status"),
-        rule("update", "apps", "statefulsets/finalizers"),
+        *_own("apps", "statefulsets", READ),
         rule("create delete get patch update", "", "pods"),
         _REVISIONS,
         rule("create get list watch", "", "persistentvolumeclaims"),

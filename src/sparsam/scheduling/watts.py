@@ -119,7 +119,8 @@ class SparsamPolicy:
 
     def _device_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         if isinstance(rows, int):
-            return _single(self._device_columns(snapshot, demand, slice(rows, rows + 1)))
+            found = self._device_columns(snapshot, demand, slice(rows, rows + 1))
+            return {name: column.item() for name, column in found.items()}
         filled = PACKED * self.weights.devices * packed(snapshot, demand, rows)
         return {"devices": self._rooms.taken(snapshot, demand, rows), "packed": filled}
 
@@ -176,9 +177,12 @@ class LeastIncrease(SparsamPolicy):
 
     def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
         if isinstance(rows, int):
-            return _single(self._row_columns(snapshot, demand, slice(rows, rows + 1)))
+            return {"watts": self._increase(snapshot, demand, slice(rows, rows + 1)).item()}
+        return {"watts": self._increase(snapshot, demand, rows)}
+
+    def _increase(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
         power, (load, added) = snapshot.power, loads(snapshot, demand, rows)
-        return {"watts": power.watts_at(rows, load + added) - power.watts_at(rows, load)}
+        return power.watts_at(rows, load + added) - power.watts_at(rows, load)
 
 
 class Peaks(LeastIncrease):
@@ -186,9 +190,7 @@ class Peaks(LeastIncrease):
 
     name = "peaks"
 
-    def _row_columns(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice | int) -> dict[str, Any]:
-        if isinstance(rows, int):
-            return _single(self._row_columns(snapshot, demand, slice(rows, rows + 1)))
+    def _increase(self, snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> Floats:
         load, added = loads(snapshot, demand, rows)
         idle, half, full = (snapshot.power.level_watts(rows, step) for step in (0, STEPS // 2, STEPS))
         first, second = np.maximum(half - idle, 1e-9), np.maximum(full - half, 1e-9)
@@ -197,7 +199,7 @@ class Peaks(LeastIncrease):
         growth = np.where(np.abs(growth - 1.0) < 1e-6, 1.0 + 1e-6, growth)
         k1, k2 = first / (growth - 1.0), 2.0 * np.log(growth)
         before, after = np.clip(load, 0.0, 1.0), np.clip(load + added, 0.0, 1.0)
-        return {"watts": k1 * (np.exp(k2 * after) - np.exp(k2 * before))}
+        return np.asarray(k1 * (np.exp(k2 * after) - np.exp(k2 * before)))
 
 
 def _opening(view: View) -> Floats | None:
@@ -216,11 +218,6 @@ def _opening(view: View) -> Floats | None:
         filled = np.maximum(filled, np.minimum((snapshot.scored_total[resource] + amount) / capacity, 1.0))
     part = np.minimum(share / np.maximum(filled, 1e-9), 1.0)
     return np.asarray(columns["opening"] * part)
-
-
-def _single(columns: dict[str, Any]) -> dict[str, Any]:
-    """Columns of one row as plain numbers."""
-    return {name: column.item() for name, column in columns.items()}
 
 
 def loads(snapshot: Snapshot, demand: PodDemand, rows: Rows | slice) -> tuple[Floats, Floats]:

@@ -300,8 +300,8 @@ class World:
 
     def _settle(self, pod: int, row: int) -> None:
         """A pod that was there before the beginning."""
-        resident = Resident(str(pod), self.snapshot.names[row], self.demands[self._template[pod]])
-        self.snapshot.assume(resident._replace(priority=self._priority(pod)))
+        name, demand = self.snapshot.names[row], self.demands[self._template[pod]]
+        self.snapshot.assume(Resident(str(pod), name, demand, self._priority(pod)))
         self._begin(pod, row, 0.0)
 
     def _start(self, bind: Bind, now: float) -> None:
